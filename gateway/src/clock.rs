@@ -1,0 +1,77 @@
+//! The one place that knows the time.
+//!
+//! Everything that compares instants takes them from a [`Clock`], so that a test can move time instead of waiting for it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde::{Deserialize, Serialize};
+
+/// Seconds since the Unix epoch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Timestamp(u64);
+
+impl Timestamp {
+    pub const fn from_unix(seconds: u64) -> Self {
+        Self(seconds)
+    }
+
+    pub const fn unix(self) -> u64 {
+        self.0
+    }
+
+    /// The instant `duration` later; the end of time rather than an overflow.
+    pub fn after(self, duration: Duration) -> Self {
+        Self(self.0.saturating_add(duration.as_secs()))
+    }
+
+    /// What is left from `now` until this instant; zero when it has passed.
+    pub fn remaining(self, now: Timestamp) -> Duration {
+        Duration::from_secs(self.0.saturating_sub(now.0))
+    }
+
+    pub fn has_passed(self, now: Timestamp) -> bool {
+        now >= self
+    }
+}
+
+impl From<Timestamp> for SystemTime {
+    fn from(timestamp: Timestamp) -> Self {
+        UNIX_EPOCH + Duration::from_secs(timestamp.0)
+    }
+}
+
+/// Tells the time: the system's, or a test's.
+#[derive(Clone, Debug, Default)]
+pub struct Clock {
+    manual: Option<Arc<AtomicU64>>,
+}
+
+impl Clock {
+    pub fn system() -> Self {
+        Self::default()
+    }
+
+    /// A clock that stands at `start` until [`Clock::advance`] moves it. Clones share the same hands.
+    pub fn manual(start: Timestamp) -> Self {
+        Self { manual: Some(Arc::new(AtomicU64::new(start.unix()))) }
+    }
+
+    /// Moves a manual clock forward.
+    ///
+    /// # Panics
+    /// On the system clock, which nobody may move.
+    pub fn advance(&self, by: Duration) {
+        let hands = self.manual.as_ref().expect("only a manual clock can be moved");
+        hands.fetch_add(by.as_secs(), Ordering::SeqCst);
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "the one place that reads the system's time")]
+    pub fn now(&self) -> Timestamp {
+        match &self.manual {
+            Some(hands) => Timestamp(hands.load(Ordering::SeqCst)),
+            None => Timestamp(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()),
+        }
+    }
+}

@@ -1,0 +1,5 @@
+//! Sallyport as an authorization server.
+
+mod resource;
+
+pub use resource::{Resource, Resources};

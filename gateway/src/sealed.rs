@@ -1,0 +1,210 @@
+//! Sealing: AES-256-GCM with a key id, one derived key and label per purpose, and the context as associated data.
+//!
+//! A [`Sealer`] turns a value into text that only this installation can open, only for the same [`Purpose`] and only in
+//! the same context (issuer, resource, client). What is sealed for one purpose never opens as another: both the key and
+//! the label differ (T15). Whether an opened value is still valid is for the owner of its type to say: this module knows
+//! nothing of time, HTTP or stores.
+//!
+//! Wire form: `prefix` + base64url of `version u8 | key id u32 | nonce 12 | ciphertext | tag 16`.
+
+mod key_ring;
+mod purpose;
+
+use std::sync::Arc;
+
+use aes_gcm::aead::{Aead, KeyInit, Payload};
+use aes_gcm::{Aes256Gcm, Nonce};
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use hkdf::Hkdf;
+use hmac::{Hmac, Mac};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use sha2::Sha256;
+use zeroize::Zeroizing;
+
+pub use key_ring::{KeyId, KeyRing, KeyRingError};
+pub use purpose::Purpose;
+
+use crate::secret::{SecretKey, random_bytes};
+
+const VERSION: u8 = 1;
+const HEADER: usize = 1 + 4 + NONCE;
+const NONCE: usize = 12;
+const TAG: usize = 16;
+
+/// Seals and opens. Cheap to clone.
+#[derive(Clone)]
+pub struct Sealer {
+    ring: Arc<KeyRing>,
+    /// Part of every associated data, so that two installations that share a ring do not accept each other's tokens.
+    issuer: Arc<str>,
+}
+
+/// Why a sealed text did not open. Callers answer all of them alike: the difference is for metrics and logs only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum OpenError {
+    #[error("not a sealed value of this kind")]
+    Malformed,
+    #[error("sealed under a key that the ring does not hold")]
+    UnknownKey,
+    #[error("sealed by someone else, altered, or for another context")]
+    Forged,
+}
+
+/// The name of a stored record: random, and tied to the key that hides it in the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, serde::Deserialize)]
+pub struct Id {
+    key: KeyId,
+    random: [u8; 32],
+}
+
+/// An [`Id`] as the store sees it: a keyed hash, from which neither the id nor the owner can be told (T36).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, serde::Deserialize)]
+pub struct Index(pub [u8; 32]);
+
+impl Sealer {
+    pub fn new(ring: KeyRing, issuer: &str) -> Self {
+        Self { ring: Arc::new(ring), issuer: issuer.into() }
+    }
+
+    /// Seals `value`. `context` is not in the text, but the same context must be given to open it.
+    pub fn seal<T: Serialize>(&self, purpose: Purpose, context: &[&[u8]], value: &T) -> String {
+        let key = self.ring.active();
+        let plain = encode(value);
+        let aad = self.associated_data(purpose.label(), context);
+        let sealed = encrypt(key.cipher(purpose), key.id(), &aad, &plain);
+        let mut text = String::with_capacity(purpose.prefix().len() + sealed.len() * 4 / 3 + 3);
+        text.push_str(purpose.prefix());
+        BASE64_URL_SAFE_NO_PAD.encode_string(sealed, &mut text);
+        text
+    }
+
+    /// Opens what [`Sealer::seal`] made for the same purpose and context.
+    pub fn open<T: DeserializeOwned>(&self, purpose: Purpose, context: &[&[u8]], text: &str) -> Result<T, OpenError> {
+        let body = text.strip_prefix(purpose.prefix()).ok_or(OpenError::Malformed)?;
+        let sealed = BASE64_URL_SAFE_NO_PAD.decode(body).map_err(|_| OpenError::Malformed)?;
+        let key = self.ring.get(key_id(&sealed)?).ok_or(OpenError::UnknownKey)?;
+        let aad = self.associated_data(purpose.label(), context);
+        decode(&decrypt(key.cipher(purpose), &aad, &sealed)?)
+    }
+
+    /// Seals a record for the store under a key that needs both the ring and `secret` (the double envelope of sessions).
+    /// `name` is the record's own key in the store: a record moved elsewhere does not open (T37).
+    pub fn seal_record<T: Serialize>(&self, name: &str, secret: &SecretKey, value: &T) -> Vec<u8> {
+        let key = self.ring.active();
+        let aad = self.associated_data("record", &[name.as_bytes()]);
+        encrypt(&record_cipher(key.record_key(), name, secret), key.id(), &aad, &encode(value))
+    }
+
+    /// Opens what [`Sealer::seal_record`] made under the same name and secret.
+    pub fn open_record<T: DeserializeOwned>(
+        &self,
+        name: &str,
+        secret: &SecretKey,
+        sealed: &[u8],
+    ) -> Result<T, OpenError> {
+        let key = self.ring.get(key_id(sealed)?).ok_or(OpenError::UnknownKey)?;
+        let aad = self.associated_data("record", &[name.as_bytes()]);
+        decode(&decrypt(&record_cipher(key.record_key(), name, secret), &aad, sealed)?)
+    }
+
+    /// A fresh id, hidden in the store by the active key for as long as that key is in the ring.
+    pub fn new_id(&self) -> Id {
+        Id { key: self.ring.active().id(), random: random_bytes() }
+    }
+
+    /// How the store knows `id`; `None` when its key has left the ring, which means that the record is lost.
+    pub fn index(&self, id: &Id) -> Option<Index> {
+        let key = self.ring.get(id.key)?;
+        let mut mac = Hmac::<Sha256>::new_from_slice(key.index_key().expose()).expect("HMAC takes a key of any length");
+        mac.update(&id.random);
+        Some(Index(mac.finalize().into_bytes().into()))
+    }
+
+    /// Every part is preceded by its length, so that no two lists of parts give the same bytes.
+    fn associated_data(&self, label: &str, context: &[&[u8]]) -> Vec<u8> {
+        let parts = [label.as_bytes(), self.issuer.as_bytes()];
+        let mut aad = Vec::with_capacity(128);
+        for part in parts.iter().chain(context) {
+            aad.extend_from_slice(&(part.len() as u64).to_be_bytes());
+            aad.extend_from_slice(part);
+        }
+        aad
+    }
+}
+
+impl Id {
+    /// URL-safe text, for the `state` of a request to Entra.
+    pub fn to_text(self) -> String {
+        let mut bytes = [0; 36];
+        bytes[..4].copy_from_slice(&self.key.get().to_be_bytes());
+        bytes[4..].copy_from_slice(&self.random);
+        BASE64_URL_SAFE_NO_PAD.encode(bytes)
+    }
+
+    pub fn from_text(text: &str) -> Option<Self> {
+        let bytes: [u8; 36] = BASE64_URL_SAFE_NO_PAD.decode(text).ok()?.try_into().ok()?;
+        let (key, random) = bytes.split_at(4);
+        Some(Self { key: KeyId::new(u32::from_be_bytes(key.try_into().ok()?)), random: random.try_into().ok()? })
+    }
+}
+
+impl Index {
+    pub fn to_text(self) -> String {
+        BASE64_URL_SAFE_NO_PAD.encode(self.0)
+    }
+}
+
+fn key_id(sealed: &[u8]) -> Result<KeyId, OpenError> {
+    if sealed.len() < HEADER + TAG || sealed[0] != VERSION {
+        return Err(OpenError::Malformed);
+    }
+    Ok(KeyId::new(u32::from_be_bytes([sealed[1], sealed[2], sealed[3], sealed[4]])))
+}
+
+/// The header (version and key id) is authenticated too: it precedes the associated data.
+fn encrypt(cipher: &Aes256Gcm, key: KeyId, aad: &[u8], plain: &[u8]) -> Vec<u8> {
+    let nonce: [u8; NONCE] = random_bytes();
+    let mut sealed = Vec::with_capacity(HEADER + plain.len() + TAG);
+    sealed.push(VERSION);
+    sealed.extend_from_slice(&key.get().to_be_bytes());
+    let aad = [&sealed, aad].concat();
+    sealed.extend_from_slice(&nonce);
+    let body = cipher
+        .encrypt(&Nonce::from(nonce), Payload { msg: plain, aad: &aad })
+        .expect("AES-GCM takes a message of this size");
+    sealed.extend_from_slice(&body);
+    sealed
+}
+
+fn decrypt(cipher: &Aes256Gcm, aad: &[u8], sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, OpenError> {
+    let (header, body) = sealed.split_at(HEADER);
+    let (prefix, nonce) = header.split_at(HEADER - NONCE);
+    let nonce: [u8; NONCE] = nonce.try_into().map_err(|_| OpenError::Malformed)?;
+    let aad = [prefix, aad].concat();
+    let plain = cipher.decrypt(&Nonce::from(nonce), Payload { msg: body, aad: &aad }).map_err(|_| OpenError::Forged)?;
+    Ok(Zeroizing::new(plain))
+}
+
+fn record_cipher(root: &SecretKey, name: &str, secret: &SecretKey) -> Aes256Gcm {
+    let mut key = Zeroizing::new([0; 32]);
+    Hkdf::<Sha256>::new(Some(root.expose()), secret.expose())
+        .expand(name.as_bytes(), key.as_mut())
+        .expect("HKDF gives 32 bytes");
+    Aes256Gcm::new((&*key).into())
+}
+
+fn encode<T: Serialize>(value: &T) -> Zeroizing<Vec<u8>> {
+    Zeroizing::new(postcard::to_stdvec(value).expect("a sealed type serialises"))
+}
+
+fn decode<T: DeserializeOwned>(plain: &[u8]) -> Result<T, OpenError> {
+    match postcard::take_from_bytes(plain) {
+        Ok((value, [])) => Ok(value),
+        _ => Err(OpenError::Malformed),
+    }
+}
+
+#[cfg(test)]
+mod tests;

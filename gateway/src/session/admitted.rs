@@ -1,0 +1,76 @@
+//! The hot path: a bearer token becomes an [`Admitted`], or a [`Denied`].
+
+use http::HeaderValue;
+
+use super::token::AccessToken;
+use super::{Record, Sessions};
+use crate::sealed::{Index, OpenError};
+use crate::store::StoreError;
+
+/// The permit to go upstream. Only [`Sessions::admit`] makes one.
+#[derive(Debug)]
+pub struct Admitted {
+    session: Index,
+    client: [u8; 32],
+    bearer: HeaderValue,
+}
+
+/// Why a request was not admitted. The caller learns only whether to sign in or to try later.
+#[derive(Debug, thiserror::Error)]
+pub enum Denied {
+    #[error("no bearer token")]
+    Missing,
+    #[error("the token does not open: {0}")]
+    Token(#[from] OpenError),
+    #[error("the token has expired")]
+    Expired,
+    #[error("the session has ended")]
+    Ended,
+    #[error("{0}")]
+    Store(#[from] StoreError),
+}
+
+impl Sessions {
+    /// Opens the bearer token for the resource of the route (its canonical URL), looks the session up, and gives what goes upstream.
+    pub async fn admit(&self, authorization: Option<&HeaderValue>, resource: &str) -> Result<Admitted, Denied> {
+        let bearer = bearer(authorization).ok_or(Denied::Missing)?;
+        let token = AccessToken::open(&self.sealer, resource, bearer)?;
+        if token.expires.has_passed(self.clock.now()) {
+            return Err(Denied::Expired);
+        }
+        let session = self.sealer.index(&token.id).ok_or(Denied::Ended)?;
+        let record = self.table.get(&token.id, &token.secret).await?.ok_or(Denied::Ended)?;
+        Ok(Admitted { session, client: token.client, bearer: record.bearer()? })
+    }
+}
+
+impl Admitted {
+    /// Entra's token as the `Authorization` of the upstream hop. Marked sensitive: no format shows it.
+    pub fn bearer(&self) -> &HeaderValue {
+        &self.bearer
+    }
+
+    /// The session as the store knows it. Stable for its life: what a user's requests have in common.
+    pub fn session(&self) -> Index {
+        self.session
+    }
+
+    /// SHA-256 of the client id.
+    pub fn client(&self) -> [u8; 32] {
+        self.client
+    }
+}
+
+impl Record {
+    fn bearer(&self) -> Result<HeaderValue, Denied> {
+        let mut value = HeaderValue::try_from(format!("Bearer {}", self.entra_token)).map_err(|_| Denied::Ended)?;
+        value.set_sensitive(true);
+        Ok(value)
+    }
+}
+
+/// RFC 9110 section 11.1: the scheme's case does not matter. RFC 6750 section 2.1 for the rest.
+fn bearer(authorization: Option<&HeaderValue>) -> Option<&str> {
+    let (scheme, token) = authorization?.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim_matches(' '))
+}

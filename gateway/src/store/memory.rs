@@ -1,0 +1,120 @@
+//! Records in this process: for one replica, for development and for tests. Nothing survives a restart.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use subtle::ConstantTimeEq;
+
+use super::{Epitaph, Guard, Guarded, Redemption, Store, StoreError};
+use crate::clock::{Clock, Timestamp};
+
+/// Dead records are swept when the map has grown by this many since the last sweep.
+const SWEEP_EVERY: usize = 1024;
+
+pub struct MemoryStore {
+    clock: Clock,
+    records: Mutex<Records>,
+}
+
+#[derive(Default)]
+struct Records {
+    by_name: HashMap<String, Record>,
+    written: usize,
+}
+
+struct Record {
+    expires: Timestamp,
+    content: Content,
+}
+
+enum Content {
+    Plain(Vec<u8>),
+    Guarded { guard: Guard, epitaph: Epitaph, value: Vec<u8> },
+    Spent(Epitaph),
+}
+
+impl MemoryStore {
+    pub fn new(clock: Clock) -> Self {
+        Self { clock, records: Mutex::default() }
+    }
+
+    fn records(&self) -> MutexGuard<'_, Records> {
+        // Every change to the map is one call: a panic elsewhere leaves it whole.
+        self.records.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self, name: &str, content: Content, lifetime: Duration) {
+        let now = self.clock.now();
+        self.records().write(name, Record { expires: now.after(lifetime), content }, now);
+    }
+}
+
+#[async_trait]
+impl Store for MemoryStore {
+    async fn put(&self, name: &str, value: &[u8], lifetime: Duration) -> Result<(), StoreError> {
+        self.write(name, Content::Plain(value.to_vec()), lifetime);
+        Ok(())
+    }
+
+    async fn get(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(match self.records().live(name, self.clock.now()) {
+            Some(Content::Plain(value)) => Some(value.clone()),
+            _ => None,
+        })
+    }
+
+    async fn take(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        let mut records = self.records();
+        if !matches!(records.live(name, self.clock.now()), Some(Content::Plain(_))) {
+            return Ok(None);
+        }
+        Ok(match records.by_name.remove(name).map(|record| record.content) {
+            Some(Content::Plain(value)) => Some(value),
+            _ => None,
+        })
+    }
+
+    async fn remove(&self, name: &str) -> Result<(), StoreError> {
+        self.records().by_name.remove(name);
+        Ok(())
+    }
+
+    async fn put_guarded(&self, name: &str, value: Guarded<'_>, lifetime: Duration) -> Result<(), StoreError> {
+        let Guarded { guard, epitaph, value } = value;
+        self.write(name, Content::Guarded { guard: *guard, epitaph: *epitaph, value: value.to_vec() }, lifetime);
+        Ok(())
+    }
+
+    async fn redeem(&self, name: &str, guess: &Guard, epitaph_lifetime: Duration) -> Result<Redemption, StoreError> {
+        let now = self.clock.now();
+        let mut records = self.records();
+        let epitaph = match records.live(name, now) {
+            None | Some(Content::Plain(_)) => return Ok(Redemption::Missing),
+            Some(Content::Spent(epitaph)) => return Ok(Redemption::Spent(*epitaph)),
+            Some(Content::Guarded { guard, .. }) if !bool::from(guard.ct_eq(guess)) => return Ok(Redemption::Mismatch),
+            Some(Content::Guarded { epitaph, .. }) => *epitaph,
+        };
+        let spent = Record { expires: now.after(epitaph_lifetime), content: Content::Spent(epitaph) };
+        Ok(match records.write(name, spent, now).map(|record| record.content) {
+            Some(Content::Guarded { value, .. }) => Redemption::Value(value),
+            _ => Redemption::Missing,
+        })
+    }
+}
+
+impl Records {
+    fn live(&self, name: &str, now: Timestamp) -> Option<&Content> {
+        self.by_name.get(name).filter(|record| !record.expires.has_passed(now)).map(|record| &record.content)
+    }
+
+    fn write(&mut self, name: &str, record: Record, now: Timestamp) -> Option<Record> {
+        self.written += 1;
+        if self.written >= SWEEP_EVERY.max(self.by_name.len()) {
+            self.written = 0;
+            self.by_name.retain(|_, record| !record.expires.has_passed(now));
+        }
+        self.by_name.insert(name.to_owned(), record)
+    }
+}

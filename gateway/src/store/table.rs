@@ -1,0 +1,188 @@
+//! Sealed values of one type in a [`Store`].
+
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use super::{Epitaph, Guard, Guarded, Redemption, Store, StoreError};
+use crate::clock::{Clock, Timestamp};
+use crate::sealed::{Id, Index, Sealer};
+use crate::secret::SecretKey;
+
+/// How long a spent record is remembered, so that its second use is recognised.
+const EPITAPH_LIFETIME: Duration = Duration::from_secs(600);
+
+/// Records of type `T`, named `sallyport:<kind>:<keyed hash of the id>`.
+///
+/// Each is opened with the secret that its owner holds; without it neither the store nor the key ring gives it away.
+pub struct Table<T> {
+    store: Arc<dyn Store>,
+    sealer: Sealer,
+    clock: Clock,
+    kind: &'static str,
+    values: PhantomData<fn() -> T>,
+}
+
+/// What [`Table::redeem`] found.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Redeemed<T> {
+    Value(T),
+    Mismatch,
+    Spent(Epitaph),
+    Missing,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Envelope<T> {
+    /// Judged here and not only by the store: a store restored from a backup revives nothing.
+    expires: Timestamp,
+    value: T,
+}
+
+impl<T: Serialize + DeserializeOwned> Table<T> {
+    pub fn new(store: Arc<dyn Store>, sealer: Sealer, clock: Clock, kind: &'static str) -> Self {
+        Self { store, sealer, clock, kind, values: PhantomData }
+    }
+
+    pub async fn put(&self, id: &Id, secret: &SecretKey, value: &T, lifetime: Duration) -> Result<(), StoreError> {
+        let (name, sealed) = self.seal(id, secret, value, lifetime)?;
+        self.store.put(&name, &sealed, lifetime).await
+    }
+
+    pub async fn get(&self, id: &Id, secret: &SecretKey) -> Result<Option<T>, StoreError> {
+        let Some(name) = self.name(id) else { return Ok(None) };
+        let sealed = self.store.get(&name).await?;
+        self.open(&name, secret, sealed)
+    }
+
+    /// Reads and removes: of many callers, one gets the value.
+    pub async fn take(&self, id: &Id, secret: &SecretKey) -> Result<Option<T>, StoreError> {
+        let Some(name) = self.name(id) else { return Ok(None) };
+        let sealed = self.store.take(&name).await?;
+        self.open(&name, secret, sealed)
+    }
+
+    /// Removes a record by what an epitaph or an index remembers of it.
+    pub async fn remove(&self, index: Index) -> Result<(), StoreError> {
+        self.store.remove(&self.name_of(index)).await
+    }
+
+    /// Writes a value that is redeemed once, by whoever presents the same guard.
+    pub async fn put_guarded(
+        &self,
+        id: &Id,
+        secret: &SecretKey,
+        value: &T,
+        guard: &Guard,
+        epitaph: &Epitaph,
+        lifetime: Duration,
+    ) -> Result<(), StoreError> {
+        let (name, sealed) = self.seal(id, secret, value, lifetime)?;
+        self.store.put_guarded(&name, Guarded { guard, epitaph, value: &sealed }, lifetime).await
+    }
+
+    pub async fn redeem(&self, id: &Id, secret: &SecretKey, guard: &Guard) -> Result<Redeemed<T>, StoreError> {
+        let Some(name) = self.name(id) else { return Ok(Redeemed::Missing) };
+        Ok(match self.store.redeem(&name, guard, EPITAPH_LIFETIME).await? {
+            Redemption::Value(sealed) => match self.open(&name, secret, Some(sealed))? {
+                Some(value) => Redeemed::Value(value),
+                None => Redeemed::Missing,
+            },
+            Redemption::Mismatch => Redeemed::Mismatch,
+            Redemption::Spent(epitaph) => Redeemed::Spent(epitaph),
+            Redemption::Missing => Redeemed::Missing,
+        })
+    }
+
+    fn seal(
+        &self,
+        id: &Id,
+        secret: &SecretKey,
+        value: &T,
+        lifetime: Duration,
+    ) -> Result<(String, Vec<u8>), StoreError> {
+        let name = self.name(id).ok_or_else(|| StoreError::Unavailable("the id's key has left the ring".into()))?;
+        let envelope = Envelope { expires: self.clock.now().after(lifetime), value };
+        let sealed = self.sealer.seal_record(&name, secret, &envelope);
+        Ok((name, sealed))
+    }
+
+    fn open(&self, name: &str, secret: &SecretKey, sealed: Option<Vec<u8>>) -> Result<Option<T>, StoreError> {
+        let Some(sealed) = sealed else { return Ok(None) };
+        let envelope: Envelope<T> = self
+            .sealer
+            .open_record(name, secret, &sealed)
+            .map_err(|cause| StoreError::Unreadable { kind: self.kind, cause })?;
+        Ok(Some(envelope)
+            .filter(|envelope| !envelope.expires.has_passed(self.clock.now()))
+            .map(|envelope| envelope.value))
+    }
+
+    fn name(&self, id: &Id) -> Option<String> {
+        self.sealer.index(id).map(|index| self.name_of(index))
+    }
+
+    fn name_of(&self, index: Index) -> String {
+        format!("sallyport:{}:{}", self.kind, index.to_text())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sealed::KeyRing;
+    use crate::store::MemoryStore;
+
+    const MINUTE: Duration = Duration::from_secs(60);
+
+    struct Fixture {
+        store: Arc<MemoryStore>,
+        sealer: Sealer,
+        clock: Clock,
+        table: Table<String>,
+    }
+
+    fn fixture() -> Fixture {
+        let clock = Clock::manual(Timestamp::from_unix(1_000));
+        let store = Arc::new(MemoryStore::new(clock.clone()));
+        let sealer = Sealer::new(KeyRing::ephemeral(), "https://mcp.example.com");
+        let table = Table::new(store.clone(), sealer.clone(), clock.clone(), "test");
+        Fixture { store, sealer, clock, table }
+    }
+
+    #[tokio::test]
+    async fn a_record_moved_to_another_name_does_not_open() {
+        let Fixture { store, sealer, table, .. } = fixture();
+        let (a, b, secret) = (sealer.new_id(), sealer.new_id(), SecretKey::random());
+        table.put(&a, &secret, &"hers".into(), MINUTE).await.unwrap();
+        let stolen = store.get(&table.name(&a).unwrap()).await.unwrap().unwrap();
+        store.put(&table.name(&b).unwrap(), &stolen, MINUTE).await.unwrap();
+        assert!(matches!(table.get(&b, &secret).await, Err(StoreError::Unreadable { .. })));
+    }
+
+    #[tokio::test]
+    async fn a_record_restored_after_its_end_stays_dead() {
+        let Fixture { store, sealer, clock, table } = fixture();
+        let (id, secret) = (sealer.new_id(), SecretKey::random());
+        table.put(&id, &secret, &"old".into(), MINUTE).await.unwrap();
+        let backup = store.get(&table.name(&id).unwrap()).await.unwrap().unwrap();
+        clock.advance(MINUTE);
+        store.put(&table.name(&id).unwrap(), &backup, MINUTE).await.unwrap();
+        assert_eq!(table.get(&id, &secret).await.unwrap(), None);
+    }
+
+    #[tokio::test]
+    async fn a_guarded_record_is_redeemed_once_and_survives_wrong_guesses() {
+        let Fixture { sealer, table, .. } = fixture();
+        let (id, secret) = (sealer.new_id(), SecretKey::random());
+        table.put_guarded(&id, &secret, &"grant".into(), &[1; 32], &[9; 32], MINUTE).await.unwrap();
+        assert_eq!(table.get(&id, &secret).await.unwrap(), None, "only redeem reads it");
+        assert_eq!(table.redeem(&id, &secret, &[2; 32]).await.unwrap(), Redeemed::Mismatch);
+        assert_eq!(table.redeem(&id, &secret, &[1; 32]).await.unwrap(), Redeemed::Value("grant".into()));
+        assert_eq!(table.redeem(&id, &secret, &[1; 32]).await.unwrap(), Redeemed::Spent([9; 32]));
+        assert_eq!(table.redeem(&sealer.new_id(), &secret, &[1; 32]).await.unwrap(), Redeemed::Missing);
+    }
+}
