@@ -1,1 +1,32 @@
-//! stub
+//! What the gateway and the MCP server both say to Microsoft Entra ID.
+//!
+//! One [`Client`] speaks for one app registration at one [`Authority`]. It builds the sign-in URL, redeems codes,
+//! exchanges tokens on behalf of users, and verifies what comes back; it proves who it is with a federated client
+//! assertion from an [`AssertionSource`], never with a secret of its own.
+//!
+//! The map: [`authority`] knows URLs, [`credential`] where assertions come from, `token` the token endpoint and its
+//! error answers, [`claims`] what a token must say, `keys` who may have signed it. This crate knows nothing of our own
+//! clients, cookies or stores. Whoever uses it installs the TLS provider (`rustls`) first and passes in the time.
+
+pub mod authority;
+mod authorize;
+pub mod claims;
+mod client;
+pub mod credential;
+mod error;
+mod exchange;
+mod http;
+mod keys;
+mod secret;
+mod token;
+
+pub use authority::{Authority, AuthorityError};
+pub use authorize::AuthorizeRequest;
+pub use claims::{AccessTokenPolicy, ClaimsError, User, VerifiedUser};
+pub use client::{Client, SetUpError, Settings};
+pub use credential::{AssertionSource, CredentialError};
+pub use error::{Error, Refusal};
+pub use exchange::Exchange;
+pub use secret::Secret;
+pub use token::{AccessToken, Redemption, SignIn};
+pub use url::Url;

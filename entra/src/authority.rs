@@ -1,0 +1,144 @@
+//! One tenant at one authority: the base URL is a setting, so a stand-in on loopback fits in the place of Entra.
+
+use std::net::IpAddr;
+
+use url::{Host, Url};
+use uuid::Uuid;
+
+/// A base URL and a tenant id, parsed once; everything else in this crate asks it for URLs and issuers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Authority {
+    base: Url,
+    tenant_id: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AuthorityError {
+    #[error("the authority must be an origin such as https://login.microsoftonline.com, without path, query or user")]
+    NotAnOrigin,
+    #[error("the authority must be https; http is only for a stand-in on a loopback host")]
+    NotHttps,
+    #[error("the tenant id must be a GUID; `common`, `organizations` and domain names are not accepted")]
+    TenantNotAGuid,
+}
+
+impl Authority {
+    /// `base` is `https://host[:port]`, or `http` when the host is loopback. The tenant must be a GUID: tokens name it
+    /// by GUID, and a shared endpoint such as `common` would let any tenant's users in.
+    pub fn new(base: &str, tenant_id: &str) -> Result<Self, AuthorityError> {
+        let base = Url::parse(base).map_err(|_| AuthorityError::NotAnOrigin)?;
+        let bare = base.path() == "/" && base.query().is_none() && base.fragment().is_none();
+        if !bare || !base.has_host() || !base.username().is_empty() || base.password().is_some() {
+            return Err(AuthorityError::NotAnOrigin);
+        }
+        match base.scheme() {
+            "https" => {}
+            "http" if is_loopback(&base) => {}
+            "http" => return Err(AuthorityError::NotHttps),
+            _ => return Err(AuthorityError::NotAnOrigin),
+        }
+        // Uuid also reads the braced, the urn: and the undashed form; only the one that tokens use is meant here.
+        let tenant = Uuid::try_parse(tenant_id).map_err(|_| AuthorityError::TenantNotAGuid)?;
+        let tenant_id = Some(tenant.to_string()).filter(|canonical| canonical.eq_ignore_ascii_case(tenant_id));
+        Ok(Self { base, tenant_id: tenant_id.ok_or(AuthorityError::TenantNotAGuid)? })
+    }
+
+    pub fn authorize_url(&self) -> Url {
+        self.url("oauth2/v2.0/authorize")
+    }
+
+    pub fn token_url(&self) -> Url {
+        self.url("oauth2/v2.0/token")
+    }
+
+    pub fn keys_url(&self) -> Url {
+        self.url("discovery/v2.0/keys")
+    }
+
+    /// The issuer of v2 tokens, and of every id_token of the v2 endpoints.
+    pub fn issuer_v2(&self) -> String {
+        format!("{}/{}/v2.0", self.base.as_str().trim_end_matches('/'), self.tenant_id)
+    }
+
+    /// The issuer of v1 access tokens, which Entra writes for apps without `requestedAccessTokenVersion = 2`.
+    pub fn issuer_v1(&self) -> String {
+        if self.is_loopback() {
+            return format!("{}{}/", self.base, self.tenant_id);
+        }
+        let host = match self.base.host_str() {
+            Some("login.partner.microsoftonline.cn" | "login.chinacloudapi.cn") => "sts.chinacloudapi.cn",
+            _ => "sts.windows.net",
+        };
+        format!("https://{host}/{}/", self.tenant_id)
+    }
+
+    /// The tenant's GUID, hyphenated and in lower case, as tokens write it.
+    pub fn tenant_id(&self) -> &str {
+        &self.tenant_id
+    }
+
+    /// Whether this is a stand-in on the own machine, and so not Entra.
+    pub fn is_loopback(&self) -> bool {
+        is_loopback(&self.base)
+    }
+
+    fn url(&self, path: &str) -> Url {
+        let mut url = self.base.clone();
+        url.set_path(&format!("/{}/{path}", self.tenant_id));
+        url
+    }
+}
+
+/// Whether a URL's host is this machine. `localhost` counts: it is what the development set-up writes.
+pub(crate) fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => name.eq_ignore_ascii_case("localhost"),
+        Some(Host::Ipv4(address)) => IpAddr::from(address).is_loopback(),
+        Some(Host::Ipv6(address)) => IpAddr::from(address).is_loopback(),
+        None => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TENANT: &str = "8F0C1C5E-0c3d-4b8e-9f59-5a3f1a2b3c4d";
+    const LOWER: &str = "8f0c1c5e-0c3d-4b8e-9f59-5a3f1a2b3c4d";
+
+    #[test]
+    fn public_cloud() {
+        let authority = Authority::new("https://login.microsoftonline.com/", TENANT).unwrap();
+        let base = format!("https://login.microsoftonline.com/{LOWER}");
+        assert_eq!(authority.authorize_url().as_str(), format!("{base}/oauth2/v2.0/authorize"));
+        assert_eq!(authority.token_url().as_str(), format!("{base}/oauth2/v2.0/token"));
+        assert_eq!(authority.keys_url().as_str(), format!("{base}/discovery/v2.0/keys"));
+        assert_eq!(authority.issuer_v2(), format!("{base}/v2.0"));
+        assert_eq!(authority.issuer_v1(), format!("https://sts.windows.net/{LOWER}/"));
+    }
+
+    #[test]
+    fn stand_in_on_loopback() {
+        for base in ["http://127.0.0.1:9", "http://localhost:9", "http://[::1]:9"] {
+            let authority = Authority::new(base, TENANT).unwrap();
+            assert_eq!(authority.issuer_v1(), format!("{base}/{LOWER}/"));
+            assert_eq!(authority.issuer_v2(), format!("{base}/{LOWER}/v2.0"));
+        }
+    }
+
+    #[test]
+    fn refused() {
+        for base in ["http://login.microsoftonline.com", "http://127.0.0.1.example.com", "http://10.0.0.1"] {
+            assert_eq!(Authority::new(base, TENANT), Err(AuthorityError::NotHttps), "{base}");
+        }
+        for base in
+            ["", "login.microsoftonline.com", "https://a/b", "https://a?b", "https://u:p@a", "ftp://a", "file:///a"]
+        {
+            assert_eq!(Authority::new(base, TENANT), Err(AuthorityError::NotAnOrigin), "{base}");
+        }
+        for tenant in ["common", "", "contoso.example", "8f0c1c5e0c3d4b8e9f595a3f1a2b3c4d", &format!("{{{LOWER}}}")] {
+            let refused = Authority::new("https://login.microsoftonline.com", tenant);
+            assert_eq!(refused, Err(AuthorityError::TenantNotAGuid), "{tenant}");
+        }
+    }
+}

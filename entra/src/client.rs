@@ -1,0 +1,240 @@
+//! One app registration speaking to its authority.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use url::Url;
+use uuid::Uuid;
+
+use crate::authority::Authority;
+use crate::claims::{Expected, Signed, check_access_token, check_id_token};
+use crate::credential::{AssertionSource, CredentialError};
+use crate::http::{self, Answer, Peer, Silence};
+use crate::keys::Keys;
+use crate::token::{AccessToken, Redemption, SignIn, failure, success};
+use crate::{AccessTokenPolicy, AuthorizeRequest, ClaimsError, Error, Secret, VerifiedUser, authorize};
+
+/// What a [`Client`] is made of.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    pub authority: Authority,
+    /// The app registration's client id.
+    pub client_id: String,
+    /// PEM; one more root of trust beside the system's.
+    pub extra_ca_file: Option<PathBuf>,
+    /// Accept tokens that carry the emulator's `emu` mark: only ever true for a loopback authority.
+    pub accept_emulator: bool,
+}
+
+/// Why a client could not be built. All are for an operator to mend.
+#[derive(Debug, thiserror::Error)]
+pub enum SetUpError {
+    #[error("no TLS provider is installed in this process")]
+    NoTlsProvider,
+    #[error("extra_ca_file {path}: {cause}", path = path.display())]
+    ExtraCa { path: PathBuf, cause: String },
+    #[error("the HTTP client cannot be built: {0}")]
+    Http(String),
+    #[error("the identity endpoint must be an http or https origin")]
+    IdentityEndpoint,
+    #[error("emulator tokens can only be accepted from a loopback authority")]
+    EmulatorNotLoopback,
+}
+
+/// A client of Entra. Build it once and share it behind an `Arc`: it owns the connection pool and the key cache.
+pub struct Client {
+    settings: Settings,
+    credential: Arc<dyn AssertionSource>,
+    http: reqwest::Client,
+    keys: Arc<Keys>,
+}
+
+/// A form of the token endpoint, in the order it is sent.
+type Form<'a> = Vec<(&'a str, &'a str)>;
+
+impl Client {
+    pub fn new(settings: Settings, credential: Arc<dyn AssertionSource>) -> Result<Self, SetUpError> {
+        if settings.accept_emulator && !settings.authority.is_loopback() {
+            return Err(SetUpError::EmulatorNotLoopback);
+        }
+        let extra_ca_file = settings.extra_ca_file.as_deref();
+        let peer = match settings.authority.is_loopback() {
+            true if extra_ca_file.is_none() => Peer::Near { plain: settings.authority.token_url().scheme() == "http" },
+            _ => Peer::Entra { extra_ca_file },
+        };
+        let http = http::client(&peer)?;
+        let keys = Keys::new(http.clone(), settings.authority.clone());
+        Ok(Self { settings, credential, http, keys })
+    }
+
+    /// Where to send the browser (GU-1).
+    pub fn authorize_url(&self, request: &AuthorizeRequest<'_>) -> Url {
+        authorize::url(&self.settings.authority, &self.settings.client_id, request)
+    }
+
+    /// Redeems a code with one token call, and believes the answer only if its id_token verifies. The call is never
+    /// repeated once it may have been sent: a code is single use, and a second try could end the user's sign-in.
+    pub async fn redeem(&self, redemption: Redemption<'_>, now: SystemTime) -> Result<SignIn, Error> {
+        let form = vec![
+            ("grant_type", "authorization_code"),
+            ("code", redemption.code.expose()),
+            ("redirect_uri", redemption.redirect_uri),
+            ("scope", redemption.scope),
+            ("code_verifier", redemption.code_verifier.expose()),
+        ];
+        let assertion = self.assertion().await?;
+        let sent = match self.post(&form, &assertion).await {
+            Err(Silence { sent: false, cause }) => {
+                tracing::info!(cause, "no connection to the token endpoint; once more");
+                self.post(&form, &assertion).await
+            }
+            sent => sent,
+        };
+        let answer = sent.map_err(silent)?;
+        self.note(&answer, "authorization_code");
+        if answer.status != 200 {
+            let error = failure(&answer);
+            if wants_new_assertion(&error) {
+                self.credential.forget();
+            }
+            return Err(error);
+        }
+        let token = success(&answer)?;
+        let expected = Expected {
+            authority: &self.settings.authority,
+            client_id: &self.settings.client_id,
+            nonce: redemption.nonce,
+            accept_emulator: self.settings.accept_emulator,
+        };
+        let id_token = token.id_token.ok_or(Error::Untrusted(ClaimsError::Malformed))?;
+        let checked = async {
+            let claims = self.keys.verify(&Signed::parse(id_token.expose())?).await?;
+            check_id_token(claims, &expected, now)
+        };
+        match checked.await {
+            Ok(user) => Ok(SignIn { user, access_token: token.access_token }),
+            Err(error @ ClaimsError::KeysUnavailable(_)) => {
+                Err(Error::TryLater { retry_after: None, cause: error.to_string() })
+            }
+            Err(error) => Err(Error::Untrusted(error)),
+        }
+    }
+
+    /// Exchanges a user's token for one with `scope`, of one resource (RFC 7523 with Entra's `on_behalf_of`, entra.md 5.4).
+    /// Nothing is kept; [`crate::Exchange`] keeps. One retry when Entra was out of reach or failing, and one with a new
+    /// assertion when the old one was refused for its age.
+    pub async fn on_behalf_of(&self, user_token: &Secret, scope: &str) -> Result<AccessToken, Error> {
+        let form = vec![
+            ("grant_type", "urn:ietf:params:oauth:grant-type:jwt-bearer"),
+            ("requested_token_use", "on_behalf_of"),
+            ("assertion", user_token.expose()),
+            ("scope", scope),
+        ];
+        match self.exchange(&form).await {
+            Err(Again::SameAssertion(error)) => {
+                tracing::info!(%error, "on-behalf-of failed; once more");
+                self.exchange(&form).await
+            }
+            Err(Again::NewAssertion(error)) => {
+                tracing::info!(%error, "client assertion refused; once more with a new one");
+                self.credential.forget();
+                self.exchange(&form).await
+            }
+            first => first,
+        }
+        .map_err(Again::into_error)
+    }
+
+    /// Checks an access token that arrived at a resource server: signature, tenant, issuer, audience, time, kind, scope,
+    /// caller, in that order (entra.md section 7). [`ClaimsError::KeysUnavailable`] alone is no fault of the token's.
+    pub async fn verify_access_token(
+        &self,
+        token: &str,
+        policy: &AccessTokenPolicy,
+        now: SystemTime,
+    ) -> Result<VerifiedUser, ClaimsError> {
+        let claims = self.keys.verify(&Signed::parse(token)?).await?;
+        check_access_token(claims, &self.settings.authority, policy, self.settings.accept_emulator, now)
+    }
+
+    async fn exchange(&self, form: &Form<'_>) -> Result<AccessToken, Again> {
+        let assertion = self.assertion().await.map_err(Again::Never)?;
+        let answer = self.post(form, &assertion).await.map_err(|silence| Again::SameAssertion(silent(silence)))?;
+        self.note(&answer, "on_behalf_of");
+        if answer.status == 200 {
+            return success(&answer).map(|token| token.access_token).map_err(Again::Never);
+        }
+        let error = failure(&answer);
+        Err(match wants_new_assertion(&error) {
+            true => Again::NewAssertion(error),
+            // With a Retry-After Entra has said when; asking at once would only add to its load.
+            false if answer.status.is_server_error() && answer.retry_after.is_none() => Again::SameAssertion(error),
+            false => Again::Never(error),
+        })
+    }
+
+    async fn assertion(&self) -> Result<Secret, Error> {
+        self.credential.assertion().await.map_err(|error| match error {
+            CredentialError::Unavailable(_) => Error::TryLater { retry_after: None, cause: error.to_string() },
+            CredentialError::Broken(_) => Error::SetUp(error.to_string()),
+        })
+    }
+
+    async fn post(&self, form: &Form<'_>, assertion: &Secret) -> Result<Answer, Silence> {
+        let request = self
+            .http
+            .post(self.settings.authority.token_url())
+            .header("content-type", "application/x-www-form-urlencoded")
+            .header("accept", "application/json")
+            .header("client-request-id", Uuid::new_v4().to_string())
+            .header("return-client-request-id", "true")
+            .body(self.body(form, assertion));
+        http::send(request).await
+    }
+
+    fn body(&self, form: &Form<'_>, assertion: &Secret) -> String {
+        form_urlencoded::Serializer::new(String::new())
+            .append_pair("client_id", &self.settings.client_id)
+            .append_pair("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer")
+            .append_pair("client_assertion", assertion.expose())
+            .extend_pairs(form)
+            .finish()
+    }
+
+    fn note(&self, answer: &Answer, grant: &str) {
+        tracing::debug!(
+            grant,
+            status = answer.status.as_u16(),
+            request_id = answer.request_id,
+            "token endpoint answered"
+        );
+    }
+}
+
+/// A failed exchange, and whether it may be tried again.
+enum Again {
+    SameAssertion(Error),
+    NewAssertion(Error),
+    Never(Error),
+}
+
+impl Again {
+    fn into_error(self) -> Error {
+        match self {
+            Self::SameAssertion(error) | Self::NewAssertion(error) | Self::Never(error) => error,
+        }
+    }
+}
+
+fn silent(silence: Silence) -> Error {
+    Error::TryLater { retry_after: None, cause: silence.cause }
+}
+
+/// Whether the assertion was refused for something that reading it anew may mend.
+fn wants_new_assertion(error: &Error) -> bool {
+    matches!(error, Error::SetUp(refusal) if RELOAD.iter().any(|code| refusal.contains(code)))
+}
+
+const RELOAD: [&str; 6] =
+    ["AADSTS700027", "AADSTS700024", "AADSTS7000214", "AADSTS1000502", "AADSTS7000274", "AADSTS7000277"];

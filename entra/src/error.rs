@@ -1,0 +1,57 @@
+//! What went wrong at Entra, sorted by who can mend it (entra.md 5.7).
+
+use std::time::Duration;
+
+use crate::{ClaimsError, Secret};
+
+/// Why a token call gave no token. `Display` is for the log: it names the error, the AADSTS numbers and the correlation
+/// id, and never a token, a code, the content of claims, or Entra's prose (which names tenants and users).
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum Error {
+    /// The user can mend it at Entra's pages: more factors, consent, a new password. Never retry without them.
+    #[error("the user must act: {0}")]
+    UserMustAct(Refusal),
+    /// Entra says no, and interacting does not help: a blocked account, an access policy, a dead code or assertion.
+    #[error("refused: {0}")]
+    Refused(Refusal),
+    /// Entra, the network, the signing keys or the credential are out for the moment. Answer 503, never 401.
+    #[error("try later: {cause}")]
+    TryLater { retry_after: Option<Duration>, cause: String },
+    /// An operator must mend the registration, the credential or the configured scope.
+    #[error("set-up: {0}")]
+    SetUp(String),
+    /// A token came, but its id_token did not verify.
+    #[error("the id_token is not to be trusted: {0}")]
+    Untrusted(#[source] ClaimsError),
+}
+
+/// The parts of an OAuth error answer (RFC 6749 section 5.2, entra.md 5.6) that are safe to keep.
+#[derive(Clone, Debug, Default)]
+pub struct Refusal {
+    pub error: String,
+    pub suberror: Option<String>,
+    /// AADSTS numbers. For logs; no decision is made by them.
+    pub codes: Vec<u32>,
+    pub correlation_id: Option<String>,
+    /// The claims challenge to send along with the next sign-in: a JSON object as text.
+    pub claims: Option<Secret>,
+}
+
+impl std::fmt::Display for Refusal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.error)?;
+        if let Some(suberror) = &self.suberror {
+            write!(f, "/{suberror}")?;
+        }
+        for code in &self.codes {
+            write!(f, " AADSTS{code}")?;
+        }
+        if self.claims.is_some() {
+            f.write_str(" with claims")?;
+        }
+        match &self.correlation_id {
+            Some(id) => write!(f, " correlation_id={id}"),
+            None => Ok(()),
+        }
+    }
+}

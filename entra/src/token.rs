@@ -1,0 +1,38 @@
+//! The token endpoint: what is asked and what comes back. The calls themselves are made by [`crate::Client`].
+
+mod answer;
+
+use std::time::Duration;
+
+use crate::{Secret, User};
+
+pub(crate) use answer::{failure, seconds, success};
+
+/// An authorization code on its way to Entra (RFC 6749 section 4.1.3, RFC 7636).
+#[derive(Clone, Debug)]
+pub struct Redemption<'a> {
+    pub code: &'a Secret,
+    /// Exactly what the authorize URL said.
+    pub redirect_uri: &'a str,
+    /// Of one resource; Entra refuses a redemption without it.
+    pub scope: &'a str,
+    pub code_verifier: &'a Secret,
+    /// What the authorize URL said; the id_token must repeat it.
+    pub nonce: &'a str,
+}
+
+/// A user who has signed in, and the access token for the scope that was asked.
+#[derive(Clone, Debug)]
+pub struct SignIn {
+    pub user: User,
+    pub access_token: AccessToken,
+}
+
+#[derive(Clone, Debug)]
+pub struct AccessToken {
+    pub token: Secret,
+    /// As Entra said, from the moment of the answer. It varies between an hour and more than a day.
+    pub expires_in: Duration,
+    /// What was granted, which may be more than was asked.
+    pub scope: String,
+}

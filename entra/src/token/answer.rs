@@ -1,0 +1,127 @@
+//! Reading the token endpoint's answers: leniently in form, strictly in what is concluded (entra.md 5.6, 5.7).
+
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::AccessToken;
+use crate::http::{Answer, guid};
+use crate::{Error, Refusal, Secret};
+
+/// A good answer.
+pub(crate) struct Success {
+    pub access_token: AccessToken,
+    pub id_token: Option<Secret>,
+}
+
+/// Reads a 200. What does not hold a bearer token and its lifetime is Entra's trouble, so [`Error::TryLater`].
+pub(crate) fn success(answer: &Answer) -> Result<Success, Error> {
+    #[derive(Deserialize)]
+    struct Body {
+        access_token: Option<String>,
+        token_type: Option<String>,
+        expires_in: Option<Value>,
+        scope: Option<String>,
+        id_token: Option<String>,
+    }
+    let unusable = |what: &str| Error::TryLater { retry_after: None, cause: format!("token answer {what}") };
+    // The parser's error is dropped: it may quote the text around the mistake.
+    let body: Body = serde_json::from_slice(&answer.body).map_err(|_| unusable("is not the JSON it should be"))?;
+    let token = body.access_token.filter(|token| !token.is_empty()).map(Secret::new);
+    let id_token = body.id_token.map(Secret::new);
+    if !body.token_type.is_some_and(|kind| kind.eq_ignore_ascii_case("Bearer")) {
+        return Err(unusable("is not of type Bearer"));
+    }
+    let access_token = AccessToken {
+        token: token.ok_or_else(|| unusable("without access_token"))?,
+        expires_in: body.expires_in.as_ref().and_then(seconds).ok_or_else(|| unusable("without expires_in"))?,
+        scope: body.scope.unwrap_or_default(),
+    };
+    Ok(Success { access_token, id_token })
+}
+
+/// Reads anything but a 200.
+pub(crate) fn failure(answer: &Answer) -> Error {
+    let later = |cause| Error::TryLater { retry_after: answer.retry_after, cause };
+    let refusal = refusal(&answer.body);
+    if answer.status == 429 || answer.status.is_server_error() {
+        return later(match refusal {
+            Some(refusal) => format!("status {}: {refusal}", answer.status.as_u16()),
+            None => format!("status {}", answer.status.as_u16()),
+        });
+    }
+    // An OAuth error comes with a status of the 400s; anything else is a proxy's or a portal's word, not Entra's.
+    let Some(refusal) = refusal.filter(|_| answer.status.is_client_error()) else {
+        return later(format!("status {} without an OAuth error", answer.status.as_u16()));
+    };
+    if refusal.codes.iter().any(|code| TOO_MANY.contains(code)) {
+        return later(refusal.to_string());
+    }
+    match refusal.error.as_str() {
+        "invalid_grant" if mendable(&refusal) => Error::UserMustAct(refusal),
+        "interaction_required" | "login_required" | "consent_required" => Error::UserMustAct(refusal),
+        "server_error" | "temporarily_unavailable" => later(refusal.to_string()),
+        "invalid_client"
+        | "unauthorized_client"
+        | "invalid_scope"
+        | "invalid_target"
+        | "invalid_resource"
+        | "invalid_request"
+        | "unsupported_grant_type" => Error::SetUp(refusal.to_string()),
+        _ => Error::Refused(refusal),
+    }
+}
+
+/// Whether the user can mend an `invalid_grant` by interacting. `message_only` says no even when claims ride along.
+fn mendable(refusal: &Refusal) -> bool {
+    match refusal.suberror.as_deref() {
+        Some("message_only" | "bad_token" | "token_expired" | "client_mismatch") => false,
+        Some("basic_action" | "additional_action" | "consent_required" | "user_password_expired") => true,
+        _ => refusal.claims.is_some(),
+    }
+}
+
+fn refusal(body: &[u8]) -> Option<Refusal> {
+    let body: serde_json::Map<String, Value> = serde_json::from_slice(body).ok()?;
+    let text = |name: &str| body.get(name).and_then(Value::as_str);
+    let codes = match body.get("error_codes").and_then(Value::as_array) {
+        Some(codes) => codes.iter().filter_map(Value::as_u64).filter_map(|code| code.try_into().ok()).take(8).collect(),
+        None => text("error_description").and_then(first_code).into_iter().collect(),
+    };
+    let claims = text("claims").filter(|claims| claims.len() <= LARGEST_CLAIMS);
+    Some(Refusal {
+        error: word(text("error")?)?,
+        suberror: text("suberror").and_then(word),
+        codes,
+        correlation_id: text("correlation_id").and_then(guid),
+        claims: claims.map(|claims| Secret::new(claims.to_owned())),
+    })
+}
+
+/// An error word of OAuth, or nothing: what goes into logs and answers must not be free text from outside.
+fn word(text: &str) -> Option<String> {
+    let plain = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.'));
+    (plain && (1..=64).contains(&text.len())).then(|| text.to_owned())
+}
+
+fn first_code(description: &str) -> Option<u32> {
+    let digits = description.split_once("AADSTS")?.1;
+    digits.split(|letter: char| !letter.is_ascii_digit()).next()?.parse().ok()
+}
+
+/// A number, or a number in a string as IMDS writes it.
+pub(crate) fn seconds(value: &Value) -> Option<Duration> {
+    let seconds = value.as_u64().or_else(|| value.as_str()?.parse().ok())?;
+    Some(Duration::from_secs(seconds.min(LONGEST_LIFE)))
+}
+
+/// Throttling of a tenant, and the "client request loop" answer: both end by waiting, whatever `error` they come with.
+const TOO_MANY: [u32; 2] = [90055, 50196];
+/// Bytes.
+const LARGEST_CLAIMS: usize = 8 * 1024;
+/// Seconds. Thirty days: nothing Entra issues lives longer, and sums with it cannot overflow.
+const LONGEST_LIFE: u64 = 30 * 24 * 3600;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,142 @@
+//! The `scope` parameter: which resources and permissions it names, and what of that is granted.
+
+use crate::directory::{App, GRAPH, Seed};
+use crate::errors::EntraError;
+
+const OIDC: [&str; 4] = ["openid", "profile", "email", "offline_access"];
+
+/// A `scope` that makes sense in this directory.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Requested {
+    pub oidc: Vec<String>,
+    pub resources: Vec<Permissions>,
+}
+
+/// What is asked of one resource.
+#[derive(Clone, Debug)]
+pub(crate) struct Permissions {
+    /// Client id of the resource.
+    pub resource: String,
+    /// How the request named it: it may decide the token's audience.
+    pub named: String,
+    /// Empty with `.default`.
+    pub scopes: Vec<String>,
+    pub default: bool,
+}
+
+impl Requested {
+    /// # Errors
+    /// 70011 malformed or mixed with `.default`, 500011 unknown resource, 650053 unknown scope.
+    pub fn parse(directory: &Seed, client: &App, scope: &str) -> Result<Requested, EntraError> {
+        let mut requested = Requested::default();
+        for word in scope.split_ascii_whitespace() {
+            if OIDC.contains(&word) {
+                if !requested.oidc.iter().any(|known| known == word) {
+                    requested.oidc.push(word.into());
+                }
+                continue;
+            }
+            let (named, name) = word.rsplit_once('/').unwrap_or((GRAPH, word));
+            let resource = directory.resource(named).ok_or_else(|| unknown_resource(directory, named))?;
+            if name != ".default" && !resource.scopes.iter().any(|known| known == name) {
+                return Err(EntraError::new(650053).saying(format!(
+                    "The application '{}' asked for scope '{name}' that doesn't exist on the resource '{}'. Contact the app vendor.",
+                    client.name, resource.client_id
+                )));
+            }
+            requested.add(resource, named, name);
+        }
+        match requested.resources.iter().find(|asked| asked.default && !asked.scopes.is_empty()) {
+            Some(_) => Err(EntraError::new(70011).saying(format!(
+                "The provided request must include a 'scope' input parameter. The provided value for the input parameter \
+                 'scope' is not valid. The scope {scope} is not valid. .default scope can't be combined with resource-specific scopes."
+            ))),
+            None => Ok(requested),
+        }
+    }
+
+    /// The one resource of a token call; none named means Graph.
+    ///
+    /// # Errors
+    /// 28000 with several.
+    pub fn single(&self, scope: &str) -> Result<Permissions, EntraError> {
+        match self.resources.as_slice() {
+            [] => Ok(Permissions { resource: GRAPH.into(), named: GRAPH.into(), scopes: vec![], default: false }),
+            [one] => Ok(one.clone()),
+            _ => Err(EntraError::new(28000).saying(format!(
+                "Provided value for the input parameter scope is not valid because it contains more than one resource. \
+                 Scope {scope} is not valid."
+            ))),
+        }
+    }
+
+    fn add(&mut self, resource: &App, named: &str, name: &str) {
+        let at = self.resources.iter().position(|known| known.resource == resource.client_id).unwrap_or_else(|| {
+            self.resources.push(Permissions {
+                resource: resource.client_id.clone(),
+                named: named.into(),
+                scopes: vec![],
+                default: false,
+            });
+            self.resources.len() - 1
+        });
+        let asked = &mut self.resources[at];
+        match name {
+            ".default" => asked.default = true,
+            name if !asked.scopes.iter().any(|known| known == name) => asked.scopes.push(name.into()),
+            _ => {}
+        }
+    }
+}
+
+impl Permissions {
+    /// What of this the user or an administrator has yet to consent to. OIDC scopes need no consent here.
+    pub fn unconsented(&self, directory: &Seed, client: &App, user: &str) -> Vec<String> {
+        let Some(resource) = directory.app(&self.resource) else { return vec![] };
+        if resource.client_id == client.client_id {
+            return vec![];
+        }
+        let granted = directory.granted(client, resource, user);
+        match self.default {
+            true if granted.is_empty() => resource.scopes.clone(),
+            true => vec![],
+            false => self.scopes.iter().filter(|scope| !granted.contains(scope)).cloned().collect(),
+        }
+    }
+
+    /// An app may ask for a token for itself only by its GUID, and only if it may read profiles on Graph.
+    ///
+    /// # Errors
+    /// 90009, 90008.
+    pub fn check_self(&self, directory: &Seed, client: &App, user: &str) -> Result<(), EntraError> {
+        if self.resource != client.client_id {
+            return Ok(());
+        }
+        if !self.named.eq_ignore_ascii_case(&client.client_id) {
+            return Err(EntraError::new(90009).saying(format!(
+                "Application '{0}'({1}) is requesting a token for itself. This scenario is supported only if resource is \
+                 specified using the GUID based App Identifier.",
+                client.client_id, client.name
+            )));
+        }
+        let graph = directory.app(GRAPH).map(|graph| directory.granted(client, graph, user)).unwrap_or_default();
+        if graph.iter().any(|scope| scope == "User.Read") { Ok(()) } else { Err(EntraError::new(90008)) }
+    }
+}
+
+/// 65001, which names the application people have to consent to.
+pub(crate) fn not_consented(client: &App) -> EntraError {
+    EntraError::new(65001).saying(format!(
+        "The user or administrator has not consented to use the application with ID '{}' named '{}'. Send an interactive \
+         authorization request for this user and resource.",
+        client.client_id, client.name
+    ))
+}
+
+fn unknown_resource(directory: &Seed, named: &str) -> EntraError {
+    EntraError::new(500011).saying(format!(
+        "The resource principal named {named} was not found in the tenant named {}. This can happen if the application has \
+         not been installed by the administrator of the tenant or consented to by any user in the tenant.",
+        directory.tenant_name
+    ))
+}

@@ -1,0 +1,16 @@
+//! The stand-in's contract, over HTTP on loopback: every rule it claims to reproduce, with golden bodies.
+
+// A test that cannot get what it needs should panic, helpers included.
+#![allow(clippy::unwrap_used)]
+
+mod authorize;
+mod client_authentication;
+mod code;
+mod control;
+mod discovery;
+mod graph;
+mod imds;
+mod on_behalf_of;
+mod program;
+mod refresh;
+mod support;

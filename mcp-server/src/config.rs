@@ -1,0 +1,149 @@
+//! The configuration file: TOML, read once, every mistake named with its line and key. What comes out is [`Settings`].
+
+mod reader;
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use entra::Authority;
+use entra::credential::IMDS;
+use uuid::Uuid;
+
+use crate::clock::Clock;
+use crate::graph::GraphUrl;
+use crate::{Credential, Settings};
+use reader::{Reader, Section};
+
+/// Everything that is wrong with a file.
+#[derive(Debug)]
+pub struct Mistakes {
+    pub file: PathBuf,
+    pub found: Vec<Mistake>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mistake {
+    /// From 1.
+    pub line: usize,
+    /// Dotted; empty when the file is not TOML.
+    pub key: String,
+    pub words: String,
+}
+
+/// Reads and checks a file. Nothing is contacted and no other file is opened.
+pub fn load(file: &Path) -> Result<Settings, Mistakes> {
+    let mistakes = |found| Mistakes { file: file.to_path_buf(), found };
+    let text = std::fs::read_to_string(file)
+        .map_err(|error| mistakes(vec![Mistake { line: 1, key: String::new(), words: error.to_string() }]))?;
+    parse(&text, std::env::var_os("AZURE_FEDERATED_TOKEN_FILE").map(PathBuf::from)).map_err(mistakes)
+}
+
+/// Reads a file's text. `token_file` is where the platform says the projected token is.
+pub fn parse(text: &str, token_file: Option<PathBuf>) -> Result<Settings, Vec<Mistake>> {
+    let (document, reader) = Reader::parse(text)?;
+    let settings = settings(&reader.root(&document), token_file);
+    let found = reader.mistakes();
+    match settings {
+        Some(settings) if found.is_empty() => Ok(settings),
+        _ => Err(found),
+    }
+}
+
+/// `None` goes with at least one mistake, and every key is looked at before giving up.
+fn settings(root: &Section<'_>, token_file: Option<PathBuf>) -> Option<Settings> {
+    let listen = root.text_or("listen", "127.0.0.1:8000", |text| text.parse::<SocketAddr>());
+    let allowed_callers = root.texts("allowed_callers", guid);
+    let graph_url = root.text_or("graph_url", "https://graph.microsoft.com", |text| text.parse::<GraphUrl>());
+    let graph_scopes = root.texts_or("graph_scopes", &["https://graph.microsoft.com/User.Read"], one_word);
+    let entra = root.section("entra");
+    root.finish();
+
+    let entra = entra?;
+    let tenant_id = entra.text("tenant_id", guid);
+    let authority = entra.text_or("authority", "https://login.microsoftonline.com", |base| {
+        // The tenant has its own key, and its own mistake.
+        Authority::new(base, tenant_id.as_deref().unwrap_or(NO_TENANT))
+    });
+    let client_id = entra.text("client_id", guid);
+    let extra_ca_file = entra.optional_text("extra_ca_file", path);
+    let credential = entra.section("credential");
+    entra.finish();
+
+    let credential = credential.and_then(|section| self::credential(&section, token_file));
+    tenant_id?;
+    Some(Settings {
+        listen: listen?,
+        allowed_callers: allowed_callers?,
+        graph_url: graph_url?,
+        graph_scopes: graph_scopes?,
+        authority: authority?,
+        client_id: client_id?,
+        extra_ca_file: extra_ca_file?,
+        credential: credential?,
+        accept_emulator: false,
+        clock: Clock::system(),
+    })
+}
+
+fn credential(section: &Section<'_>, token_file: Option<PathBuf>) -> Option<Credential> {
+    let kind = section.text("kind", |kind| match kind {
+        "workload-identity" | "managed-identity" => Ok(kind.to_owned()),
+        _ => Err("must be \"workload-identity\" or \"managed-identity\""),
+    })?;
+    let credential = if kind == "workload-identity" {
+        match section.optional_text("token_file", path)?.or(token_file) {
+            Some(token_file) => Some(Credential::WorkloadIdentity { token_file }),
+            None => section.mistake("token_file", "is missing, and AZURE_FEDERATED_TOKEN_FILE is not set"),
+        }
+    } else {
+        let client_id = section.optional_text("client_id", guid);
+        let endpoint = section.text_or("endpoint", IMDS, origin);
+        client_id.zip(endpoint).map(|(client_id, endpoint)| Credential::ManagedIdentity { client_id, endpoint })
+    };
+    section.finish();
+    credential
+}
+
+fn guid(text: &str) -> Result<String, &'static str> {
+    let guid = Uuid::try_parse(text).map(|guid| guid.to_string()).unwrap_or_default();
+    if guid.eq_ignore_ascii_case(text) { Ok(guid) } else { Err("must be a GUID") }
+}
+
+fn one_word(text: &str) -> Result<String, &'static str> {
+    let odd = text.is_empty() || text.contains(|letter: char| letter.is_whitespace() || letter.is_control());
+    if odd { Err("must be a scope without spaces") } else { Ok(text.to_owned()) }
+}
+
+fn path(text: &str) -> Result<PathBuf, &'static str> {
+    if text.is_empty() { Err("must be a path") } else { Ok(text.into()) }
+}
+
+fn origin(text: &str) -> Result<String, &'static str> {
+    let url = entra::Url::parse(text).ok();
+    let origin =
+        url.filter(|url| matches!(url.scheme(), "http" | "https") && url.path() == "/" && url.query().is_none());
+    if origin.is_some() { Ok(text.to_owned()) } else { Err("must be an http or https origin") }
+}
+
+impl fmt::Display for Mistakes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (number, mistake) in self.found.iter().enumerate() {
+            let newline = if number == 0 { "" } else { "\n" };
+            write!(f, "{newline}{}:{}: ", self.file.display(), mistake.line)?;
+            match mistake.key.as_str() {
+                "" => write!(f, "{}", mistake.words)?,
+                key => write!(f, "{key} {}", mistake.words)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Mistakes {}
+
+/// Stands in for a missing tenant while the rest of the file is still checked.
+const NO_TENANT: &str = "00000000-0000-0000-0000-000000000000";
+
+#[cfg(test)]
+mod tests;

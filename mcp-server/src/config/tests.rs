@@ -1,0 +1,138 @@
+use super::*;
+
+const GOOD: &str = r#"
+allowed_callers = ["11111111-0000-4000-8000-000000000001"]
+[entra]
+tenant_id = "8F0C1C5E-0c3d-4b8e-9f59-5a3f1a2b3c4d"
+client_id = "22222222-0000-4000-8000-000000000002"
+[entra.credential]
+kind = "managed-identity"
+"#;
+
+fn mistakes(text: &str) -> Vec<(usize, String, String)> {
+    let found = parse(text, None).err().unwrap_or_default();
+    found.into_iter().map(|mistake| (mistake.line, mistake.key, mistake.words)).collect()
+}
+
+#[test]
+fn the_example_is_read() {
+    let text = include_str!("../../sallyport-mcp-server.example.toml");
+    let settings = parse(text, None).unwrap();
+    assert_eq!(settings.listen.to_string(), "127.0.0.1:8000");
+    assert!(!settings.accept_emulator);
+}
+
+#[test]
+fn the_example_names_every_key() {
+    let text = include_str!("../../sallyport-mcp-server.example.toml");
+    for key in [
+        "listen",
+        "allowed_callers",
+        "graph_url",
+        "graph_scopes",
+        "authority",
+        "tenant_id",
+        "client_id",
+        "extra_ca_file",
+        "kind",
+        "token_file",
+        "endpoint",
+    ] {
+        let named = text.lines().any(|line| {
+            line.trim_start_matches(['#', ' ']).split_once('=').is_some_and(|(name, _)| name.trim() == key)
+        });
+        assert!(named, "{key}");
+    }
+}
+
+#[test]
+fn defaults() {
+    let settings = parse(GOOD, None).unwrap();
+    assert_eq!(settings.listen.to_string(), "127.0.0.1:8000");
+    assert_eq!(settings.graph_url, "https://graph.microsoft.com".parse().unwrap());
+    assert_eq!(settings.graph_scopes, ["https://graph.microsoft.com/User.Read"]);
+    assert_eq!(
+        settings.authority.issuer_v2(),
+        "https://login.microsoftonline.com/8f0c1c5e-0c3d-4b8e-9f59-5a3f1a2b3c4d/v2.0"
+    );
+    let Credential::ManagedIdentity { client_id: None, endpoint } = settings.credential else { panic!() };
+    assert_eq!(endpoint, IMDS);
+}
+
+#[test]
+fn the_token_file_comes_from_the_file_or_the_platform() {
+    let projected = GOOD.replace("managed-identity", "workload-identity");
+    let platform = Some(PathBuf::from("/platform"));
+    let file = |text: &str, platform| match parse(text, platform).unwrap().credential {
+        Credential::WorkloadIdentity { token_file } => token_file,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(file(&projected, platform.clone()), PathBuf::from("/platform"));
+    assert_eq!(file(&format!("{projected}token_file = \"/own\""), platform), PathBuf::from("/own"));
+    let expected = "is missing, and AZURE_FEDERATED_TOKEN_FILE is not set";
+    assert_eq!(mistakes(&projected), [(6, "entra.credential.token_file".into(), expected.into())]);
+}
+
+#[test]
+fn every_mistake_with_its_line() {
+    let text = r#"
+listen = 8000
+allowed_callers = ["11111111-0000-4000-8000-000000000001", "gateway", 7]
+graph_url = "http://graph.microsoft.com"
+graph_scopes = []
+accept_emulator = true
+[entra]
+authority = "http://login.microsoftonline.com"
+tenant_id = "common"
+secret = "x"
+[entra.credential]
+kind = "managed-identity"
+endpoint = "169.254.169.254"
+token_file = "/t"
+"#;
+    let found = mistakes(text);
+    let keys: Vec<_> = found.iter().map(|(line, key, _)| (*line, key.as_str())).collect();
+    assert_eq!(
+        keys,
+        [
+            (2, "listen"),
+            (3, "allowed_callers"),
+            (3, "allowed_callers"),
+            (4, "graph_url"),
+            (5, "graph_scopes"),
+            (6, "accept_emulator"),
+            (7, "entra.client_id"),
+            (8, "entra.authority"),
+            (9, "entra.tenant_id"),
+            (10, "entra.secret"),
+            (13, "entra.credential.endpoint"),
+            (14, "entra.credential.token_file"),
+        ],
+        "{found:#?}"
+    );
+}
+
+#[test]
+fn missing_parts() {
+    assert_eq!(
+        mistakes(""),
+        [(1, "allowed_callers".into(), "is missing".into()), (1, "entra".into(), "is missing".into())]
+    );
+    let unknown = GOOD.replace("managed-identity", "client-secret");
+    assert_eq!(mistakes(&unknown)[0].1, "entra.credential.kind");
+    let empty = GOOD.replace("[\"11111111-0000-4000-8000-000000000001\"]", "[]");
+    assert_eq!(mistakes(&empty)[0].1, "allowed_callers");
+}
+
+#[test]
+fn what_is_no_toml() {
+    let found = mistakes("listen = \"a\nallowed_callers = [");
+    assert!(!found.is_empty() && found[0].0 == 1 && found[0].1.is_empty(), "{found:?}");
+}
+
+#[test]
+fn shown_for_people() {
+    let found = parse("listen = 1\n", None).unwrap_err();
+    let shown = Mistakes { file: "server.toml".into(), found }.to_string();
+    assert!(shown.starts_with("server.toml:1: listen must be a string\nserver.toml:1: "), "{shown}");
+}
