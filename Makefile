@@ -1,0 +1,47 @@
+# The commands people and CI use. `make dev` tries Sallyport, `make test` runs every test there is.
+# Both work on a plain Debian or Ubuntu with a Rust toolchain: they install what is missing (.ci/install).
+#
+#   CARGO_TARGET_DIR  where cargo builds
+#   SALLYPORT_CACHE   where the client tests keep their npm and PyPI packages; by default inside the former
+#   ARTIFACTS         where the client tests keep logs and pictures; likewise
+
+.DEFAULT_GOAL := help
+.PHONY: help dev build test test-rust test-clients check fmt fmt-check clippy
+
+help:
+	@echo 'make dev           build and run everything on loopback: the edge, a sample MCP server, a stand-in for Entra'
+	@echo 'make test          every test that CI runs (about 20 minutes the first time)'
+	@echo 'make test-rust     the Rust tests only'
+	@echo 'make test-clients  the real MCP clients and the browser only; DRIVERS="takeover consent-page" picks some'
+	@echo 'make check         formatting and lints'
+	@echo 'make fmt           format the Rust code'
+
+dev:
+	@.ci/install build
+	cargo run --release --locked -- dev $(ARGS)
+
+build:
+	@.ci/install build
+	cargo build --workspace --locked
+
+# Goes on after a failure, so that one run shows all of them, and closes with the total.
+test:
+	@.ci/install test
+	@.ci/total $(MAKE) --no-print-directory --keep-going fmt-check test-rust test-clients clippy
+
+test-rust: build
+	cargo test --workspace --locked --no-fail-fast
+
+test-clients: build
+	gateway/tests/clients/run $(DRIVERS)
+
+check: fmt-check clippy
+
+fmt:
+	cargo fmt --all
+
+fmt-check:
+	cargo fmt --all --check
+
+clippy:
+	cargo clippy --workspace --all-targets --locked -- -D warnings
