@@ -4,7 +4,10 @@
 //! client has (T36); every record is bound to its own name (T37) and carries its own end of life, so that a restored
 //! backup revives nothing.
 
+#[cfg(test)]
+mod conformance;
 mod memory;
+mod redis;
 mod table;
 
 use std::time::Duration;
@@ -12,7 +15,16 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 pub use memory::MemoryStore;
+pub use redis::{RedisSettings, RedisStore, RedisUrl, RedisUrlError, SettingsError};
 pub use table::{Redeemed, Table};
+
+/// Which store to use.
+#[derive(Clone, Debug)]
+pub enum Settings {
+    /// For one replica: nothing survives a restart.
+    Memory,
+    Redis(RedisSettings),
+}
 
 /// A digest of what a guarded value is bound to.
 pub type Guard = [u8; 32];
@@ -23,7 +35,8 @@ pub type Epitaph = [u8; 32];
 /// Bytes under names, each with a lifetime. Memory and Redis promise the same: see the conformance suite.
 #[async_trait]
 pub trait Store: Send + Sync {
-    /// Writes `value`, replacing what was there. It is gone after `lifetime`, whole seconds, at least one.
+    /// Writes `value`, replacing what was there. It is gone after `lifetime`, in whole seconds: what would live for less
+    /// than one is not kept at all.
     async fn put(&self, name: &str, value: &[u8], lifetime: Duration) -> Result<(), StoreError>;
 
     async fn get(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError>;

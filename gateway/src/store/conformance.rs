@@ -1,0 +1,270 @@
+//! What every store promises, run against memory and against a real redis-server.
+
+#[path = "../../tests/it/support/redis_server.rs"]
+mod redis_server;
+
+mod redis_only;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Guarded, MemoryStore, Redemption, Store};
+use super::{RedisSettings, RedisStore};
+use crate::clock::{Clock, Timestamp};
+use redis_server::RedisServer;
+
+const NAME: &str = "sallyport:test:one";
+const MINUTE: Duration = Duration::from_secs(60);
+const SECOND: Duration = Duration::from_secs(1);
+const RIGHT: [u8; 32] = [1; 32];
+const WRONG: [u8; 32] = [2; 32];
+const EPITAPH: [u8; 32] = [9; 32];
+/// Every byte there is: a store must not take one for the end of a text, or for a frame of its own.
+const VALUE: [u8; 256] = {
+    let mut value = [0; 256];
+    let mut index = 0;
+    while index < 256 {
+        value[index] = index as u8;
+        index += 1;
+    }
+    value
+};
+
+/// A store, and the time that it goes by.
+struct Subject {
+    store: Arc<dyn Store>,
+    clock: Option<Clock>,
+    _server: Option<RedisServer>,
+}
+
+impl Subject {
+    fn memory() -> Option<Self> {
+        let clock = Clock::manual(Timestamp::from_unix(1_000));
+        Some(Self { store: Arc::new(MemoryStore::new(clock.clone())), clock: Some(clock), _server: None })
+    }
+
+    fn redis() -> Option<Self> {
+        let server = RedisServer::start()?;
+        Some(Self { store: Arc::new(redis_store(&server.url())), clock: None, _server: Some(server) })
+    }
+
+    async fn second_passes(&self) {
+        match &self.clock {
+            Some(clock) => clock.advance(SECOND),
+            None => tokio::time::sleep(SECOND + Duration::from_millis(50)).await,
+        }
+    }
+
+    async fn put_guarded(&self, lifetime: Duration) {
+        let value = Guarded { guard: &RIGHT, epitaph: &EPITAPH, value: &VALUE };
+        self.store.put_guarded(NAME, value, lifetime).await.unwrap();
+    }
+
+    async fn redeem(&self, guess: [u8; 32]) -> Redemption {
+        self.store.redeem(NAME, &guess, MINUTE).await.unwrap()
+    }
+}
+
+fn redis_store(url: &str) -> RedisStore {
+    RedisStore::new(RedisSettings { url: url.parse().unwrap(), password: None }).unwrap()
+}
+
+macro_rules! promises {
+    ($($promise:ident)*) => {
+        promises!(memory: $($promise)*);
+        promises!(redis: $($promise)*);
+    };
+    ($kind:ident: $($promise:ident)*) => {
+        mod $kind {
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+                async fn $promise() {
+                    if let Some(subject) = super::Subject::$kind() {
+                        super::$promise(subject).await;
+                    }
+                }
+            )*
+        }
+    };
+}
+
+promises! {
+    a_value_is_read_as_often_as_asked_until_it_is_removed
+    a_value_is_taken_once
+    of_many_takers_one_wins
+    writing_replaces
+    names_do_not_meet
+    nothing_outlives_its_lifetime
+    what_would_live_for_less_than_a_second_is_not_kept
+    a_guarded_value_is_redeemed_once_and_leaves_its_epitaph
+    of_many_redeemers_one_wins
+    a_wrong_guess_burns_nothing
+    a_guarded_value_is_invisible_to_readers_and_takers
+    a_plain_value_is_not_redeemable
+    plain_and_guarded_replace_each_other
+    a_removed_guarded_value_leaves_no_epitaph
+    an_epitaph_lives_as_long_as_asked
+}
+
+async fn a_value_is_read_as_often_as_asked_until_it_is_removed(Subject { store, .. }: Subject) {
+    assert_eq!(store.get(NAME).await.unwrap(), None);
+    store.put(NAME, &VALUE, MINUTE).await.unwrap();
+    assert_eq!(store.get(NAME).await.unwrap().unwrap(), VALUE);
+    assert_eq!(store.get(NAME).await.unwrap().unwrap(), VALUE);
+    store.remove(NAME).await.unwrap();
+    assert_eq!(store.get(NAME).await.unwrap(), None);
+    store.remove(NAME).await.expect("removing nothing is no failure");
+}
+
+async fn a_value_is_taken_once(Subject { store, .. }: Subject) {
+    store.put(NAME, &VALUE, MINUTE).await.unwrap();
+    assert_eq!(store.take(NAME).await.unwrap().unwrap(), VALUE);
+    assert_eq!(store.take(NAME).await.unwrap(), None);
+    assert_eq!(store.get(NAME).await.unwrap(), None);
+}
+
+async fn of_many_takers_one_wins(Subject { store, .. }: Subject) {
+    store.put(NAME, &VALUE, MINUTE).await.unwrap();
+    let taken = at_once(|| {
+        let store = store.clone();
+        async move { store.take(NAME).await.unwrap() }
+    });
+    let mut winners = taken.await;
+    winners.retain(Option::is_some);
+    assert_eq!(winners, [Some(VALUE.to_vec())]);
+}
+
+async fn writing_replaces(Subject { store, .. }: Subject) {
+    store.put(NAME, b"old", SECOND).await.unwrap();
+    store.put(NAME, b"", MINUTE).await.unwrap();
+    assert_eq!(store.get(NAME).await.unwrap(), Some(Vec::new()), "an empty value is a value");
+}
+
+async fn names_do_not_meet(Subject { store, .. }: Subject) {
+    store.put("sallyport:test:a", b"a", MINUTE).await.unwrap();
+    store.put("sallyport:test:b", b"b", MINUTE).await.unwrap();
+    store.remove("sallyport:test:a").await.unwrap();
+    assert_eq!(store.get("sallyport:test:b").await.unwrap().unwrap(), b"b");
+}
+
+async fn nothing_outlives_its_lifetime(subject: Subject) {
+    let store = &subject.store;
+    let taken = "sallyport:test:taken";
+    store.put("sallyport:test:read", &VALUE, SECOND).await.unwrap();
+    store.put(taken, &VALUE, SECOND).await.unwrap();
+    store.put("sallyport:test:longer", &VALUE, MINUTE).await.unwrap();
+    subject.put_guarded(SECOND).await;
+    subject.second_passes().await;
+    assert_eq!(store.get("sallyport:test:read").await.unwrap(), None);
+    assert_eq!(store.take(taken).await.unwrap(), None);
+    assert_eq!(subject.redeem(RIGHT).await, Redemption::Missing);
+    assert_eq!(store.get("sallyport:test:longer").await.unwrap().unwrap(), VALUE);
+}
+
+async fn what_would_live_for_less_than_a_second_is_not_kept(subject: Subject) {
+    let store = &subject.store;
+    store.put(NAME, b"old", MINUTE).await.unwrap();
+    store.put(NAME, b"new", Duration::from_millis(999)).await.unwrap();
+    assert_eq!(store.get(NAME).await.unwrap(), None);
+    subject.put_guarded(Duration::ZERO).await;
+    assert_eq!(subject.redeem(RIGHT).await, Redemption::Missing);
+}
+
+async fn a_guarded_value_is_redeemed_once_and_leaves_its_epitaph(subject: Subject) {
+    assert_eq!(subject.redeem(RIGHT).await, Redemption::Missing);
+    subject.put_guarded(MINUTE).await;
+    assert_eq!(subject.redeem(RIGHT).await, Redemption::Value(VALUE.to_vec()));
+    assert_eq!(subject.redeem(RIGHT).await, Redemption::Spent(EPITAPH));
+    assert_eq!(
+        subject.redeem(WRONG).await,
+        Redemption::Spent(EPITAPH),
+        "a stolen code ends what it gave, guard or not"
+    );
+}
+
+async fn of_many_redeemers_one_wins(subject: Subject) {
+    subject.put_guarded(MINUTE).await;
+    let store = subject.store.clone();
+    let redeemed = at_once(|| {
+        let store = store.clone();
+        async move { store.redeem(NAME, &RIGHT, MINUTE).await.unwrap() }
+    });
+    let redeemed = redeemed.await;
+    let winners = redeemed.iter().filter(|found| **found == Redemption::Value(VALUE.to_vec())).count();
+    let losers = redeemed.iter().filter(|found| **found == Redemption::Spent(EPITAPH)).count();
+    assert_eq!((winners, losers), (1, CALLERS - 1));
+}
+
+async fn a_wrong_guess_burns_nothing(subject: Subject) {
+    subject.put_guarded(MINUTE).await;
+    let mut nearly = RIGHT;
+    nearly[31] ^= 1;
+    for guess in [WRONG, nearly, EPITAPH, [0; 32]] {
+        assert_eq!(subject.redeem(guess).await, Redemption::Mismatch);
+    }
+    assert_eq!(subject.redeem(RIGHT).await, Redemption::Value(VALUE.to_vec()));
+}
+
+async fn a_guarded_value_is_invisible_to_readers_and_takers(subject: Subject) {
+    subject.put_guarded(MINUTE).await;
+    assert_eq!(subject.store.get(NAME).await.unwrap(), None);
+    assert_eq!(subject.store.take(NAME).await.unwrap(), None);
+    assert_eq!(subject.redeem(RIGHT).await, Redemption::Value(VALUE.to_vec()), "taking did not consume it");
+    assert_eq!(subject.store.get(NAME).await.unwrap(), None);
+    assert_eq!(subject.store.take(NAME).await.unwrap(), None);
+    assert_eq!(subject.redeem(RIGHT).await, Redemption::Spent(EPITAPH), "taking did not remove the epitaph");
+}
+
+async fn a_plain_value_is_not_redeemable(subject: Subject) {
+    // The bytes of a guarded frame, written as a plain value: what a caller stores never passes for a frame.
+    let forged = [b"L", &RIGHT[..], &EPITAPH, b"forged"].concat();
+    subject.store.put(NAME, &forged, MINUTE).await.unwrap();
+    assert_eq!(subject.redeem(RIGHT).await, Redemption::Missing);
+    assert_eq!(subject.store.get(NAME).await.unwrap().unwrap(), forged);
+}
+
+async fn plain_and_guarded_replace_each_other(subject: Subject) {
+    subject.store.put(NAME, b"plain", MINUTE).await.unwrap();
+    subject.put_guarded(MINUTE).await;
+    assert_eq!(subject.store.get(NAME).await.unwrap(), None);
+    subject.store.put(NAME, b"plain", MINUTE).await.unwrap();
+    assert_eq!(subject.redeem(RIGHT).await, Redemption::Missing);
+    subject.put_guarded(MINUTE).await;
+    assert_eq!(subject.redeem(RIGHT).await, Redemption::Value(VALUE.to_vec()));
+    subject.put_guarded(MINUTE).await;
+    assert_eq!(subject.redeem(RIGHT).await, Redemption::Value(VALUE.to_vec()), "a new value replaces an epitaph");
+}
+
+async fn a_removed_guarded_value_leaves_no_epitaph(subject: Subject) {
+    subject.put_guarded(MINUTE).await;
+    subject.store.remove(NAME).await.unwrap();
+    assert_eq!(subject.redeem(RIGHT).await, Redemption::Missing);
+}
+
+async fn an_epitaph_lives_as_long_as_asked(subject: Subject) {
+    subject.put_guarded(SECOND).await;
+    assert_eq!(subject.redeem(RIGHT).await, Redemption::Value(VALUE.to_vec()));
+    subject.second_passes().await;
+    assert_eq!(subject.redeem(RIGHT).await, Redemption::Spent(EPITAPH), "it outlives the value");
+    subject.put_guarded(MINUTE).await;
+    let redeemed = subject.store.redeem(NAME, &RIGHT, SECOND).await.unwrap();
+    assert_eq!(redeemed, Redemption::Value(VALUE.to_vec()));
+    subject.second_passes().await;
+    assert_eq!(subject.redeem(RIGHT).await, Redemption::Missing);
+}
+
+/// What each of many callers gets that start together.
+async fn at_once<T: Send + 'static, Answer: Future<Output = T> + Send + 'static>(call: impl Fn() -> Answer) -> Vec<T> {
+    let start = Arc::new(tokio::sync::Barrier::new(CALLERS));
+    let mut calls = tokio::task::JoinSet::new();
+    for _ in 0..CALLERS {
+        let (start, call) = (start.clone(), call());
+        calls.spawn(async move {
+            start.wait().await;
+            call.await
+        });
+    }
+    calls.join_all().await
+}
+
+const CALLERS: usize = 40;
