@@ -1,5 +1,6 @@
 //! Sallyport: a secure edge for MCP servers behind Microsoft Entra ID.
 
+pub mod browser;
 pub mod clock;
 pub mod oauth;
 pub mod public_url;

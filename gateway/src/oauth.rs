@@ -1,5 +1,190 @@
-//! Sallyport as an authorization server.
+//! Sallyport as an authorization server: RFC 6749 as OAuth 2.1 reads it, with RFC 7591, 7636, 8414, 8707, 9207 and 9728.
+//!
+//! One door, [`AuthorizationServer::handle`]: a plain HTTP request in, a plain HTTP answer out, never an error. The rules of
+//! our endpoints live here; sockets, Pingora and Redis do not.
+//!
+//! | path | file | what happens there |
+//! | --- | --- | --- |
+//! | `/.well-known/*` | `metadata` | documents, made once |
+//! | `/register` | `register` | a registration is sealed into the client id; nothing is stored |
+//! | `/authorize` | `authorize` | the request is proven, then sealed; nothing is stored |
+//! | `/consent` | `consent` | the user says yes or no |
+//! | | `sign_in` | after a yes: a [`records::PendingAuthorization`] is stored, the browser goes to Entra |
+//! | `/oauth-callback` | `callback` | the same browser returns; Entra's code becomes a session, ours goes to the client |
+//! | `/token` | `token` | the client redeems its code, once |
+//!
+//! Errors are values of one enum and answered by one match, in `error`. Neighbours: `browser` for cookies and pages,
+//! `session` for what a code grants, the crate `entra` for the second door.
 
+mod answer;
+mod authorize;
+mod callback;
+mod client;
+mod client_name;
+mod consent;
+mod error;
+mod json;
+mod metadata;
+mod parameters;
+mod pkce;
+mod records;
+mod redirect_uri;
+mod register;
 mod resource;
+mod sign_in;
+mod token;
 
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{Method, Request, Response};
+
+pub use metadata::resource_metadata_url;
 pub use resource::{Resource, Resources};
+
+use crate::browser::{Cookies, Pages};
+use crate::clock::Clock;
+use crate::public_url::PublicUrl;
+use crate::sealed::Sealer;
+use crate::session::Sessions;
+use crate::store::{Store, Table};
+use error::Error;
+use metadata::Metadata;
+use records::{GrantedCode, PendingAuthorization};
+
+/// The one scope there is: the use of a resource. Others that a client asks for are ignored (A27).
+pub const SCOPE: &str = "mcp.access";
+
+const CALLBACK: &str = "/oauth-callback";
+
+#[derive(Clone, Debug)]
+pub struct Settings {
+    pub public_url: PublicUrl,
+    pub resources: Resources,
+    /// What people call this installation; large on every page.
+    pub server_name: String,
+    pub remember: Remember,
+    /// Whether clients may register themselves (RFC 7591).
+    pub registration: bool,
+    /// Private-use schemes that a redirect URI may have, such as `cursor`.
+    pub custom_schemes: Vec<String>,
+}
+
+/// Whether a browser remembers that a user allowed a client.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Remember {
+    /// If the user ticks the box.
+    #[default]
+    Ask,
+    Never,
+    Always,
+}
+
+/// What the authorization server works with.
+pub struct Parts {
+    pub sealer: Sealer,
+    pub store: Arc<dyn Store>,
+    pub clock: Clock,
+    pub sessions: Arc<Sessions>,
+    pub entra: Arc<entra::Client>,
+}
+
+pub struct AuthorizationServer {
+    settings: Settings,
+    metadata: Metadata,
+    sealer: Sealer,
+    clock: Clock,
+    cookies: Cookies,
+    pages: Pages,
+    pending: Table<PendingAuthorization>,
+    codes: Table<GrantedCode>,
+    sessions: Arc<Sessions>,
+    entra: Arc<entra::Client>,
+}
+
+impl AuthorizationServer {
+    pub fn new(settings: Settings, parts: Parts) -> Self {
+        let Parts { sealer, store, clock, sessions, entra } = parts;
+        let secure = settings.public_url.as_str().starts_with("https:");
+        Self {
+            metadata: Metadata::new(&settings),
+            cookies: Cookies::new(sealer.clone(), clock.clone()),
+            pages: Pages::new(settings.server_name.clone(), secure),
+            pending: Table::new(store.clone(), sealer.clone(), clock.clone(), "authorization"),
+            codes: Table::new(store, sealer.clone(), clock.clone(), "code"),
+            settings,
+            sealer,
+            clock,
+            sessions,
+            entra,
+        }
+    }
+
+    /// Whether a path is answered here. Exact and undecoded, except that all of `/.well-known/` is ours: what is not there
+    /// must be a 404 that discovery understands (A6).
+    pub fn owns(&self, path: &str) -> bool {
+        Route::find(path).is_some()
+    }
+
+    /// Answers a request whose body the edge has read and bounded.
+    pub async fn handle(&self, request: Request<Bytes>) -> Response<Bytes> {
+        let Some(route) = Route::find(request.uri().path()) else { return self.answer(Error::NotFound) };
+        let result = match (route, request.method()) {
+            (Route::WellKnown, &Method::GET | &Method::HEAD) => self.metadata.answer(&request),
+            (Route::Register, &Method::POST) => self.register(&request),
+            (Route::Authorize, &Method::GET) => self.authorize(&request).await,
+            (Route::Consent, &Method::GET) => self.ask(&request),
+            (Route::Consent, &Method::POST) => self.decide(&request).await,
+            (Route::Callback, &Method::GET) => self.callback(&request).await,
+            (Route::Token, &Method::POST) => self.token(&request).await,
+            (route, &Method::OPTIONS) if !route.is_for_browsers() => Ok(answer::preflight(route.methods())),
+            (route, _) => Err(Error::MethodNotAllowed(route.methods())),
+        };
+        let response = result.unwrap_or_else(|error| self.answer(error));
+        match route.is_for_browsers() {
+            true => response,
+            false => answer::for_any_origin(response),
+        }
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Route {
+    WellKnown,
+    Register,
+    Authorize,
+    Consent,
+    Callback,
+    Token,
+}
+
+impl Route {
+    fn find(path: &str) -> Option<Self> {
+        Some(match path {
+            "/register" => Route::Register,
+            "/authorize" => Route::Authorize,
+            "/consent" => Route::Consent,
+            CALLBACK => Route::Callback,
+            "/token" => Route::Token,
+            _ if path.starts_with("/.well-known/") => Route::WellKnown,
+            _ => return None,
+        })
+    }
+
+    /// Pages carry cookies: no other origin may read them, so they have no CORS at all (C25).
+    fn is_for_browsers(self) -> bool {
+        matches!(self, Route::Authorize | Route::Consent | Route::Callback)
+    }
+
+    fn methods(self) -> &'static str {
+        match self {
+            Route::WellKnown => "GET, HEAD, OPTIONS",
+            Route::Register | Route::Token => "POST, OPTIONS",
+            Route::Authorize | Route::Callback => "GET",
+            Route::Consent => "GET, POST",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

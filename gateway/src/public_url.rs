@@ -45,6 +45,10 @@ impl PublicUrl {
         &self.origin
     }
 
+    pub fn scheme(&self) -> &str {
+        self.origin.split_once(':').expect("an origin has a scheme").0
+    }
+
     /// `host[:port]`, as a `Host` header names it.
     pub fn authority(&self) -> &str {
         &self.authority

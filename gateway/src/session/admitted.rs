@@ -55,6 +55,11 @@ impl Admitted {
         self.session
     }
 
+    /// What logs call the session: enough to find its lines, too little to be its name in the store.
+    pub fn reference(&self) -> String {
+        self.session.0[..4].iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
     /// SHA-256 of the client id.
     pub fn client(&self) -> [u8; 32] {
         self.client

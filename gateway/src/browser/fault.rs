@@ -1,0 +1,131 @@
+//! What can go wrong in front of a person: a stable code, a title, and what to do about it.
+
+use std::fmt;
+
+use http::StatusCode;
+
+use super::transaction::hex;
+use crate::secret::random_bytes;
+
+/// A fault that is shown as a page. Nothing of the request is ever shown with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    UnknownClient,
+    UnregisteredRedirect,
+    MalformedRequest,
+    ConsentExpired,
+    ForeignOrigin,
+    CrossSite,
+    WrongFormToken,
+    ConsentNotShown,
+    NotAForm,
+    UnknownDecision,
+    OtherBrowser,
+    SignInOver,
+    Unavailable,
+}
+
+/// Ties a page to the line in the log. Random; it names nobody.
+#[derive(Clone, Copy, Debug)]
+pub struct Reference([u8; 4]);
+
+impl Fault {
+    /// Documented, and never used twice.
+    pub fn code(self) -> &'static str {
+        match self {
+            Fault::UnknownClient => "SP-1001",
+            Fault::UnregisteredRedirect => "SP-1002",
+            Fault::MalformedRequest => "SP-1003",
+            Fault::ConsentExpired => "SP-1101",
+            Fault::ForeignOrigin => "SP-1201",
+            Fault::CrossSite => "SP-1202",
+            Fault::WrongFormToken => "SP-1203",
+            Fault::ConsentNotShown => "SP-1204",
+            Fault::NotAForm => "SP-1205",
+            Fault::UnknownDecision => "SP-1206",
+            Fault::OtherBrowser => "SP-1301",
+            Fault::SignInOver => "SP-1302",
+            Fault::Unavailable => "SP-1901",
+        }
+    }
+
+    pub fn status(self) -> StatusCode {
+        match self {
+            Fault::UnknownClient
+            | Fault::UnregisteredRedirect
+            | Fault::MalformedRequest
+            | Fault::ConsentExpired
+            | Fault::UnknownDecision
+            | Fault::SignInOver => StatusCode::BAD_REQUEST,
+            Fault::ForeignOrigin
+            | Fault::CrossSite
+            | Fault::WrongFormToken
+            | Fault::ConsentNotShown
+            | Fault::OtherBrowser => StatusCode::FORBIDDEN,
+            Fault::NotAForm => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Fault::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+
+    pub fn title(self) -> &'static str {
+        match self {
+            Fault::UnknownClient => "This application is not known here",
+            Fault::UnregisteredRedirect => "The return address does not belong to this application",
+            Fault::MalformedRequest => "This sign-in link is not complete",
+            Fault::ConsentExpired => "This page was open for too long",
+            Fault::ForeignOrigin | Fault::CrossSite | Fault::WrongFormToken | Fault::ConsentNotShown => {
+                "This answer did not come from our page"
+            }
+            Fault::NotAForm | Fault::UnknownDecision => "This answer cannot be understood",
+            Fault::OtherBrowser => "This sign-in was not started in this browser",
+            Fault::SignInOver => "This sign-in is over",
+            Fault::Unavailable => "Try again in a moment",
+        }
+    }
+
+    /// What the person can do.
+    pub fn advice(self) -> &'static str {
+        match self {
+            Fault::UnknownClient => {
+                "Remove this server from your application and add it again: it will then register anew. If you did not \
+                 start this from an application, close this page."
+            }
+            Fault::UnregisteredRedirect => {
+                "For your safety nothing was sent. Remove this server from your application and add it again. If you did \
+                 not start this from an application, close this page."
+            }
+            Fault::MalformedRequest => "Start again from your application. If you followed a link, do not trust it.",
+            Fault::ConsentExpired => "Start again from your application.",
+            Fault::ForeignOrigin | Fault::CrossSite => {
+                "For your safety nothing was allowed. Start again from your application, and answer on the page that opens."
+            }
+            Fault::WrongFormToken | Fault::ConsentNotShown => {
+                "For your safety nothing was allowed. The page may have been answered already, or this browser may refuse \
+                 cookies. Start again from your application."
+            }
+            Fault::NotAForm | Fault::UnknownDecision => "Start again from your application.",
+            Fault::OtherBrowser => {
+                "For your safety nothing was allowed. Start again from your application and stay in the browser that opens. \
+                 If somebody sent you a link to sign in with, do not use it."
+            }
+            Fault::SignInOver => {
+                "It was completed already, or it took too long. If your application is not connected, start again there."
+            }
+            Fault::Unavailable => {
+                "A part of this service does not answer. Nothing was lost: reload this page in a few seconds."
+            }
+        }
+    }
+}
+
+impl Reference {
+    pub fn random() -> Self {
+        Self(random_bytes())
+    }
+}
+
+impl fmt::Display for Reference {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&hex(&self.0))
+    }
+}

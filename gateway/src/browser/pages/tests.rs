@@ -1,0 +1,117 @@
+use super::*;
+
+fn pages() -> Pages {
+    Pages::new("Contoso <MCP>".into(), true)
+}
+
+fn consent_page() -> ConsentPage<'static> {
+    ConsentPage {
+        client_name: "Inspector",
+        destination: "client.example",
+        redirect_uri: "https://client.example/cb",
+        loopback: false,
+        resource: "https://mcp.example.com/mcp",
+        scope: "mcp.access",
+        refused: None,
+        offer_to_remember: true,
+        request: "sealed",
+        csrf: "token",
+    }
+}
+
+fn text(response: &Response<Bytes>) -> &str {
+    std::str::from_utf8(response.body()).unwrap()
+}
+
+fn every_page() -> [Response<Bytes>; 4] {
+    [
+        pages().consent(consent_page()),
+        pages().to_sign_in("https://login.example/authorize?a=b&c=d"),
+        pages().refused("http://127.0.0.1:1/cb?error=access_denied"),
+        pages().error(Fault::UnknownClient, Reference::random()),
+    ]
+}
+
+#[test]
+fn every_page_is_locked_down() {
+    for response in every_page() {
+        let headers = response.headers();
+        let policy = headers[CONTENT_SECURITY_POLICY].to_str().unwrap();
+        for directive in ["default-src 'none'", "form-action 'self'", "frame-ancestors 'none'", "base-uri 'none'"] {
+            assert!(policy.contains(directive), "{policy}");
+        }
+        assert!(!policy.contains("unsafe"));
+        assert_eq!(headers[X_FRAME_OPTIONS], "DENY");
+        assert_eq!(headers[X_CONTENT_TYPE_OPTIONS], "nosniff");
+        assert_eq!(headers[CACHE_CONTROL], "no-store");
+        assert_eq!(headers[CROSS_ORIGIN_OPENER_POLICY], "same-origin");
+        assert_eq!(headers[STRICT_TRANSPORT_SECURITY], "max-age=31536000");
+        assert_eq!(headers[CONTENT_TYPE], "text/html; charset=utf-8");
+    }
+    let plain = Pages::new("x".into(), false).consent(consent_page());
+    assert!(!plain.headers().contains_key(STRICT_TRANSPORT_SECURITY));
+}
+
+#[test]
+fn the_policy_names_the_hash_of_the_very_style_that_the_page_has() {
+    for response in every_page() {
+        let style = text(&response).split_once("<style>").unwrap().1.split_once("</style>").unwrap().0;
+        let hash = BASE64_STANDARD.encode(Sha256::digest(style));
+        assert!(response.headers()[CONTENT_SECURITY_POLICY].to_str().unwrap().contains(&hash));
+    }
+}
+
+#[test]
+fn no_page_has_a_script_or_anything_from_elsewhere() {
+    for response in every_page() {
+        for forbidden in ["<script", "<img", "<link", "<iframe", " style=", "@import", "url(", "onclick"] {
+            assert!(!text(&response).contains(forbidden), "{forbidden}");
+        }
+    }
+}
+
+#[test]
+fn the_consent_page_lets_its_form_name_its_origin() {
+    assert_eq!(pages().consent(consent_page()).headers()[REFERRER_POLICY], "same-origin");
+    assert_eq!(pages().error(Fault::NotAForm, Reference::random()).headers()[REFERRER_POLICY], "no-referrer");
+}
+
+#[test]
+fn strangers_words_are_escaped() {
+    let hostile = r#""><script>alert(1)</script><a href='x'>&amp;__CSRF_TOKEN__{{ page.csrf }}"#;
+    let page = ConsentPage { client_name: hostile, destination: hostile, redirect_uri: hostile, ..consent_page() };
+    let response = pages().consent(page);
+    assert!(!text(&response).contains("<script") && !text(&response).contains("<a href='x'"));
+    assert!(text(&response).contains("__CSRF_TOKEN__{{ page.csrf }}"), "no second round of templating");
+    assert!(text(&response).contains("Contoso &#60;MCP&#62;"));
+    let response = pages().refused("cursor://x/cb?a='&b=\"");
+    assert!(text(&response).contains("url=cursor://x/cb?a=&#39;&#38;b=&#34;"));
+}
+
+#[test]
+fn the_box_and_the_warnings_are_there_when_they_should_be() {
+    let response = pages().consent(consent_page());
+    assert!(
+        text(&response).contains(r#"<input type="checkbox" name="remember" value="yes">"#),
+        "there, and not ticked"
+    );
+    assert!(!text(&response).contains("your own computer") && !text(&response).contains("You refused"));
+    let page = ConsentPage {
+        loopback: true,
+        refused: Some(Duration::from_secs(190)),
+        offer_to_remember: false,
+        ..consent_page()
+    };
+    let response = pages().consent(page);
+    assert!(!text(&response).contains(r#"name="remember""#));
+    assert!(
+        text(&response).contains("your own computer")
+            && text(&response).contains("refused this application 3 minutes ago")
+    );
+}
+
+#[test]
+fn an_outage_says_when_to_try_again() {
+    let response = pages().error(Fault::Unavailable, Reference::random());
+    assert_eq!((response.status().as_u16(), &response.headers()[RETRY_AFTER]), (503, &HeaderValue::from_static("2")));
+}

@@ -1,0 +1,30 @@
+//! One authorization in one browser.
+
+use std::fmt::Write;
+
+use serde::{Deserialize, Serialize};
+
+use crate::secret::random_bytes;
+
+/// Ties the pages, forms and cookies of one authorization together, so that two tabs do not disturb each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Transaction([u8; 16]);
+
+impl Transaction {
+    pub fn random() -> Self {
+        Self(random_bytes())
+    }
+
+    /// Eight hexadecimal digits that end the names of this transaction's cookies. They only tell cookies apart: whoever
+    /// opens one compares the whole.
+    pub fn suffix(&self) -> String {
+        hex(&self.0[..4])
+    }
+}
+
+pub(super) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        write!(text, "{byte:02x}").expect("writing to a string does not fail");
+        text
+    })
+}

@@ -1,0 +1,157 @@
+//! `/oauth-callback`: the browser comes back from Entra.
+//!
+//! The order is the protection. First the cookie: without the one that was set with the user's yes nothing is read,
+//! nothing is consumed and nobody is called (T1). Then the stored record, once. Only then Entra's code, and only when that
+//! has become a session does our own code exist.
+
+use bytes::Bytes;
+use http::{Request, Response};
+
+use super::error::{Error, Reason};
+use super::parameters::Parameters;
+use super::records::{AuthorizationRequest, CODE_LIFETIME, Code, GrantedCode, PendingAuthorization};
+use super::{AuthorizationServer, answer};
+use crate::browser::{ConsentState, CsrfToken, EntraState, Fault, Jar};
+use crate::sealed::Id;
+use crate::secret::SecretKey;
+use crate::store::StoreError;
+
+impl AuthorizationServer {
+    pub(super) async fn callback(&self, request: &Request<Bytes>) -> Result<Response<Bytes>, Error> {
+        let parameters = Parameters::parse(request.uri().query().unwrap_or_default().as_bytes());
+        parameters.each_once().map_err(|cause| Error::page(Fault::MalformedRequest, cause))?;
+        let state = self.state_of_this_browser(&parameters, &Jar::of(request.headers()))?;
+        let pending = match self.pending.take(&state.id, &state.binder).await {
+            Ok(Some(pending)) => pending,
+            Ok(None) => return Err(Error::page(Fault::SignInOver, "completed before, or too late")),
+            Err(cause @ StoreError::Unreadable { .. }) => return Err(Error::page(Fault::SignInOver, cause)),
+            Err(cause) => return Err(Error::page(Fault::Unavailable, cause)),
+        };
+        let response = match self.complete(&parameters, &pending).await {
+            Ok(code) => {
+                answer::see_other(&pending.request.return_to.with_code(self.settings.public_url.as_str(), &code))
+            }
+            Err(error) => self.answer(error),
+        };
+        // The transaction is over, however it ended.
+        let over = [
+            self.cookies.clear_for::<EntraState>(state.transaction),
+            self.cookies.clear_for::<ConsentState>(state.transaction),
+            self.cookies.clear_for::<CsrfToken>(state.transaction),
+        ];
+        Ok(answer::with_cookies(response, over))
+    }
+
+    /// The cookie of the sign-in that `state` names. Ids come out of sealed cookies: there is nothing to guess or to time.
+    fn state_of_this_browser(&self, parameters: &Parameters<'_>, jar: &Jar) -> Result<EntraState, Error> {
+        let id = parameters.one("state").ok().flatten().and_then(Id::from_text);
+        id.and_then(|id| self.cookies.all::<EntraState>(jar).find(|cookie| cookie.id == id))
+            .ok_or_else(|| Error::page(Fault::OtherBrowser, "no cookie of this browser belongs to the state"))
+    }
+
+    /// Entra's answer becomes a session, and the session a code for the client.
+    async fn complete(&self, parameters: &Parameters<'_>, pending: &PendingAuthorization) -> Result<String, Error> {
+        let request = &pending.request;
+        let value = |name| parameters.one(name).ok().flatten();
+        if let Some(error) = value("error") {
+            return Err(refused_by_entra(request, error, value("error_description").unwrap_or_default()));
+        }
+        let Some(code) = value("code") else {
+            return Err(refuse(request, Reason::ServerError, "The sign-in gave no answer."));
+        };
+        let sign_in = self
+            .entra
+            .redeem(
+                entra::Redemption {
+                    code: &entra::Secret::new(code.to_owned()),
+                    redirect_uri: &self.callback_url(),
+                    scope: &self.entra_scope(&request.resource)?,
+                    code_verifier: &entra::Secret::new(pending.verifier.expose().to_owned()),
+                    nonce: &pending.nonce,
+                },
+                self.clock.now().into(),
+            )
+            .await
+            .map_err(|error| failed_at_entra(request, &error))?;
+        self.grant(request, &sign_in).await.map_err(|cause| {
+            tracing::error!(%cause, "a sign-in could not be kept");
+            refuse(request, Reason::TemporarilyUnavailable, "A part of this service does not answer. Try again.")
+        })
+    }
+
+    /// The code is minted here and nowhere earlier (S5).
+    async fn grant(&self, request: &AuthorizationRequest, sign_in: &entra::SignIn) -> Result<String, StoreError> {
+        let session = self.sessions.begin(sign_in).await?;
+        let epitaph = self
+            .sessions
+            .index(&session)
+            .ok_or_else(|| StoreError::Unavailable("the session's key has left the ring".into()))?;
+        let code = Code { id: self.sealer.new_id(), secret: SecretKey::random(), resource: request.resource.clone() };
+        let guard = request.binding().guard();
+        let granted = GrantedCode { session };
+        self.codes.put_guarded(&code.id, &code.secret, &granted, &guard, &epitaph.0, CODE_LIFETIME).await?;
+        Ok(code.seal(&self.sealer, request.client))
+    }
+}
+
+fn refuse(request: &AuthorizationRequest, reason: Reason, description: &'static str) -> Error {
+    Error::client(request.return_to.clone(), reason, description)
+}
+
+/// Entra answered with an error. Its prose names tenants and users: of it, only the number of the error is logged.
+fn refused_by_entra(request: &AuthorizationRequest, error: &str, description: &str) -> Error {
+    let (reason, text) = match error {
+        "access_denied" => (Reason::AccessDenied, "The user or an administrator refused."),
+        "temporarily_unavailable" => (Reason::TemporarilyUnavailable, "The sign-in service is busy. Try again."),
+        "server_error" => (Reason::ServerError, "The sign-in service failed. Try again."),
+        // Also what only `prompt=none` could cause, which we never send.
+        _ => (Reason::ServerError, "The sign-in could not be completed."),
+    };
+    let number = aadsts(description).unwrap_or_default();
+    match reason {
+        Reason::AccessDenied => tracing::info!(number, "Entra said no"),
+        _ => tracing::error!(number, "Entra answered the sign-in with an error"),
+    }
+    refuse(request, reason, text)
+}
+
+/// The one match from a failed redemption to what the client learns.
+fn failed_at_entra(request: &AuthorizationRequest, error: &entra::Error) -> Error {
+    tracing::warn!(%error, "Entra's code was not redeemed");
+    match error {
+        entra::Error::UserMustAct(_) => refuse(
+            request,
+            Reason::AccessDenied,
+            "The sign-in service asks for more from the user. Sign in again, or ask an administrator.",
+        ),
+        entra::Error::Refused(refusal) if refusal.suberror.as_deref() == Some("message_only") => {
+            refuse(request, Reason::AccessDenied, "A policy of the organisation does not allow this sign-in.")
+        }
+        entra::Error::TryLater { .. } => {
+            refuse(request, Reason::TemporarilyUnavailable, "The sign-in service is busy. Try again.")
+        }
+        entra::Error::Refused(_) | entra::Error::SetUp(_) | entra::Error::Untrusted(_) => {
+            refuse(request, Reason::ServerError, "The sign-in could not be completed.")
+        }
+    }
+}
+
+/// The digits after the first `AADSTS`.
+fn aadsts(description: &str) -> Option<&str> {
+    let (_, rest) = description.split_once("AADSTS")?;
+    let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
+    (1..=8).contains(&digits).then(|| &rest[..digits])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_number_of_an_error_is_taken() {
+        assert_eq!(aadsts("AADSTS65004: Adele declined. Trace ID: x"), Some("65004"));
+        for text in ["", "AADSTS", "AADSTS: 1", "aadsts65004", "AADSTS123456789012"] {
+            assert_eq!(aadsts(text), None, "{text}");
+        }
+    }
+}

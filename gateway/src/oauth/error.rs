@@ -1,0 +1,155 @@
+//! What can go wrong, and the one match that answers it.
+//!
+//! Two messages each: fixed words for the caller, the cause for the log. Which kind of answer an error has is a matter of
+//! who is proven: until a client and its redirect URI are, a page and never a redirect (T8).
+
+use bytes::Bytes;
+use http::header::{ALLOW, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{HeaderName, HeaderValue, Response, StatusCode};
+use serde_json::json;
+
+use super::redirect_uri::ReturnAddress;
+use super::{AuthorizationServer, answer};
+use crate::browser::{Fault, RETRY_AFTER_SECONDS, Reference};
+use crate::store::StoreError;
+
+/// An error of an endpoint. Text in a variant that the caller sees is `&'static`: nothing of a request can get into it.
+#[derive(Debug)]
+pub enum Error {
+    // For a program, as JSON (RFC 6749 section 5.2, RFC 7591 section 3.2.2).
+    NotFound,
+    /// With the methods that are allowed.
+    MethodNotAllowed(&'static str),
+    InvalidRequest(&'static str),
+    /// The client id is not one of ours, or there is none; current SDKs then register anew (A25).
+    InvalidClient {
+        used_authorization_header: bool,
+    },
+    /// All causes look alike to the caller.
+    InvalidGrant(&'static str),
+    InvalidTarget,
+    UnsupportedGrantType,
+    InvalidRedirectUri(&'static str),
+    InvalidClientMetadata(&'static str),
+    RegistrationClosed,
+    /// Transient: clients keep what they have and come again (D8).
+    Unavailable(StoreError),
+
+    // For a person, as a page.
+    Page(Fault, String),
+
+    // For a client, by way of the browser.
+    Client(Box<Refusal>),
+}
+
+/// A "no" to a client that is proven.
+#[derive(Debug)]
+pub struct Refusal {
+    pub to: ReturnAddress,
+    pub reason: Reason,
+    pub description: &'static str,
+}
+
+/// RFC 6749 section 4.1.2.1 and RFC 8707 section 2.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    InvalidRequest,
+    InvalidTarget,
+    UnsupportedResponseType,
+    AccessDenied,
+    ServerError,
+    TemporarilyUnavailable,
+}
+
+impl Error {
+    pub fn page(fault: Fault, cause: impl std::fmt::Display) -> Self {
+        Error::Page(fault, cause.to_string())
+    }
+
+    pub fn client(to: ReturnAddress, reason: Reason, description: &'static str) -> Self {
+        Error::Client(Box::new(Refusal { to, reason, description }))
+    }
+}
+
+impl Reason {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Reason::InvalidRequest => "invalid_request",
+            Reason::InvalidTarget => "invalid_target",
+            Reason::UnsupportedResponseType => "unsupported_response_type",
+            Reason::AccessDenied => "access_denied",
+            Reason::ServerError => "server_error",
+            Reason::TemporarilyUnavailable => "temporarily_unavailable",
+        }
+    }
+}
+
+impl AuthorizationServer {
+    pub(super) fn answer(&self, error: Error) -> Response<Bytes> {
+        match error {
+            Error::NotFound => problem(StatusCode::NOT_FOUND, "not_found", "There is nothing at this address."),
+            Error::MethodNotAllowed(methods) => with(
+                problem(StatusCode::METHOD_NOT_ALLOWED, "invalid_request", "This method is not served here."),
+                ALLOW,
+                methods,
+            ),
+            Error::InvalidRequest(description) => bad_request("invalid_request", description),
+            Error::InvalidClient { used_authorization_header } => {
+                tracing::info!("a client id that does not open");
+                let response = problem(
+                    StatusCode::UNAUTHORIZED,
+                    "invalid_client",
+                    "This client is not registered here. Register it again.",
+                );
+                match used_authorization_header {
+                    // RFC 6749 section 5.2: the scheme that the client tried must be named.
+                    true => with(response, WWW_AUTHENTICATE, r#"Basic realm="sallyport""#),
+                    false => response,
+                }
+            }
+            Error::InvalidGrant(cause) => {
+                tracing::info!(cause, "a code was not redeemed");
+                bad_request("invalid_grant", "The code is not valid, was used, or belongs to another request.")
+            }
+            Error::InvalidTarget => bad_request("invalid_target", "The resource is not one of this server's."),
+            Error::UnsupportedGrantType => bad_request("unsupported_grant_type", "Use authorization_code."),
+            Error::InvalidRedirectUri(description) => bad_request("invalid_redirect_uri", description),
+            Error::InvalidClientMetadata(description) => bad_request("invalid_client_metadata", description),
+            Error::RegistrationClosed => {
+                problem(StatusCode::FORBIDDEN, "access_denied", "Clients cannot register themselves at this server.")
+            }
+            Error::Unavailable(cause) => {
+                tracing::error!(%cause, "answered 503");
+                let response = problem(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    "temporarily_unavailable",
+                    "A part of this service does not answer. Try again.",
+                );
+                with(response, RETRY_AFTER, RETRY_AFTER_SECONDS)
+            }
+            Error::Page(fault, cause) => {
+                let reference = Reference::random();
+                tracing::warn!(code = fault.code(), %reference, cause, "a page with an error was shown");
+                self.pages.error(fault, reference)
+            }
+            Error::Client(refusal) => {
+                let Refusal { to, reason, description } = *refusal;
+                tracing::info!(error = reason.as_str(), description, "a client was refused");
+                answer::see_other(&to.with_error(self.settings.public_url.as_str(), reason.as_str(), description))
+            }
+        }
+    }
+}
+
+fn bad_request(error: &str, description: &str) -> Response<Bytes> {
+    problem(StatusCode::BAD_REQUEST, error, description)
+}
+
+fn problem(status: StatusCode, error: &str, description: &str) -> Response<Bytes> {
+    answer::json(status, &json!({ "error": error, "error_description": description }))
+}
+
+fn with(mut response: Response<Bytes>, name: HeaderName, value: &'static str) -> Response<Bytes> {
+    response.headers_mut().insert(name, HeaderValue::from_static(value));
+    response
+}

@@ -1,0 +1,110 @@
+//! `/register`: dynamic client registration (RFC 7591) that stores nothing.
+
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
+use serde_json::{Map, Value, json};
+
+use super::client::Client;
+use super::client_name::ClientName;
+use super::error::Error;
+use super::redirect_uri::RedirectUri;
+use super::{AuthorizationServer, SCOPE, answer, json as strict_json};
+
+const REDIRECT_URIS_AT_MOST: usize = 10;
+/// A client id travels in URLs, where more would be cut off by somebody.
+const CLIENT_ID_AT_MOST: usize = 4096;
+
+impl AuthorizationServer {
+    pub(super) fn register(&self, request: &Request<Bytes>) -> Result<Response<Bytes>, Error> {
+        if !self.settings.registration {
+            return Err(Error::RegistrationClosed);
+        }
+        if !answer::is_of_type(request.headers(), answer::JSON) {
+            return Err(Error::InvalidClientMetadata("Send application/json."));
+        }
+        let metadata = strict_json::parse_object(request.body())
+            .map_err(|_| Error::InvalidClientMetadata("Send one JSON object, with each name once."))?;
+        check_flow(&metadata)?;
+        let client = Client {
+            name: client_name(&metadata)?,
+            redirect_uris: self.redirect_uris(&metadata)?,
+            issued: self.clock.now(),
+        };
+        let client_id = client.seal(&self.sealer);
+        if client_id.len() > CLIENT_ID_AT_MOST {
+            return Err(Error::InvalidClientMetadata("This is too much to register. Use fewer redirect URIs."));
+        }
+        Ok(answer::json(StatusCode::CREATED, &registration(&client, &client_id, &metadata)))
+    }
+
+    /// The good ones are kept and the bad ones dropped, as RFC 7591 section 2 allows: clients register several at once, and
+    /// must not fail for one that we do not take (A18).
+    fn redirect_uris(&self, metadata: &Map<String, Value>) -> Result<Vec<RedirectUri>, Error> {
+        let Some(Value::Array(sent)) = metadata.get("redirect_uris") else {
+            return Err(Error::InvalidRedirectUri("redirect_uris must be a list."));
+        };
+        if sent.len() > REDIRECT_URIS_AT_MOST {
+            return Err(Error::InvalidRedirectUri("Register at most 10 redirect URIs."));
+        }
+        let mut kept = Vec::new();
+        for uri in sent {
+            let uri = uri.as_str().ok_or(Error::InvalidRedirectUri("Every redirect URI must be a string."))?;
+            match RedirectUri::parse(uri, &self.settings.custom_schemes) {
+                Ok(uri) if !kept.contains(&uri) => kept.push(uri),
+                Ok(_) => {}
+                Err(cause) => tracing::info!(%cause, "a redirect URI was not registered"),
+            }
+        }
+        match kept.is_empty() {
+            true => Err(Error::InvalidRedirectUri(
+                "Use https, or http on localhost, or a scheme that this server allows; no user name, no fragment.",
+            )),
+            false => Ok(kept),
+        }
+    }
+}
+
+fn client_name(metadata: &Map<String, Value>) -> Result<ClientName, Error> {
+    match metadata.get("client_name") {
+        None | Some(Value::Null) => Ok(ClientName::default()),
+        Some(Value::String(name)) => Ok(ClientName::clean(name)),
+        Some(_) => Err(Error::InvalidClientMetadata("client_name must be a string.")),
+    }
+}
+
+/// Refuses a client that cannot work here: one that leaves out the only flow there is.
+fn check_flow(metadata: &Map<String, Value>) -> Result<(), Error> {
+    for (name, needed) in [("grant_types", "authorization_code"), ("response_types", "code")] {
+        let works = match metadata.get(name) {
+            None | Some(Value::Null) => true,
+            Some(Value::Array(values)) => values.is_empty() || values.iter().any(|value| value == needed),
+            Some(_) => false,
+        };
+        if !works {
+            return Err(Error::InvalidClientMetadata("Use grant type authorization_code and response type code."));
+        }
+    }
+    Ok(())
+}
+
+/// RFC 7591 section 3.2.1: what was registered, which may differ from what was asked for. What was not sent and has no
+/// value is left out: clients choke on empty strings and nulls (A11).
+fn registration(client: &Client, client_id: &str, sent: &Map<String, Value>) -> Value {
+    let mut answer = json!({
+        "client_id": client_id,
+        "client_id_issued_at": client.issued.unix(),
+        "client_name": client.name,
+        "redirect_uris": client.redirect_uris,
+        "grant_types": ["authorization_code"],
+        "response_types": ["code"],
+        // Whatever was asked for: a public client has no secret, and PKCE protects its code (A12).
+        "token_endpoint_auth_method": "none",
+    });
+    if matches!(sent.get("scope"), Some(Value::String(_))) {
+        answer["scope"] = SCOPE.into();
+    }
+    if let Some(kind @ ("native" | "web")) = sent.get("application_type").and_then(Value::as_str) {
+        answer["application_type"] = kind.into();
+    }
+    answer
+}

@@ -1,0 +1,60 @@
+//! From a yes to Entra's sign-in page.
+
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use http::HeaderValue;
+
+use super::error::Error;
+use super::pkce::CodeVerifier;
+use super::records::{AuthorizationRequest, PendingAuthorization, SIGN_IN_LIFETIME};
+use super::{AuthorizationServer, CALLBACK};
+use crate::browser::{EntraState, Fault};
+use crate::secret::{SecretKey, random_bytes};
+
+/// The next step of a browser whose user said yes.
+pub struct SignIn {
+    /// At Entra.
+    pub url: String,
+    /// Binds the sign-in to this browser. It is set with this very step and never before the user's yes (D-4).
+    pub cookie: HeaderValue,
+}
+
+impl AuthorizationServer {
+    /// Stores the authorization under a secret that only this browser's cookie holds.
+    pub(super) async fn begin_sign_in(&self, request: AuthorizationRequest) -> Result<SignIn, Error> {
+        let scope = self.entra_scope(&request.resource)?;
+        let state =
+            EntraState { transaction: request.transaction, id: self.sealer.new_id(), binder: SecretKey::random() };
+        let pending = PendingAuthorization {
+            request,
+            verifier: CodeVerifier::random(),
+            nonce: BASE64_URL_SAFE_NO_PAD.encode(random_bytes::<32>()),
+        };
+        self.pending
+            .put(&state.id, &state.binder, &pending, SIGN_IN_LIFETIME)
+            .await
+            .map_err(|cause| Error::page(Fault::Unavailable, cause))?;
+        let url = self.entra.authorize_url(&entra::AuthorizeRequest {
+            redirect_uri: &self.callback_url(),
+            scope: &scope,
+            state: &state.id.to_text(),
+            nonce: &pending.nonce,
+            code_challenge: &pending.verifier.challenge().to_text(),
+            prompt: None,
+            login_hint: pending.request.login_hint.as_deref(),
+        });
+        Ok(SignIn { url: url.into(), cookie: self.cookies.set_for(&state) })
+    }
+
+    /// What Entra is asked for: the upstream's own scope, and an id_token. The client's `resource` never goes there (GU-2).
+    pub(super) fn entra_scope(&self, resource: &str) -> Result<String, Error> {
+        match self.settings.resources.find(resource) {
+            Some(resource) => Ok(format!("{} openid profile", resource.entra_scope())),
+            None => Err(Error::page(Fault::ConsentExpired, "the resource is no longer configured")),
+        }
+    }
+
+    pub(super) fn callback_url(&self) -> String {
+        self.settings.public_url.join(CALLBACK)
+    }
+}
