@@ -1,10 +1,32 @@
 //! Sallyport: a secure edge for MCP servers behind Microsoft Entra ID.
+//!
+//! Data flows one way: request in, upstream out.
+//!
+//! ```text
+//! client --> edge --> oauth ---> browser           our own endpoints, and what only a browser sees
+//!             |         |-----> session            begins when Entra has signed the user in
+//!             |         '-----> entra --> Entra ID
+//!             |--> session --> store               a bearer token becomes an Admitted
+//!             '--> pool -----> MCP server          only with an Admitted
+//! ```
+//!
+//! Only `edge`, `pool`, `admin`, `drain` and `server` know that Pingora exists. `server` wires, `config` feeds it, `cli` runs it.
+//! `sealed`, `store`, `clock` and `secret` lie below everything.
 
+mod admin;
 pub mod browser;
+pub mod cli;
 pub mod clock;
+pub mod config;
+pub mod drain;
+mod edge;
+pub mod log;
+mod metrics;
 pub mod oauth;
+pub mod pool;
 pub mod public_url;
 pub mod sealed;
 pub mod secret;
+pub mod server;
 pub mod session;
 pub mod store;

@@ -1,0 +1,75 @@
+//! `/metrics`, `/healthz` and `/readyz`, on a listener of their own that is never public.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use http::header::{ALLOW, CONTENT_LENGTH, CONTENT_TYPE};
+use http::{Method, Response, StatusCode};
+use pingora::apps::http_app::ServeHttp;
+use pingora::protocols::http::ServerSession;
+
+use crate::drain::Drain;
+use crate::metrics::Metrics;
+
+pub struct Admin {
+    pub metrics: Arc<Metrics>,
+    pub drain: Drain,
+}
+
+#[async_trait]
+impl ServeHttp for Admin {
+    async fn response(&self, session: &mut ServerSession) -> Response<Vec<u8>> {
+        let header = session.req_header();
+        self.answer(&header.method, header.uri.path())
+    }
+}
+
+impl Admin {
+    /// Neither answer depends on Redis or Entra: an outage of theirs must not restart or remove every replica at once.
+    fn answer(&self, method: &Method, path: &str) -> Response<Vec<u8>> {
+        if method != Method::GET && method != Method::HEAD {
+            let mut answer = text(StatusCode::METHOD_NOT_ALLOWED, "only GET\n");
+            answer.headers_mut().insert(ALLOW, http::HeaderValue::from_static("GET, HEAD"));
+            return answer;
+        }
+        match path {
+            "/healthz" => text(StatusCode::OK, "alive\n"),
+            "/readyz" if self.drain.is_draining() => text(StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
+            "/readyz" => text(StatusCode::OK, "ready\n"),
+            "/metrics" => answer(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", self.metrics.render()),
+            _ => text(StatusCode::NOT_FOUND, "/metrics /healthz /readyz\n"),
+        }
+    }
+}
+
+fn text(status: StatusCode, body: &str) -> Response<Vec<u8>> {
+    answer(status, "text/plain; charset=utf-8", body.as_bytes().to_vec())
+}
+
+fn answer(status: StatusCode, content_type: &str, body: Vec<u8>) -> Response<Vec<u8>> {
+    Response::builder()
+        .status(status)
+        .header(CONTENT_TYPE, content_type)
+        .header(CONTENT_LENGTH, body.len())
+        .body(body)
+        .expect("the parts are well-formed")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn readiness_ends_with_the_drain_and_liveness_does_not() {
+        let metrics = Arc::new(Metrics::default());
+        let admin = Admin { drain: Drain::new(metrics.in_flight().clone()), metrics };
+        assert_eq!(admin.answer(&Method::GET, "/readyz").status(), 200);
+        admin.drain.drain(Duration::ZERO).await;
+        assert_eq!(admin.answer(&Method::GET, "/readyz").status(), 503);
+        assert_eq!(admin.answer(&Method::GET, "/healthz").status(), 200);
+        assert_eq!(admin.answer(&Method::POST, "/healthz").status(), 405);
+        assert_eq!(admin.answer(&Method::GET, "/x").status(), 404);
+    }
+}

@@ -1,0 +1,69 @@
+//! Commands, help and exit codes.
+
+mod check;
+#[cfg(feature = "dev")]
+mod dev;
+mod keys;
+mod serve;
+mod signal;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::error::ErrorKind;
+use clap::{Parser, Subcommand};
+
+/// Failed to start or run.
+const FAILED: u8 = 1;
+/// Bad usage, as in sysexits.h.
+const USAGE: u8 = 64;
+
+/// A secure edge for MCP servers behind Microsoft Entra ID.
+#[derive(Parser)]
+#[command(name = "sallyport", version, about)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Try it: everything embedded, on loopback, without configuration, Redis or Azure.
+    #[cfg(feature = "dev")]
+    Dev(dev::Dev),
+    /// Serve by a configuration file.
+    Serve(serve::Serve),
+    /// Say every mistake of a configuration file, or what it amounts to.
+    Check(check::Check),
+    /// Make key rings.
+    Keys(keys::Keys),
+}
+
+/// Runs the command that `arguments` name. Exit codes: 0 done, 1 failed, 64 bad usage, 78 bad configuration.
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version go to standard output and are no mistake. A closed pipe changes nothing.
+            let _ = error.print();
+            return match error.kind() {
+                ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => ExitCode::SUCCESS,
+                _ => ExitCode::from(USAGE),
+            };
+        }
+    };
+    install_crypto_provider();
+    match cli.command {
+        #[cfg(feature = "dev")]
+        Command::Dev(dev) => dev.run(),
+        Command::Serve(serve) => serve.run(),
+        Command::Check(check) => check.run(),
+        Command::Keys(keys) => keys.run(),
+    }
+}
+
+/// Installs the TLS provider of the whole process. Several crates of ours could bring their own, and rustls refuses to guess.
+fn install_crypto_provider() {
+    // An error means that one is installed already, which is as good.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+}

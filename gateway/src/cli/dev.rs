@@ -1,0 +1,168 @@
+//! `sallyport dev`: the stand-in for Entra, the sample MCP server and the edge in one process, on loopback.
+
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::Args;
+use entra::Authority;
+use fake_entra::FakeEntra;
+use sallyport_mcp_server as mcp_server;
+use tokio::runtime::Runtime;
+
+use super::FAILED;
+use super::signal::Terminate;
+use crate::clock::Clock;
+use crate::log;
+use crate::oauth::Remember;
+use crate::pool;
+use crate::public_url::PublicUrl;
+use crate::sealed::KeyRing;
+use crate::server::{Credential, Server, Settings, UpstreamSettings};
+use crate::{session, store};
+
+#[derive(Args)]
+pub struct Dev {
+    /// The port of the edge on localhost.
+    #[arg(long, default_value_t = 8080)]
+    port: u16,
+    /// The port of /metrics, /healthz and /readyz on 127.0.0.1.
+    #[arg(long, default_value_t = 9464)]
+    admin_port: u16,
+    /// Log lines as JSON, as `serve` writes them.
+    #[arg(long)]
+    json: bool,
+}
+
+/// What runs beside the edge. Dropped after it.
+struct Neighbours {
+    runtime: Runtime,
+    entra: FakeEntra,
+    server: mcp_server::Running,
+}
+
+impl Dev {
+    pub fn run(&self) -> ExitCode {
+        let format = if self.json { log::Format::Json } else { log::Format::Text };
+        log::start(&log::Settings { format, level: tracing::Level::INFO });
+        match self.start() {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("sallyport dev: {error:#}");
+                ExitCode::from(FAILED)
+            }
+        }
+    }
+
+    fn start(&self) -> anyhow::Result<()> {
+        for port in [self.port, self.admin_port] {
+            free_on(Ipv4Addr::LOCALHOST.into(), port).with_context(|| format!("port {port} is taken"))?;
+        }
+        let neighbours = Neighbours::start()?;
+        let settings = self.settings(&neighbours)?;
+        let server = Server::build(settings, Clock::system())?;
+        eprint!("{}", self.welcome(&neighbours.entra));
+        server.run(Terminate);
+        neighbours.runtime.block_on(neighbours.server.stop());
+        Ok(())
+    }
+
+    fn settings(&self, neighbours: &Neighbours) -> anyhow::Result<Settings> {
+        let entra = &neighbours.entra;
+        let mut listen = vec![SocketAddr::from((Ipv4Addr::LOCALHOST, self.port))];
+        if free_on(Ipv6Addr::LOCALHOST.into(), self.port).is_ok() {
+            // Some programs resolve `localhost` to ::1 and try nothing else.
+            listen.push(SocketAddr::from((Ipv6Addr::LOCALHOST, self.port)));
+        }
+        Ok(Settings {
+            public_url: PublicUrl::parse(&format!("http://localhost:{}", self.port))?,
+            listen,
+            tls: None,
+            admin: SocketAddr::from((Ipv4Addr::LOCALHOST, self.admin_port)),
+            entra: emulated(entra, entra.gateway_client_id())?,
+            credential: Credential::ManagedIdentity {
+                client_id: Some(entra.gateway_identity().to_owned()),
+                endpoint: entra.imds_url(),
+            },
+            store: store::Settings::Memory,
+            ring: KeyRing::ephemeral(),
+            upstreams: vec![UpstreamSettings {
+                path: "/mcp".to_owned(),
+                scope: entra.scope(),
+                pool: pool::Settings::single("sample", &format!("http://{}", neighbours.server.address())),
+            }],
+            sessions: session::Settings::default(),
+            server_name: "Sallyport development server".to_owned(),
+            remember: Remember::Ask,
+            registration: true,
+            custom_schemes: Vec::new(),
+            // MCP Inspector's page.
+            allowed_origins: vec!["http://localhost:6274".to_owned(), "http://127.0.0.1:6274".to_owned()],
+            access_log: true,
+        })
+    }
+
+    fn welcome(&self, entra: &FakeEntra) -> String {
+        let (port, admin) = (self.port, self.admin_port);
+        let users = entra
+            .users()
+            .iter()
+            .map(|user| format!("{} ({})", user.upn, user.note))
+            .collect::<Vec<_>>()
+            .join("\n              ");
+        format!(
+            "
+Sallyport for development: nothing here is kept, and nothing here is for production.
+
+  MCP URL     http://localhost:{port}/mcp        (legacy SSE: http://localhost:{port}/mcp/sse)
+  Inspector   npx @modelcontextprotocol/inspector --server-url http://localhost:{port}/mcp --transport http
+  Sign in as  {users}
+  Operations  http://127.0.0.1:{admin}/metrics   /healthz   /readyz
+
+Stop with Ctrl-C.
+
+"
+        )
+    }
+}
+
+impl Neighbours {
+    fn start() -> anyhow::Result<Self> {
+        let runtime = Runtime::new()?;
+        let (entra, server) = runtime.block_on(async {
+            let entra = FakeEntra::start(fake_entra::Options::default()).await?;
+            let server = mcp_server::start(mcp_server::Settings {
+                listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+                allowed_callers: vec![entra.gateway_client_id().to_owned()],
+                graph_url: entra.graph_url().parse()?,
+                graph_scopes: vec!["https://graph.microsoft.com/User.Read".to_owned()],
+                authority: Authority::new(&entra.authority(), entra.tenant_id())?,
+                client_id: entra.server_client_id().to_owned(),
+                extra_ca_file: None,
+                accept_emulator: true,
+                clock: mcp_server::clock::Clock::system(),
+                credential: mcp_server::Credential::ManagedIdentity {
+                    client_id: Some(entra.server_identity().to_owned()),
+                    endpoint: entra.imds_url(),
+                },
+            })
+            .await?;
+            anyhow::Ok((entra, server))
+        })?;
+        Ok(Self { runtime, entra, server })
+    }
+}
+
+/// An Entra client that accepts the stand-in's tokens. Only this command makes one.
+fn emulated(entra: &FakeEntra, client_id: &str) -> anyhow::Result<entra::Settings> {
+    Ok(entra::Settings {
+        authority: Authority::new(&entra.authority(), entra.tenant_id())?,
+        client_id: client_id.to_owned(),
+        extra_ca_file: None,
+        accept_emulator: true,
+    })
+}
+
+fn free_on(address: std::net::IpAddr, port: u16) -> std::io::Result<()> {
+    TcpListener::bind((address, port)).map(drop)
+}

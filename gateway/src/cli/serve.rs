@@ -1,0 +1,40 @@
+//! `sallyport serve`: the edge by a configuration file.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Args;
+
+use super::FAILED;
+use super::signal::Terminate;
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::log;
+use crate::server::Server;
+
+#[derive(Args)]
+pub struct Serve {
+    /// The configuration, TOML.
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+}
+
+impl Serve {
+    pub fn run(&self) -> ExitCode {
+        let config = match Config::load(&self.config) {
+            Ok(config) => config,
+            Err(mistakes) => return super::check::report(&mistakes),
+        };
+        log::start(&config.log);
+        match Server::build(config.server, Clock::system()) {
+            Ok(server) => {
+                server.run(Terminate);
+                ExitCode::SUCCESS
+            }
+            Err(error) => {
+                tracing::error!(cause = %error, "cannot start");
+                ExitCode::from(FAILED)
+            }
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! One key with a list of texts.
+
+use std::fmt::Display;
+
+use super::setting::from_environment;
+use super::{Section, Table, kind};
+use crate::config::Place;
+
+/// A list on its way to its values.
+pub struct List<'s> {
+    section: &'s Section<'s>,
+    /// With its path.
+    key: String,
+    state: State,
+}
+
+enum State {
+    Absent,
+    /// Reported already.
+    Broken,
+    Found {
+        items: Vec<(String, Place)>,
+        place: Place,
+    },
+}
+
+impl<'s> List<'s> {
+    pub(super) fn read(section: &'s Section<'s>, key: &str) -> Self {
+        let path = section.path_of(key);
+        let value = section.value(key);
+        if let Some((place, text)) = from_environment(section, &path) {
+            let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
+            let items = items.map(|item| (item.to_owned(), place.clone())).collect();
+            return Self { section, key: path, state: State::Found { items, place } };
+        }
+        let Some(value) = value else {
+            let state = if matches!(section.table, Table::Broken) { State::Broken } else { State::Absent };
+            return Self { section, key: path, state };
+        };
+        let source = section.source;
+        let place = source.place(value);
+        let Some(array) = value.get_ref().as_array() else {
+            source.note(place, &path, format!("must be a list of strings, and is {}", kind(value.get_ref())));
+            return Self { section, key: path, state: State::Broken };
+        };
+        let mut items = Vec::new();
+        for (index, item) in array.iter().enumerate() {
+            match item.get_ref().as_str() {
+                Some(text) => items.push((text.to_owned(), source.place(item))),
+                None => {
+                    let words = format!("must be a string, and is {}", kind(item.get_ref()));
+                    source.note(source.place(item), &format!("{path}[{index}]"), words);
+                }
+            }
+        }
+        let state = if items.len() == array.len() { State::Found { items, place } } else { State::Broken };
+        Self { section, key: path, state }
+    }
+
+    pub fn or(self, default: &[&str]) -> Self {
+        let state = match self.state {
+            State::Absent => {
+                let items = default.iter().map(|item| (item.to_string(), Place::Default)).collect();
+                State::Found { items, place: Place::Default }
+            }
+            other => other,
+        };
+        Self { state, ..self }
+    }
+
+    /// At least one item; `what` says what belongs here.
+    pub fn required(self, what: &str) -> Self {
+        let (place, words) = match &self.state {
+            State::Absent => (self.section.place.clone(), format!("is missing: {what}")),
+            State::Found { items, place } if items.is_empty() => (place.clone(), format!("is empty: {what}")),
+            State::Broken | State::Found { .. } => return self,
+        };
+        self.section.source.note(place, &self.key, words);
+        Self { state: State::Broken, ..self }
+    }
+
+    /// Every item is looked at, for its own mistake; an item that stands there twice is one.
+    pub fn each<T, E: Display>(self, parse: impl Fn(&str) -> Result<T, E>) -> Option<Vec<T>> {
+        let State::Found { items, place } = self.state else { return None };
+        let source = self.section.source;
+        let mut values = Vec::new();
+        for (index, (text, place)) in items.iter().enumerate() {
+            let key = format!("{}[{index}]", self.key);
+            match parse(text) {
+                _ if items[..index].iter().any(|(earlier, _)| earlier == text) => {
+                    source.note(place.clone(), &key, "stands here twice".to_owned());
+                }
+                Ok(value) => values.push(value),
+                Err(words) => source.note(place.clone(), &key, words.to_string()),
+            }
+        }
+        let texts: Vec<_> = items.iter().map(|(text, _)| text).collect();
+        source.effective.borrow_mut().note(self.key, format!("{texts:?}"), place);
+        (values.len() == items.len()).then_some(values)
+    }
+}

@@ -1,0 +1,127 @@
+//! One key with a text, or with `true` or `false`.
+
+use std::fmt::Display;
+
+use toml::de::DeValue;
+
+use super::{Section, Table, kind};
+use crate::config::{Environment, Place};
+
+/// A key on its way to a value.
+pub struct Setting<'s> {
+    section: &'s Section<'s>,
+    /// With its path.
+    key: String,
+    state: State,
+}
+
+pub(super) enum State {
+    Absent,
+    /// Reported already.
+    Broken,
+    Found {
+        text: String,
+        place: Place,
+    },
+}
+
+impl<'s> Setting<'s> {
+    pub(super) fn read(section: &'s Section<'s>, key: &str) -> Self {
+        Self::read_as(section, key, "a string", |value| value.as_str().map(str::to_owned))
+    }
+
+    pub(super) fn read_flag(section: &'s Section<'s>, key: &str) -> Self {
+        Self::read_as(section, key, "true or false", |value| value.as_bool().map(|flag| flag.to_string()))
+    }
+
+    fn read_as(
+        section: &'s Section<'s>,
+        key: &str,
+        wanted: &str,
+        text: impl FnOnce(&DeValue<'_>) -> Option<String>,
+    ) -> Self {
+        let path = section.path_of(key);
+        let value = section.value(key);
+        if let Some((place, text)) = from_environment(section, &path) {
+            return Self { section, key: path, state: State::Found { text, place } };
+        }
+        let state = match value {
+            None if matches!(section.table, Table::Broken) => State::Broken,
+            None => State::Absent,
+            Some(value) => match text(value.get_ref()) {
+                Some(text) => State::Found { text, place: section.source.place(value) },
+                None => {
+                    let words = format!("must be {wanted}, and is {}", kind(value.get_ref()));
+                    section.source.note(section.source.place(value), &path, words);
+                    State::Broken
+                }
+            },
+        };
+        Self { section, key: path, state }
+    }
+
+    pub fn or(self, default: &str) -> Self {
+        let state = match self.state {
+            State::Absent => State::Found { text: default.to_owned(), place: Place::Default },
+            other => other,
+        };
+        Self { state, ..self }
+    }
+
+    /// What a variable says that others have named, such as `AZURE_FEDERATED_TOKEN_FILE`.
+    pub fn or_variable(self, name: &str) -> Self {
+        match (&self.state, self.section.source.environment.get(name)) {
+            (State::Absent, Some(text)) => {
+                let state = State::Found { text: text.to_owned(), place: Place::Variable(name.to_owned()) };
+                Self { state, ..self }
+            }
+            _ => self,
+        }
+    }
+
+    /// `what` says what belongs here.
+    pub fn required(self, what: &str) -> Self {
+        if matches!(self.state, State::Absent) {
+            self.section.source.note(self.section.place.clone(), &self.key, format!("is missing: {what}"));
+            return Self { state: State::Broken, ..self };
+        }
+        self
+    }
+
+    /// `None` when there is no value, or when it is wrong and that has been noted.
+    pub fn parse<T, E: Display>(self, parse: impl FnOnce(&str) -> Result<T, E>) -> Option<T> {
+        self.parse_showing(|text| format!("{text:?}"), parse)
+    }
+
+    pub(super) fn parse_flag(self) -> Option<bool> {
+        self.parse_showing(str::to_owned, |text| text.parse().map_err(|_| "must be true or false"))
+    }
+
+    fn parse_showing<T, E: Display>(
+        self,
+        show: impl FnOnce(&str) -> String,
+        parse: impl FnOnce(&str) -> Result<T, E>,
+    ) -> Option<T> {
+        let State::Found { text, place } = self.state else { return None };
+        match parse(&text) {
+            Ok(value) => {
+                self.section.source.effective.borrow_mut().note(self.key, show(&text), place);
+                Some(value)
+            }
+            Err(words) => {
+                self.section.source.note(place, &self.key, words.to_string());
+                None
+            }
+        }
+    }
+}
+
+/// The environment wins over the file.
+pub(super) fn from_environment(section: &Section<'_>, key: &str) -> Option<(Place, String)> {
+    if !section.in_environment {
+        return None;
+    }
+    let name = Environment::name_of(key);
+    let text = section.source.environment.get(&name)?.to_owned();
+    Some((Place::Variable(name), text))
+}

@@ -1,0 +1,154 @@
+//! The keys there are. One function a section, each ending with the section's unknown keys.
+
+mod entra;
+mod store;
+mod upstream;
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tracing::Level;
+
+use super::reader::Section;
+use super::values::{duration, name, readable, web_origin, word};
+use crate::oauth::Remember;
+use crate::public_url::PublicUrl;
+use crate::sealed::KeyRing;
+use crate::server::{Settings, TlsFiles};
+use crate::{log, session};
+
+/// `None` goes with at least one mistake. Every section is read before giving up.
+pub fn read(root: &Section<'_>) -> Option<(log::Settings, Settings)> {
+    let public_url = root.text("public_url").required("the origin that clients use, such as https://mcp.example.com");
+    let public_url = public_url.parse(PublicUrl::parse);
+    let (listen, tls) = listen(&root.section("listen"));
+    let admin = admin(&root.section("admin"), listen);
+    let entra = entra::read(&root.section("entra"));
+    let store = store::read(&root.section("store"));
+    let ring = keys(&root.section("keys"));
+    let upstreams = upstream::read(root, entra.scope.as_deref());
+    let sessions = tokens(&root.section("tokens"));
+    let (server_name, remember) = consent(&root.section("consent"), public_url.as_ref());
+    let (registration, custom_schemes) = clients(&root.section("clients"));
+    let allowed_origins = cors(&root.section("cors"));
+    let (log, access_log) = log(&root.section("log"));
+    let settings = Settings {
+        public_url: public_url?,
+        listen: vec![listen?],
+        tls,
+        admin: admin?,
+        entra: entra.settings?,
+        credential: entra.credential?,
+        store: store?,
+        ring: ring?,
+        upstreams: upstreams?,
+        sessions: sessions?,
+        server_name: server_name?,
+        remember: remember?,
+        registration: registration?,
+        custom_schemes: custom_schemes?,
+        allowed_origins: allowed_origins?,
+        access_log: access_log?,
+    };
+    Some((log?, settings))
+}
+
+fn listen(section: &Section<'_>) -> (Option<SocketAddr>, Option<TlsFiles>) {
+    let address = section.text("address").required("an address and a port, such as 0.0.0.0:8443").parse(address);
+    let tls = section.section("tls");
+    let files = tls.is_given().then(|| {
+        let file = |key| tls.text(key).required("a PEM file").parse(|file| readable(tls.file(file)));
+        let (certificate, key) = (file("certificate"), file("key"));
+        Some(TlsFiles { certificate: certificate?, key: key? })
+    });
+    tls.finish();
+    section.finish();
+    (address, files.flatten())
+}
+
+fn admin(section: &Section<'_>, listen: Option<SocketAddr>) -> Option<SocketAddr> {
+    let address = section.text("address").or("127.0.0.1:9464").parse(|text| match address(text) {
+        Ok(address) if Some(address) == listen => Err("must differ from listen.address: it is never public"),
+        parsed => parsed,
+    });
+    section.finish();
+    address
+}
+
+fn keys(section: &Section<'_>) -> Option<KeyRing> {
+    let what = "a key ring, made by `sallyport keys new --file FILE`";
+    let ring = section.text("file").required(what).parse(|file| KeyRing::load(&section.file(file)));
+    section.finish();
+    ring
+}
+
+fn tokens(section: &Section<'_>) -> Option<session::Settings> {
+    let access_lifetime = section.text("access_lifetime").or("1h").parse(|text| duration(text, MINUTE, DAY));
+    let session_max = section.text("session_max").or("7d").parse(|text| duration(text, 5 * MINUTE, 90 * DAY));
+    section.finish();
+    let (access_lifetime, session_max) = access_lifetime.zip(session_max)?;
+    if access_lifetime > session_max {
+        section.mistake("access_lifetime", "must not be longer than tokens.session_max");
+    }
+    Some(session::Settings { access_lifetime, session_max })
+}
+
+fn consent(section: &Section<'_>, public_url: Option<&PublicUrl>) -> (Option<String>, Option<Remember>) {
+    let server_name = section.text("server_name").or(public_url.map_or("-", PublicUrl::authority)).parse(name);
+    let words = [("ask", Remember::Ask), ("never", Remember::Never), ("always", Remember::Always)];
+    let remember = section.text("remember").or("ask").parse(|text| word(text, &words));
+    section.finish();
+    (server_name, remember)
+}
+
+fn clients(section: &Section<'_>) -> (Option<bool>, Option<Vec<String>>) {
+    let registration = section.flag("registration", true);
+    let custom_schemes = section.list("custom_schemes").or(&["cursor", "vscode"]).each(custom_scheme);
+    section.finish();
+    (registration, custom_schemes)
+}
+
+fn cors(section: &Section<'_>) -> Option<Vec<String>> {
+    let origins = section.list("allowed_origins").or(&[]).each(web_origin);
+    section.finish();
+    origins
+}
+
+fn log(section: &Section<'_>) -> (Option<log::Settings>, Option<bool>) {
+    let formats = [("json", log::Format::Json), ("text", log::Format::Text)];
+    let levels = [
+        ("error", Level::ERROR),
+        ("warn", Level::WARN),
+        ("info", Level::INFO),
+        ("debug", Level::DEBUG),
+        ("trace", Level::TRACE),
+    ];
+    let format = section.text("format").or("json").parse(|text| word(text, &formats));
+    let level = section.text("level").or("info").parse(|text| word(text, &levels));
+    let access = section.flag("access", true);
+    section.finish();
+    (format.zip(level).map(|(format, level)| log::Settings { format, level }), access)
+}
+
+fn address(text: &str) -> Result<SocketAddr, &'static str> {
+    let address = text.parse::<SocketAddr>().ok().filter(|address| address.port() != 0);
+    address.ok_or("must be an IP address and a port, such as 127.0.0.1:8443 or [::]:8443")
+}
+
+/// RFC 3986 section 3.1, in lower case. Some schemes are never a client's own: they run code, read files, or are the web's.
+fn custom_scheme(text: &str) -> Result<String, &'static str> {
+    let rest = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"+-.".contains(&byte);
+    if !text.starts_with(|first: char| first.is_ascii_lowercase()) || !text.bytes().all(rest) {
+        return Err("must be a URI scheme in lower case, without colon, such as vscode");
+    }
+    match text {
+        "http" | "https" => Err("must not be http or https, which clients may use anyway by stricter rules"),
+        "javascript" | "data" | "file" | "vbscript" | "blob" | "about" | "filesystem" | "view-source" => {
+            Err("must not be a scheme that browsers act on themselves")
+        }
+        _ => Ok(text.to_owned()),
+    }
+}
+
+const MINUTE: Duration = Duration::from_secs(60);
+const DAY: Duration = Duration::from_secs(24 * 3600);

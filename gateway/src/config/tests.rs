@@ -1,0 +1,220 @@
+//! What a configuration becomes. The document is the example that users get.
+
+mod mutations;
+
+use std::path::PathBuf;
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use super::*;
+use crate::clock::Timestamp;
+use crate::oauth::Remember;
+use crate::sealed::KeyRing;
+use crate::server::Credential;
+use crate::{log, store};
+
+const EXAMPLE: &str = include_str!("../../../deploy/sallyport.example.toml");
+
+/// A folder with every file that the example names. One for all tests: none writes to it afterwards.
+static FOLDER: LazyLock<PathBuf> = LazyLock::new(|| {
+    let folder = std::env::temp_dir().join(format!("sallyport-config-{}", std::process::id()));
+    std::fs::create_dir(&folder).unwrap();
+    for file in ["tls.crt", "tls.key", "proxy-ca.pem", "federated-token"] {
+        std::fs::write(folder.join(file), "content").unwrap();
+    }
+    std::fs::write(folder.join("redis-password"), "canary-of-redis\n").unwrap();
+    std::fs::write(folder.join("function-key"), "canary-of-functions\r\n").unwrap();
+    std::fs::write(folder.join("empty"), "\n").unwrap();
+    std::fs::write(folder.join("two-lines"), "one\ntwo\n").unwrap();
+    std::fs::write(folder.join("binary"), b"\xff\xfe").unwrap();
+    std::fs::write(folder.join("long"), "x".repeat(100_000)).unwrap();
+    std::fs::write(folder.join("umlaut"), "schl\u{fc}ssel").unwrap();
+    KeyRing::create(&folder.join("keys.json"), Timestamp::from_unix(0)).unwrap();
+    folder
+});
+
+/// With every key that may be left out: `#key`, where prose has a space.
+fn everything() -> String {
+    let uncomment = |line: &str| match line.strip_prefix('#') {
+        Some(rest) if !rest.is_empty() && !rest.starts_with(' ') => rest.to_owned(),
+        _ => line.to_owned(),
+    };
+    EXAMPLE.lines().map(|line| uncomment(line) + "\n").collect()
+}
+
+fn parse(text: &str) -> Result<Config, Mistakes> {
+    parse_with(text, &[])
+}
+
+fn parse_with(text: &str, environment: &[(&str, &str)]) -> Result<Config, Mistakes> {
+    let environment = environment.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
+    Config::parse("edge.toml", text, &FOLDER, &environment)
+}
+
+fn parsed(text: &str, environment: &[(&str, &str)]) -> Config {
+    parse_with(text, environment).unwrap_or_else(|mistakes| panic!("{mistakes}"))
+}
+
+const TOKEN_FILE: (&str, &str) = ("AZURE_FEDERATED_TOKEN_FILE", "federated-token");
+
+#[test]
+fn the_example_is_valid_as_it_stands() {
+    let config = parsed(EXAMPLE, &[TOKEN_FILE]);
+    assert_eq!(config.server.public_url.as_str(), "https://mcp.example.com");
+    assert_eq!(config.server.admin.to_string(), "127.0.0.1:9464");
+    assert_eq!(config.server.sessions.access_lifetime, Duration::from_secs(3600));
+    assert_eq!(config.server.server_name, "mcp.example.com");
+    assert_eq!(config.server.remember, Remember::Ask);
+    assert_eq!(config.server.custom_schemes, ["cursor", "vscode"]);
+    assert!(config.server.registration && config.server.access_log);
+    assert!(config.server.allowed_origins.is_empty());
+    assert_eq!((config.log.format, config.log.level), (log::Format::Json, tracing::Level::INFO));
+    let Credential::WorkloadIdentity { token_file } = &config.server.credential else { panic!("another kind") };
+    assert_eq!(*token_file, FOLDER.join("federated-token"));
+    let upstream = &config.server.upstreams[0];
+    assert_eq!((upstream.path.as_str(), upstream.pool.name.as_str()), ("/mcp", "graph"));
+    assert_eq!(upstream.scope, "api://33333333-3333-3333-3333-333333333333/access_as_user");
+    assert_eq!((upstream.pool.endpoint.as_str(), upstream.pool.sse_endpoint.as_str()), ("/mcp", "/sse"));
+    assert!(upstream.pool.health.is_none() && upstream.pool.headers.is_empty());
+}
+
+#[test]
+fn the_example_is_valid_with_every_key() {
+    let config = parsed(&everything(), &[]);
+    let pool = &config.server.upstreams[0].pool;
+    assert_eq!(pool.health.as_ref().unwrap().interval, Duration::from_secs(5));
+    assert_eq!(pool.headers[0].1, "canary-of-functions");
+    assert!(pool.headers[0].1.is_sensitive());
+    assert_eq!(pool.servers[1].as_str(), "http://10.0.0.6:8000/");
+    assert_eq!(config.server.tls.unwrap().key, FOLDER.join("tls.key"));
+    assert_eq!(config.server.entra.extra_ca_file, Some(FOLDER.join("proxy-ca.pem")));
+    let store::Settings::Redis(redis) = &config.server.store else { panic!("another store") };
+    assert_eq!(redis.password.as_ref().unwrap().as_str(), "canary-of-redis");
+    assert_eq!(config.server.allowed_origins, ["https://inspector.example.com"]);
+    assert_eq!(config.server.server_name, "Example MCP");
+}
+
+#[test]
+fn the_examples_defaults_are_the_defaults() {
+    let without = parsed(EXAMPLE, &[TOKEN_FILE]).effective.to_string();
+    let with = parsed(&everything(), &[TOKEN_FILE]).effective.to_string();
+    let examples = [
+        "entra.extra_ca_file",
+        "entra.credential.token_file",
+        "upstream[0].health",
+        "upstream[0].headers",
+        "consent.server_name",
+        "cors.",
+    ];
+    for line in with.lines().filter(|line| !examples.iter().any(|key| line.starts_with(key))) {
+        assert!(
+            without.lines().any(|other| other == line || other == format!("{line}  # default")),
+            "{line}\n{without}"
+        );
+    }
+}
+
+#[test]
+fn the_examples_other_credential_is_valid_too() {
+    let text = EXAMPLE.replace("kind = \"workload-identity\"", "").replace("\n#   ", "\n");
+    let Credential::ManagedIdentity { client_id, endpoint } = parsed(&text, &[]).server.credential else {
+        panic!("another kind")
+    };
+    assert_eq!(client_id.unwrap(), "44444444-4444-4444-4444-444444444444");
+    assert_eq!(endpoint, "http://169.254.169.254");
+}
+
+#[test]
+fn the_example_names_every_key() {
+    let effective = parsed(&everything(), &[]).effective.to_string();
+    // A key that has its default although everything is switched on is missing from the example.
+    assert!(!effective.contains("# default"), "{effective}");
+}
+
+#[test]
+fn the_environment_wins() {
+    let config = parsed(
+        EXAMPLE,
+        &[
+            ("SALLYPORT_PUBLIC_URL", "http://localhost:8080"),
+            ("SALLYPORT_LISTEN__ADDRESS", "127.0.0.1:8080"),
+            ("SALLYPORT_ENTRA__CREDENTIAL__KIND", "managed-identity"),
+            ("SALLYPORT_STORE__URL", "redis://127.0.0.1:6379"),
+            ("SALLYPORT_CLIENTS__CUSTOM_SCHEMES", "cursor, windsurf"),
+            ("SALLYPORT_CORS__ALLOWED_ORIGINS", ""),
+            ("SALLYPORT_LOG__ACCESS", "false"),
+            ("SALLYPORT_LOG__FORMAT", "text"),
+        ],
+    );
+    assert_eq!(config.server.public_url.as_str(), "http://localhost:8080");
+    assert_eq!(config.server.listen[0].to_string(), "127.0.0.1:8080");
+    assert!(matches!(config.server.credential, Credential::ManagedIdentity { client_id: None, .. }));
+    assert_eq!(config.server.custom_schemes, ["cursor", "windsurf"]);
+    assert!(!config.server.access_log);
+    assert_eq!(config.log.format, log::Format::Text);
+    let effective = config.effective.to_string();
+    assert!(effective.contains("listen.address = \"127.0.0.1:8080\"  # SALLYPORT_LISTEN__ADDRESS\n"), "{effective}");
+}
+
+#[test]
+fn a_whole_section_can_come_from_the_environment() {
+    let text = EXAMPLE.replace("tls = {", "#tls = {");
+    assert!(parsed(&text, &[TOKEN_FILE]).server.tls.is_none());
+    let half = [TOKEN_FILE, ("SALLYPORT_LISTEN__TLS__CERTIFICATE", "tls.crt")];
+    let mistakes = parse_with(&text, &half).err().unwrap().to_string();
+    assert!(mistakes.contains("listen.tls.key: is missing"), "{mistakes}");
+    let both = [&half[..], &[("SALLYPORT_LISTEN__TLS__KEY", "tls.key")]].concat();
+    assert!(parsed(&text, &both).server.tls.is_some());
+}
+
+#[test]
+fn mistakes_in_the_environment_name_the_variable() {
+    let wrong = [
+        ("SALLYPORT_LISTEN__ADDRESS", "8443"),
+        ("SALLYPORT_LOG__ACCESS", "yes"),
+        ("SALLYPORT_LOG__LEVLE", "info"),
+        ("SALLYPORT_UPSTREAM__PATH", "/other"),
+        ("SALLYPORT_CLIENTS__CUSTOM_SCHEMES", "cursor,javascript"),
+        // Kubernetes sets these beside a service named `sallyport`.
+        ("SALLYPORT_PORT", "tcp://10.0.0.1:443"),
+        ("SALLYPORT_SERVICE_HOST", "10.0.0.1"),
+    ];
+    let mistakes = parse_with(&everything(), &wrong).err().unwrap().to_string();
+    let expected = [
+        "environment SALLYPORT_CLIENTS__CUSTOM_SCHEMES: clients.custom_schemes[1]: must not be a scheme",
+        "environment SALLYPORT_LISTEN__ADDRESS: listen.address: must be an IP address and a port",
+        "environment SALLYPORT_LOG__ACCESS: log.access: must be true or false",
+        "environment SALLYPORT_LOG__LEVLE: no key has this name",
+        "environment SALLYPORT_UPSTREAM__PATH: no key has this name",
+    ];
+    assert_eq!(mistakes.lines().count(), expected.len(), "{mistakes}");
+    for (line, expected) in mistakes.lines().zip(expected) {
+        assert!(line.starts_with(expected), "{line}");
+    }
+}
+
+#[test]
+fn nothing_shows_a_secret() {
+    let config = parsed(&everything(), &[]);
+    let effective = config.effective.to_string();
+    assert!(effective.contains("store.password_file = \"redis-password\""), "{effective}");
+    assert!(effective.contains("upstream[0].headers.x-functions-key.file = \"function-key\""), "{effective}");
+    let store::Settings::Redis(redis) = &config.server.store else { panic!("another store") };
+    for shown in [effective, format!("{redis:?}"), format!("{:?}", config.server.upstreams[0].pool.headers)] {
+        assert!(!shown.contains("canary"), "{shown}");
+    }
+    // A secret in the wrong place is not quoted either.
+    let text = everything().replace("rediss://sallyport@", "rediss://sallyport:canary@");
+    let mistakes = parse(&text).err().unwrap().to_string();
+    assert!(mistakes.contains("store.url") && !mistakes.contains("canary"), "{mistakes}");
+    let text = everything().replace("22222222-2222-2222-2222-222222222222", "canary");
+    let mistakes = parse(&text).err().unwrap().to_string();
+    assert!(mistakes.contains("entra.client_id") && !mistakes.contains("canary"), "{mistakes}");
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_a_mistake() {
+    let mistakes = Config::load(&FOLDER.join("absent.toml")).err().unwrap().to_string();
+    assert!(mistakes.contains("absent.toml: cannot be read: No such file"), "{mistakes}");
+    assert!(Config::load(&FOLDER.join("binary")).err().unwrap().to_string().contains("cannot be read"));
+}

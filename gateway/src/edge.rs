@@ -1,0 +1,206 @@
+//! The request's journey, hook by hook. The order here is the security of the whole:
+//!
+//! | hook | what happens |
+//! | --- | --- |
+//! | `early_request_filter` | bounds on the connection |
+//! | `request_filter` | host, route; our own endpoints are answered; everything else must be admitted (`admission`) |
+//! | `upstream_peer`, `upstream_request_filter` | only with an `Admitted`: the server, its path, Entra's token (`upstream_hop`) |
+//! | `response_filter`, `response_body_filter` | what an upstream may not say; its sessions sealed |
+//! | `fail_to_proxy`, `logging` | one answer for what went wrong, one line, one count |
+
+mod admission;
+mod challenge;
+mod headers;
+mod http_messages;
+mod journey;
+mod refusal;
+mod route;
+mod upstream_hop;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use http::HeaderName;
+use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::prelude::{Error, HttpPeer, Result};
+use pingora_proxy::{FailToProxy, ProxyHttp, Session};
+
+pub use headers::Origins;
+pub use route::{Routes, Upstream};
+
+use crate::drain::Drain;
+use crate::metrics::Metrics;
+use crate::oauth::AuthorizationServer;
+use crate::public_url::PublicUrl;
+use crate::sealed::Sealer;
+use crate::session::Sessions;
+use headers::with_headers;
+use http_messages::{linger, status_error, write_whole};
+use journey::Journey;
+use refusal::Refusal;
+
+/// Idle downstream connections, in seconds; Pingora's own default is for ever.
+const KEEP_ALIVE: u64 = 60;
+const READ_TIMEOUT: Duration = Duration::from_secs(30);
+const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+/// The body of one MCP message.
+const MCP_BODY_LIMIT: u64 = 4 * 1024 * 1024;
+
+const MCP_SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
+
+/// Everything the edge works with. It is built once, in `server`.
+pub struct Edge {
+    pub public_url: PublicUrl,
+    pub origins: Origins,
+    pub routes: Routes,
+    pub oauth: Arc<AuthorizationServer>,
+    pub sessions: Arc<Sessions>,
+    pub sealer: Sealer,
+    pub metrics: Arc<Metrics>,
+    pub drain: Drain,
+    /// Whether every request writes a line.
+    pub access_log: bool,
+}
+
+#[async_trait]
+impl ProxyHttp for Edge {
+    type CTX = Journey;
+
+    fn new_ctx(&self) -> Journey {
+        Journey::new(self.drain.enter())
+    }
+
+    async fn early_request_filter(&self, session: &mut Session, _journey: &mut Journey) -> Result<()> {
+        session.set_keepalive(if self.drain.is_draining() { None } else { Some(KEEP_ALIVE) });
+        session.set_read_timeout(Some(READ_TIMEOUT));
+        session.set_write_timeout(Some(WRITE_TIMEOUT));
+        Ok(())
+    }
+
+    async fn request_filter(&self, session: &mut Session, journey: &mut Journey) -> Result<bool> {
+        if !self.is_for_us(session) {
+            return self.refuse(session, journey, Refusal::ForeignHost).await;
+        }
+        let path = session.req_header().uri.path();
+        if self.oauth.owns(path) {
+            journey.route = "oauth";
+            return self.authorize(session, journey).await;
+        }
+        match self.routes.find(path) {
+            Some(target) => self.admit(session, journey, target).await,
+            None => self.refuse(session, journey, Refusal::UnknownPath).await,
+        }
+    }
+
+    async fn upstream_peer(&self, _session: &mut Session, journey: &mut Journey) -> Result<Box<HttpPeer>> {
+        let destination = journey.destination()?;
+        let peer = match &destination.session {
+            Some(session) => destination.pool().peer(session.server()),
+            None => destination.pool().pick(destination.admitted.session()),
+        };
+        let peer = peer.ok_or_else(|| status_error(503, "no server of the upstream is well"))?;
+        let http_peer = peer.to_http_peer();
+        journey.peer = Some(peer);
+        Ok(Box::new(http_peer))
+    }
+
+    async fn upstream_request_filter(
+        &self,
+        session: &mut Session,
+        upstream: &mut RequestHeader,
+        journey: &mut Journey,
+    ) -> Result<()> {
+        self.prepare(session, upstream, journey)
+    }
+
+    async fn request_body_filter(
+        &self,
+        _session: &mut Session,
+        body: &mut Option<Bytes>,
+        _end_of_stream: bool,
+        journey: &mut Journey,
+    ) -> Result<()> {
+        journey.received += body.as_ref().map_or(0, |chunk| chunk.len() as u64);
+        if journey.received > MCP_BODY_LIMIT {
+            return Err(status_error(413, "the body is longer than an MCP message may be"));
+        }
+        Ok(())
+    }
+
+    async fn response_filter(
+        &self,
+        _session: &mut Session,
+        response: &mut ResponseHeader,
+        journey: &mut Journey,
+    ) -> Result<()> {
+        self.receive(response, journey)
+    }
+
+    fn response_body_filter(
+        &self,
+        _session: &mut Session,
+        body: &mut Option<Bytes>,
+        _end_of_stream: bool,
+        journey: &mut Journey,
+    ) -> Result<Option<Duration>> {
+        if journey.drop_body {
+            *body = None;
+        }
+        self.rewrite_endpoint(body, journey)?;
+        Ok(None)
+    }
+
+    async fn fail_to_proxy(&self, session: &mut Session, error: &Error, journey: &mut Journey) -> FailToProxy {
+        let refusal = Refusal::from_error(error);
+        if let (Some(destination), Some(cause)) =
+            (&journey.destination, refusal.as_ref().and_then(Refusal::upstream_cause))
+        {
+            self.metrics.upstream_failed(&destination.pool().settings().name, cause);
+        }
+        let error_code = refusal.as_ref().map_or(0, |refusal| refusal.status().as_u16());
+        if let Some(refusal) = refusal
+            && session.response_written().is_none()
+        {
+            session.set_keepalive(None);
+            let answer = with_headers(refusal.answer(), journey.caller.cors());
+            // The client may be gone; there is nobody else to tell.
+            let _ = write_whole(session, answer).await;
+            if refusal == Refusal::BodyTooLarge {
+                linger(session).await;
+            }
+        }
+        FailToProxy { error_code, can_reuse_downstream: false }
+    }
+
+    async fn logging(&self, session: &mut Session, error: Option<&Error>, journey: &mut Journey) {
+        let status = session.response_written().map_or(0, |response| response.status.as_u16());
+        let took = journey.started.elapsed();
+        self.metrics.answered(journey.route, status, took, journey.streamed);
+        if self.access_log {
+            tracing::info!(
+                target: "access",
+                request_id = journey.id,
+                method = session.req_header().method.as_str(),
+                route = journey.route,
+                status,
+                bytes = session.body_bytes_sent(),
+                duration_ms = took.as_millis() as u64,
+                upstream = journey.destination.as_ref().map(|destination| destination.pool().settings().name.as_str()),
+                session = journey.destination.as_ref().map(|destination| destination.admitted.reference()),
+                error = error.map(|error| error.etype().as_str()),
+            );
+        }
+    }
+
+    /// Pingora would log the URL with its query, where codes travel.
+    fn request_summary(&self, session: &Session, journey: &Journey) -> String {
+        format!("{} {} {}", session.req_header().method, journey.route, journey.id)
+    }
+
+    fn suppress_error_log(&self, _session: &Session, _journey: &Journey, error: &Error) -> bool {
+        // A client that goes away is no fault of ours; `logging` counts it.
+        matches!(error.esource(), pingora::ErrorSource::Downstream)
+    }
+}

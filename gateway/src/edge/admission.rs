@@ -1,0 +1,135 @@
+//! The gate: what is answered here, and who is let through to an upstream.
+
+use bytes::Bytes;
+use http::header::{AUTHORIZATION, HOST};
+use http::{Method, Response, StatusCode};
+use pingora::prelude::Result;
+use pingora_proxy::Session;
+
+use super::headers::{Caller, with_headers};
+use super::http_messages::{Whole, declared_length, discard_small_body, linger, read_whole, write_whole};
+use super::journey::{Destination, Journey};
+use super::refusal::Refusal;
+use super::route::{Endpoint, Target};
+use super::{Edge, MCP_BODY_LIMIT, MCP_SESSION_ID, challenge};
+use crate::oauth::resource_metadata_url;
+use crate::pool::{McpSession, Name};
+use crate::session::Admitted;
+
+impl Edge {
+    /// Ours is the host of the public URL and no other: DNS rebinding ends here (T30).
+    pub(super) fn is_for_us(&self, session: &Session) -> bool {
+        let header = session.req_header();
+        let host = header.uri.authority().map(|authority| authority.as_str());
+        let host = host.or_else(|| header.headers.get(HOST).and_then(|value| value.to_str().ok()));
+        host.is_some_and(|host| host.eq_ignore_ascii_case(self.public_url.authority()))
+    }
+
+    /// Our own endpoints: the body read whole, the answer written whole.
+    pub(super) async fn authorize(&self, session: &mut Session, journey: &mut Journey) -> Result<bool> {
+        match read_whole(session).await? {
+            Whole::Request(request) => {
+                let answer = self.oauth.handle(*request).await;
+                write_whole(session, answer).await?;
+                Ok(true)
+            }
+            Whole::TooLarge => self.refuse(session, journey, Refusal::BodyTooLarge).await,
+            Whole::TooSlow => self.refuse(session, journey, Refusal::BodyTooSlow).await,
+        }
+    }
+
+    /// The gate of every upstream. Answers (`true`) or lets the journey go on (`false`) with a permit.
+    pub(super) async fn admit(&self, session: &mut Session, journey: &mut Journey, target: Target) -> Result<bool> {
+        journey.route = target.endpoint.name();
+        let header = session.req_header();
+        journey.caller = self.origins.caller(&header.headers);
+        if journey.caller == Caller::Stranger {
+            return self.refuse(session, journey, Refusal::ForeignOrigin).await;
+        }
+        if header.method == Method::OPTIONS {
+            let preflight = journey.caller.preflight(&header.headers);
+            let answer =
+                Response::builder().status(StatusCode::NO_CONTENT).body(Bytes::new()).expect("no parts to fail");
+            write_whole(session, with_headers(answer, preflight)).await?;
+            return Ok(true);
+        }
+        // One header, once: with two, whoever reads the other one would see another caller.
+        let mut values = header.headers.get_all(AUTHORIZATION).iter();
+        let authorization = values.next().filter(|_| values.next().is_none());
+        match self.sessions.admit(authorization, target.upstream.resource.url()).await {
+            Ok(admitted) => {
+                self.metrics.admitted();
+                let Some(mcp_session) = self.mcp_session(session, &target, &admitted) else {
+                    return self.refuse(session, journey, Refusal::UnknownSession).await;
+                };
+                journey.destination = Some(Destination { target, admitted, session: mcp_session });
+                self.check(session, journey).await
+            }
+            Err(denied) => {
+                self.metrics.rejected(challenge::reason(&denied));
+                tracing::debug!(request_id = journey.id, cause = %denied, "not admitted");
+                let metadata = resource_metadata_url(&self.public_url, &target.path());
+                let answer = with_headers(challenge::answer(&denied, &metadata), journey.caller.cors());
+                discard_small_body(session).await;
+                write_whole(session, answer).await?;
+                Ok(true)
+            }
+        }
+    }
+
+    /// What even an admitted request may not do.
+    pub(super) async fn check(&self, session: &mut Session, journey: &mut Journey) -> Result<bool> {
+        let header = session.req_header();
+        let refusal = if ![Method::GET, Method::POST, Method::DELETE, Method::HEAD].contains(&header.method) {
+            Some(Refusal::Method)
+        } else if has_token_in_query(header.uri.query()) {
+            Some(Refusal::TokenInQuery)
+        } else if declared_length(&header.headers).is_some_and(|length| length > MCP_BODY_LIMIT) {
+            Some(Refusal::BodyTooLarge)
+        } else {
+            None
+        };
+        match refusal {
+            Some(refusal) => self.refuse(session, journey, refusal).await,
+            None => Ok(false),
+        }
+    }
+
+    pub(super) async fn refuse(&self, session: &mut Session, journey: &Journey, refusal: Refusal) -> Result<bool> {
+        tracing::debug!(request_id = journey.id, ?refusal, "refused");
+        let answer = with_headers(refusal.answer(), journey.caller.cors());
+        if refusal == Refusal::BodyTooLarge || refusal == Refusal::BodyTooSlow {
+            session.set_keepalive(None);
+            write_whole(session, answer).await?;
+            linger(session).await;
+        } else {
+            discard_small_body(session).await;
+            write_whole(session, answer).await?;
+        }
+        Ok(true)
+    }
+
+    /// The upstream's session that a request names; `Some(None)` when it names none and needs none, `None` when it names
+    /// one that is not this user's.
+    fn mcp_session(&self, session: &Session, target: &Target, admitted: &Admitted) -> Option<Option<McpSession>> {
+        let header = session.req_header();
+        let open =
+            |sealed: &str| McpSession::open(&self.sealer, admitted.session(), target.upstream.resource.url(), sealed);
+        match target.endpoint {
+            Endpoint::Message => {
+                let opened = open(header.uri.query()?.strip_prefix("sessionId=")?)?;
+                matches!(opened.name(), Name::MessageEndpoint(_)).then_some(Some(opened))
+            }
+            Endpoint::Streamable | Endpoint::Sse => {
+                let Some(sealed) = header.headers.get(MCP_SESSION_ID) else { return Some(None) };
+                let opened = open(sealed.to_str().ok()?)?;
+                matches!(opened.name(), Name::Id(_)).then_some(Some(opened))
+            }
+        }
+    }
+}
+
+/// RFC 6750 section 2.3 is not supported: URLs end up in logs and histories (B6).
+fn has_token_in_query(query: Option<&str>) -> bool {
+    query.is_some_and(|query| form_urlencoded::parse(query.as_bytes()).any(|(name, _)| name == "access_token"))
+}

@@ -1,0 +1,126 @@
+//! The answers to a request that is not admitted (RFC 6750, RFC 9728).
+
+use bytes::Bytes;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{Response, StatusCode};
+use serde_json::json;
+
+use crate::oauth::SCOPE;
+use crate::sealed::OpenError;
+use crate::session::Denied;
+
+/// How long a client should wait when our own parts are in trouble.
+pub const RETRY_SECONDS: &str = "2";
+
+/// The one match from a denial to its answer. Forged, foreign, expired and ended tokens look alike: the caller learns only
+/// that it must sign in. Trouble of ours is 503 and never 401: a 401 makes clients throw their tokens away.
+pub fn answer(denied: &Denied, resource_metadata: &str) -> Response<Bytes> {
+    match denied {
+        Denied::Missing => challenge(resource_metadata, None),
+        Denied::Token(_) | Denied::Expired | Denied::Ended => challenge(resource_metadata, Some("invalid_token")),
+        Denied::Store(crate::store::StoreError::Unreadable { .. }) => {
+            challenge(resource_metadata, Some("invalid_token"))
+        }
+        Denied::Store(crate::store::StoreError::Unavailable(_)) => unavailable(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "temporarily_unavailable",
+            "The session store does not answer.",
+        ),
+    }
+}
+
+/// A label for metrics.
+pub fn reason(denied: &Denied) -> &'static str {
+    match denied {
+        Denied::Missing => "missing",
+        Denied::Token(OpenError::Malformed) => "malformed",
+        Denied::Token(OpenError::UnknownKey) => "unknown_key",
+        Denied::Token(OpenError::Forged) => "forged",
+        Denied::Expired => "expired",
+        Denied::Ended => "ended",
+        Denied::Store(crate::store::StoreError::Unavailable(_)) => "store_unavailable",
+        Denied::Store(crate::store::StoreError::Unreadable { .. }) => "store_unreadable",
+    }
+}
+
+/// 401 with one challenge, in the form that all clients parse (B2): `Bearer` first, every value quoted, and no `error` when
+/// there was no token at all (RFC 6750 section 3.1).
+pub fn challenge(resource_metadata: &str, error: Option<&str>) -> Response<Bytes> {
+    let error_part = error.map(|error| format!(r#", error="{error}""#)).unwrap_or_default();
+    let value = format!(r#"Bearer resource_metadata="{resource_metadata}", scope="{SCOPE}"{error_part}"#);
+    let body = json!({
+        "error": error.unwrap_or("unauthorized"),
+        "error_description": "Sign in: the WWW-Authenticate header says where the authorization server is described.",
+    });
+    let mut response = json_answer(StatusCode::UNAUTHORIZED, &body);
+    response.headers_mut().insert(WWW_AUTHENTICATE, value.try_into().expect("URLs and scopes are visible ASCII"));
+    response
+}
+
+/// An answer that says "try again", with when.
+pub fn unavailable(status: StatusCode, error: &str, description: &str) -> Response<Bytes> {
+    let mut response = problem(status, error, description);
+    response.headers_mut().insert(RETRY_AFTER, http::HeaderValue::from_static(RETRY_SECONDS));
+    response
+}
+
+/// A JSON answer with an error code and a sentence, both fixed words.
+pub fn problem(status: StatusCode, error: &str, description: &str) -> Response<Bytes> {
+    json_answer(status, &json!({ "error": error, "error_description": description }))
+}
+
+fn json_answer(status: StatusCode, body: &serde_json::Value) -> Response<Bytes> {
+    Response::builder()
+        .status(status)
+        .header(CONTENT_TYPE, "application/json")
+        .header(CACHE_CONTROL, "no-store")
+        .body(Bytes::from(body.to_string()))
+        .expect("the parts are well-formed")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const METADATA: &str = "https://mcp.example.com/.well-known/oauth-protected-resource/mcp";
+
+    fn header(response: &Response<Bytes>) -> &str {
+        response.headers()[WWW_AUTHENTICATE].to_str().unwrap()
+    }
+
+    #[test]
+    fn without_a_token_the_challenge_has_no_error() {
+        let response = answer(&Denied::Missing, METADATA);
+        assert_eq!(response.status(), 401);
+        assert_eq!(
+            header(&response),
+            r#"Bearer resource_metadata="https://mcp.example.com/.well-known/oauth-protected-resource/mcp", scope="mcp.access""#
+        );
+    }
+
+    #[test]
+    fn bad_tokens_of_every_kind_get_one_answer() {
+        let bad = [
+            Denied::Token(OpenError::Malformed),
+            Denied::Token(OpenError::UnknownKey),
+            Denied::Token(OpenError::Forged),
+            Denied::Expired,
+            Denied::Ended,
+        ];
+        let answers: Vec<_> = bad.iter().map(|denied| answer(denied, METADATA)).collect();
+        for response in &answers {
+            assert_eq!(response.status(), 401);
+            assert_eq!(response.headers(), answers[0].headers());
+            assert_eq!(response.body(), answers[0].body());
+        }
+        assert!(header(&answers[0]).ends_with(r#", error="invalid_token""#));
+    }
+
+    #[test]
+    fn an_outage_is_not_a_refusal() {
+        let response = answer(&Denied::Store(crate::store::StoreError::Unavailable("x".into())), METADATA);
+        assert_eq!(response.status(), 503);
+        assert_eq!(response.headers()[RETRY_AFTER], RETRY_SECONDS);
+        assert!(!response.headers().contains_key(WWW_AUTHENTICATE));
+    }
+}

@@ -1,0 +1,166 @@
+//! What is stripped, set and passed on each hop.
+
+use bytes::Bytes;
+use http::header::{
+    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
+    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_HEADERS, AUTHORIZATION, COOKIE,
+    FORWARDED, LOCATION, ORIGIN, SERVER, SET_COOKIE, VARY, WWW_AUTHENTICATE,
+};
+use http::{HeaderMap, HeaderName, HeaderValue, Response};
+
+/// What a browser may read of our answers (C25).
+const EXPOSED: &str = "WWW-Authenticate, Mcp-Session-Id, MCP-Protocol-Version";
+const ALLOWED: &str = "authorization, content-type, accept, mcp-protocol-version, mcp-session-id, last-event-id, \
+                       mcp-method, mcp-name";
+
+/// Names of headers that must not reach an upstream from a client: its credentials, and whatever an upstream might take for
+/// the edge's word on who is calling (T26). A name with an underscore goes too: some servers read it as a hyphen.
+pub fn refused_upstream(headers: &HeaderMap) -> Vec<HeaderName> {
+    headers.keys().filter(|name| is_refused(name)).cloned().collect()
+}
+
+fn is_refused(name: &HeaderName) -> bool {
+    let text = name.as_str();
+    *name == AUTHORIZATION
+        || *name == COOKIE
+        || *name == ORIGIN
+        || *name == FORWARDED
+        || text.contains('_')
+        || ["x-forwarded-", "x-ms-", "x-sallyport-", "x-original-", "x-real-ip", "x-client-ip", "x-request-id"]
+            .iter()
+            .any(|prefix| text.starts_with(prefix))
+}
+
+/// Names of headers that must not reach a client from an upstream: challenges, cookies, CORS and redirects are the edge's
+/// own (T28).
+pub fn refused_downstream(headers: &HeaderMap) -> Vec<HeaderName> {
+    let refused = |name: &&HeaderName| {
+        [WWW_AUTHENTICATE, SET_COOKIE, LOCATION, SERVER].contains(name)
+            || name.as_str().starts_with("access-control-")
+            || name.as_str() == "clear-site-data"
+    };
+    headers.keys().filter(refused).cloned().collect()
+}
+
+/// Adds headers to an answer of ours.
+pub fn with_headers(mut response: Response<Bytes>, headers: Vec<(HeaderName, HeaderValue)>) -> Response<Bytes> {
+    response.headers_mut().extend(headers);
+    response
+}
+
+/// Which web origins may call the MCP endpoints from a page.
+#[derive(Clone, Debug, Default)]
+pub struct Origins(Vec<HeaderValue>);
+
+/// What a request says of the page it comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Caller {
+    /// No page: an ordinary MCP client.
+    Program,
+    /// A page on an allowed origin.
+    Page(HeaderValue),
+    /// A page that has no business here: DNS rebinding, or a site that tries its luck (C1).
+    Stranger,
+}
+
+impl Origins {
+    /// `allowed` are origins as a browser writes them, our own included.
+    ///
+    /// # Errors
+    /// The first text that cannot be a header's value.
+    pub fn new<'a>(allowed: impl IntoIterator<Item = &'a str>) -> Result<Self, http::header::InvalidHeaderValue> {
+        Ok(Self(allowed.into_iter().map(HeaderValue::from_str).collect::<Result<_, _>>()?))
+    }
+
+    pub fn caller(&self, headers: &HeaderMap) -> Caller {
+        match headers.get(ORIGIN) {
+            None => Caller::Program,
+            Some(origin) if self.0.contains(origin) => Caller::Page(origin.clone()),
+            Some(_) => Caller::Stranger,
+        }
+    }
+}
+
+impl Caller {
+    /// The CORS headers of an answer on an MCP path, refusals included: a page must be able to read why.
+    pub fn cors(&self) -> Vec<(HeaderName, HeaderValue)> {
+        let mut headers = vec![(VARY, HeaderValue::from_static("Origin"))];
+        if let Caller::Page(origin) = self {
+            headers.push((ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone()));
+            headers.push((ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(EXPOSED)));
+        }
+        headers
+    }
+
+    /// The headers of the answer to a preflight: what an MCP client sends, and any `Mcp-Param-*` it asks for.
+    pub fn preflight(&self, request: &HeaderMap) -> Vec<(HeaderName, HeaderValue)> {
+        let mut headers = self.cors();
+        if let Caller::Page(_) = self {
+            let asked = request.get(ACCESS_CONTROL_REQUEST_HEADERS).and_then(|value| value.to_str().ok()).unwrap_or("");
+            let parameters = asked.split(',').map(str::trim).filter(|name| {
+                name.to_ascii_lowercase().starts_with("mcp-param-") && HeaderName::try_from(*name).is_ok()
+            });
+            let allowed = std::iter::once(ALLOWED).chain(parameters).collect::<Vec<_>>().join(", ");
+            headers.push((ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, POST, DELETE, OPTIONS")));
+            headers.push((ACCESS_CONTROL_ALLOW_HEADERS, allowed.try_into().expect("header names are visible ASCII")));
+            headers.push((ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("86400")));
+        }
+        headers
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map(names: &[&str]) -> HeaderMap {
+        names.iter().map(|name| (name.parse::<HeaderName>().unwrap(), HeaderValue::from_static("x"))).collect()
+    }
+
+    #[test]
+    fn credentials_and_identity_stay_at_the_edge() {
+        let refused =
+            ["Authorization", "Cookie", "Origin", "Forwarded", "X-Forwarded-User", "x_forwarded_user", "X-MS-TOKEN"];
+        let passed =
+            ["mcp-session-id", "mcp-protocol-version", "last-event-id", "mcp-param-x", "accept", "traceparent"];
+        let headers = map(&[&refused[..], &passed[..]].concat());
+        assert_eq!(refused_upstream(&headers).len(), refused.len());
+        for name in passed {
+            assert!(!is_refused(&name.parse().unwrap()), "{name}");
+        }
+    }
+
+    #[test]
+    fn an_upstream_neither_challenges_nor_sets_cookies_nor_redirects() {
+        let refused = ["www-authenticate", "set-cookie", "location", "server", "access-control-allow-origin"];
+        assert_eq!(refused_downstream(&map(&refused)).len(), refused.len());
+        assert!(refused_downstream(&map(&["mcp-session-id", "content-type"])).is_empty());
+    }
+
+    #[test]
+    fn only_listed_origins_are_reflected() {
+        let origins = Origins::new(["https://mcp.example.com"]).unwrap();
+        let mut headers = HeaderMap::new();
+        assert_eq!(origins.caller(&headers), Caller::Program);
+        for (origin, stranger) in [
+            ("https://mcp.example.com", false),
+            ("http://mcp.example.com", true),
+            ("null", true),
+            ("https://evil.example", true),
+        ] {
+            headers.insert(ORIGIN, HeaderValue::from_static(origin));
+            assert_eq!(origins.caller(&headers) == Caller::Stranger, stranger, "{origin}");
+        }
+        assert!(Caller::Stranger.cors().iter().all(|(name, _)| *name != ACCESS_CONTROL_ALLOW_ORIGIN));
+    }
+
+    #[test]
+    fn a_preflight_allows_requested_parameters_only() {
+        let mut request = HeaderMap::new();
+        request.insert(ACCESS_CONTROL_REQUEST_HEADERS, HeaderValue::from_static("Mcp-Param-City, X-Evil"));
+        let headers = Caller::Page(HeaderValue::from_static("https://a.example")).preflight(&request);
+        let allowed =
+            headers.iter().find(|(name, _)| *name == ACCESS_CONTROL_ALLOW_HEADERS).unwrap().1.to_str().unwrap();
+        assert!(allowed.ends_with(", mcp-name, Mcp-Param-City"), "{allowed}");
+    }
+}

@@ -1,0 +1,94 @@
+//! Pingora's session <-> plain HTTP messages, with bounds on what is read.
+
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::header::{CONTENT_LENGTH, EXPECT};
+use http::{HeaderMap, Method, Request, Response};
+use pingora::http::ResponseHeader;
+use pingora::prelude::{Error, ErrorType, Result};
+use pingora_proxy::Session;
+
+/// Bodies of our own endpoints: forms and registrations (security bound, RFC 9110 section 15.5.14).
+pub const BODY_LIMIT: usize = 16 * 1024;
+/// For the whole body, not per read: one byte now and then must not hold a connection.
+const BODY_DEADLINE: Duration = Duration::from_secs(10);
+
+const LINGER: Duration = Duration::from_secs(2);
+
+/// What became of reading a request whole.
+pub enum Whole {
+    Request(Box<Request<Bytes>>),
+    /// Longer than [`BODY_LIMIT`]; the rest stays unread.
+    TooLarge,
+    /// Not there in time.
+    TooSlow,
+}
+
+/// Reads a request with a body of at most [`BODY_LIMIT`] bytes.
+pub async fn read_whole(session: &mut Session) -> Result<Whole> {
+    if declared_length(&session.req_header().headers).is_some_and(|length| length > BODY_LIMIT as u64) {
+        return Ok(Whole::TooLarge);
+    }
+    if session.req_header().headers.contains_key(EXPECT) {
+        session.write_continue_response().await?;
+    }
+    let Ok(body) = tokio::time::timeout(BODY_DEADLINE, read_body(session)).await else { return Ok(Whole::TooSlow) };
+    let Some(body) = body? else { return Ok(Whole::TooLarge) };
+    let header = session.req_header();
+    let mut request = Request::new(body);
+    *request.method_mut() = header.method.clone();
+    *request.uri_mut() = header.uri.clone();
+    *request.headers_mut() = header.headers.clone();
+    Ok(Whole::Request(Box::new(request)))
+}
+
+/// Writes a whole answer. `Content-Length` is always set: without it HTTP/1.1 would lose the connection.
+pub async fn write_whole(session: &mut Session, response: Response<Bytes>) -> Result<()> {
+    let (parts, body) = response.into_parts();
+    let mut header = ResponseHeader::from(parts);
+    header.insert_header(CONTENT_LENGTH, body.len().to_string())?;
+    let empty = body.is_empty() || session.req_header().method == Method::HEAD;
+    session.write_response_header(Box::new(header), empty).await?;
+    if !empty {
+        session.write_response_body(Some(body), true).await?;
+    }
+    Ok(())
+}
+
+/// Reads away a small body before a refusal, since an answer before the end of the body costs the connection.
+pub async fn discard_small_body(session: &mut Session) {
+    if declared_length(&session.req_header().headers).is_some_and(|length| length <= BODY_LIMIT as u64) {
+        // Best effort: what cannot be read closes the connection, which is what would happen without trying.
+        let _ = tokio::time::timeout(Duration::from_secs(1), session.drain_request_body()).await;
+    }
+}
+
+/// Reads on for a moment after a refusal that came before the end of the body: closing at once would reset the connection,
+/// and many clients would report that instead of the answer.
+pub async fn linger(session: &mut Session) {
+    let reading = async { while let Ok(Some(_)) = session.read_request_body().await {} };
+    // Whether it ended or not: the connection is closed now.
+    let _ = tokio::time::timeout(LINGER, reading).await;
+}
+
+/// The length a request announces; `None` when it announces none. An unreadable one counts as endless.
+pub fn declared_length(headers: &HeaderMap) -> Option<u64> {
+    headers.get(CONTENT_LENGTH).map(|value| value.to_str().ok().and_then(|text| text.parse().ok()).unwrap_or(u64::MAX))
+}
+
+async fn read_body(session: &mut Session) -> Result<Option<Bytes>> {
+    let mut body = BytesMut::new();
+    while let Some(chunk) = session.read_request_body().await? {
+        if body.len() + chunk.len() > BODY_LIMIT {
+            return Ok(None);
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(Some(body.freeze()))
+}
+
+/// An error that ends the request with `status`.
+pub fn status_error(status: u16, cause: &'static str) -> Box<Error> {
+    Error::explain(ErrorType::HTTPStatus(status), cause)
+}

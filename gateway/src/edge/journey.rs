@@ -1,0 +1,97 @@
+//! What one request carries from hook to hook.
+
+use std::time::Instant;
+
+use http::Uri;
+use pingora::prelude::{Error, ErrorType, OrErr, Result};
+
+use super::headers::Caller;
+use super::route::{Endpoint, Target};
+use crate::drain::InFlight;
+use crate::pool::{EndpointRewriter, McpSession, Name, Peer, Pool};
+use crate::secret::random_bytes;
+use crate::session::Admitted;
+
+pub struct Journey {
+    /// Names the request in our logs, in the upstream's, and on error pages.
+    pub id: String,
+    /// A label, never the path itself.
+    pub route: &'static str,
+    pub started: Instant,
+    pub caller: Caller,
+    /// Set by admission alone. Without it no hook gets upstream.
+    pub destination: Option<Destination>,
+    pub peer: Option<Peer>,
+    /// Bytes of the request's body so far.
+    pub received: u64,
+    pub streamed: bool,
+    pub rewriter: Option<EndpointRewriter>,
+    pub drop_body: bool,
+    _in_flight: InFlight,
+}
+
+/// Where an admitted request goes.
+pub struct Destination {
+    pub target: Target,
+    pub admitted: Admitted,
+    /// The upstream's session that the request names, opened.
+    pub session: Option<McpSession>,
+}
+
+impl Journey {
+    pub fn new(in_flight: InFlight) -> Self {
+        Self {
+            id: random_bytes::<8>().iter().map(|byte| format!("{byte:02x}")).collect(),
+            route: "none",
+            started: Instant::now(),
+            caller: Caller::Program,
+            destination: None,
+            peer: None,
+            received: 0,
+            streamed: false,
+            rewriter: None,
+            drop_body: false,
+            _in_flight: in_flight,
+        }
+    }
+
+    /// Every request for an upstream was admitted in `request_filter`; if one was not, this fails closed.
+    pub fn destination(&self) -> Result<&Destination> {
+        self.destination.as_ref().ok_or_else(|| Error::explain(ErrorType::InternalError, "a request was not admitted"))
+    }
+
+    pub fn peer(&self) -> Result<&Peer> {
+        self.peer.as_ref().ok_or_else(|| Error::explain(ErrorType::InternalError, "no server was picked"))
+    }
+}
+
+impl Destination {
+    pub fn pool(&self) -> &Pool {
+        &self.target.upstream.pool
+    }
+
+    /// The path on the server. The client's own query goes along, except where ours carries a sealed session.
+    pub fn uri(&self, query: Option<&str>) -> Result<Uri> {
+        let settings = self.pool().settings();
+        let path = match (self.session.as_ref().map(McpSession::name), self.target.endpoint) {
+            (Some(Name::MessageEndpoint(endpoint)), _) => endpoint.clone(),
+            (_, Endpoint::Sse) => with_query(&settings.sse_endpoint, query),
+            (_, _) => with_query(&settings.endpoint, query),
+        };
+        path.parse().or_err(ErrorType::InternalError, "the upstream's path")
+    }
+}
+
+impl Target {
+    /// The path as the client knows it.
+    pub fn path(&self) -> String {
+        format!("{}{}", self.upstream.resource.path(), self.endpoint.suffix())
+    }
+}
+
+fn with_query(path: &str, query: Option<&str>) -> String {
+    match query {
+        Some(query) => format!("{path}?{query}"),
+        None => path.to_owned(),
+    }
+}

@@ -1,0 +1,101 @@
+//! What the edge itself says no to, and how.
+
+use bytes::Bytes;
+use http::{HeaderValue, Response, StatusCode};
+use pingora::prelude::{Error, ErrorType};
+use pingora::{ErrorSource, ErrorType as E};
+
+use super::challenge::{problem, unavailable};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    ForeignHost,
+    ForeignOrigin,
+    UnknownPath,
+    UnknownSession,
+    Method,
+    TokenInQuery,
+    BodyTooLarge,
+    BodyTooSlow,
+    BadRequest,
+    NoUpstream,
+    UpstreamSlow,
+    UpstreamFailed,
+    Internal,
+}
+
+impl Refusal {
+    /// The one match from what went wrong in proxying to an answer; `None` when the client is gone.
+    pub fn from_error(error: &Error) -> Option<Self> {
+        Some(match (error.etype(), error.esource()) {
+            (ErrorType::HTTPStatus(413), _) => Refusal::BodyTooLarge,
+            (ErrorType::HTTPStatus(503), _) => Refusal::NoUpstream,
+            (ErrorType::HTTPStatus(502), _) => Refusal::UpstreamFailed,
+            (
+                E::ConnectTimedout | E::ReadTimedout | E::WriteTimedout | E::TLSHandshakeTimedout,
+                ErrorSource::Upstream,
+            ) => Refusal::UpstreamSlow,
+            (_, ErrorSource::Upstream) => Refusal::UpstreamFailed,
+            (E::WriteError | E::ReadError | E::ConnectionClosed | E::H2Error, ErrorSource::Downstream) => return None,
+            (_, ErrorSource::Downstream) => Refusal::BadRequest,
+            (_, ErrorSource::Internal | ErrorSource::Unset) => Refusal::Internal,
+        })
+    }
+
+    /// A label for the metric of upstream failures; `None` when it was not the upstream's.
+    pub fn upstream_cause(&self) -> Option<&'static str> {
+        match self {
+            Refusal::NoUpstream => Some("none_well"),
+            Refusal::UpstreamSlow => Some("slow"),
+            Refusal::UpstreamFailed => Some("failed"),
+            _ => None,
+        }
+    }
+
+    pub fn status(&self) -> StatusCode {
+        match self {
+            Refusal::ForeignHost => StatusCode::MISDIRECTED_REQUEST,
+            Refusal::ForeignOrigin => StatusCode::FORBIDDEN,
+            Refusal::UnknownPath | Refusal::UnknownSession => StatusCode::NOT_FOUND,
+            Refusal::Method => StatusCode::METHOD_NOT_ALLOWED,
+            Refusal::TokenInQuery | Refusal::BadRequest => StatusCode::BAD_REQUEST,
+            Refusal::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Refusal::BodyTooSlow => StatusCode::REQUEST_TIMEOUT,
+            Refusal::NoUpstream => StatusCode::SERVICE_UNAVAILABLE,
+            Refusal::UpstreamSlow => StatusCode::GATEWAY_TIMEOUT,
+            Refusal::UpstreamFailed => StatusCode::BAD_GATEWAY,
+            Refusal::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    pub fn answer(&self) -> Response<Bytes> {
+        let status = self.status();
+        match self {
+            Refusal::ForeignHost => problem(status, "misdirected_request", "This host is not served here."),
+            Refusal::ForeignOrigin => problem(status, "forbidden", "Pages of this origin may not call this server."),
+            Refusal::UnknownPath => problem(status, "not_found", "There is nothing at this path."),
+            Refusal::UnknownSession => problem(status, "not_found", "This session has ended, or is not yours."),
+            Refusal::Method => {
+                let mut answer = problem(status, "method_not_allowed", "MCP uses GET, POST and DELETE.");
+                answer
+                    .headers_mut()
+                    .insert(http::header::ALLOW, HeaderValue::from_static("GET, POST, DELETE, OPTIONS"));
+                answer
+            }
+            Refusal::TokenInQuery => {
+                problem(status, "invalid_request", "Send the token in the Authorization header, never in the URL.")
+            }
+            Refusal::BadRequest => problem(status, "invalid_request", "The request could not be read."),
+            Refusal::BodyTooLarge => problem(status, "invalid_request", "The body is too large."),
+            Refusal::BodyTooSlow => problem(status, "invalid_request", "The body did not arrive in time."),
+            Refusal::NoUpstream => unavailable(status, "temporarily_unavailable", "The MCP server is not available."),
+            Refusal::UpstreamSlow => {
+                unavailable(status, "temporarily_unavailable", "The MCP server did not answer in time.")
+            }
+            Refusal::UpstreamFailed => {
+                unavailable(status, "temporarily_unavailable", "The MCP server failed to answer.")
+            }
+            Refusal::Internal => problem(status, "server_error", "Something went wrong at the edge."),
+        }
+    }
+}

@@ -1,0 +1,220 @@
+//! The wiring: settings in, a running server out. The only place that knows every part.
+
+mod listening;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use entra::AssertionSource;
+use entra::credential::{ManagedIdentity, WorkloadIdentity};
+use pingora::listeners::tls::TlsSettings;
+use pingora::server::configuration::ServerConf;
+use pingora::server::{RunArgs, Server as PingoraServer};
+use pingora::services::background::{GenBackgroundService, background_service};
+use pingora::services::listening::Service;
+use pingora_proxy::http_proxy_service_with_name;
+
+use crate::admin::Admin;
+use crate::clock::Clock;
+use crate::drain::{Drain, GracefulStop, StopSignal};
+use crate::edge::{Edge, Origins, Routes, Upstream};
+use crate::metrics::Metrics;
+use crate::oauth::{self, AuthorizationServer, Parts, Remember, Resource, Resources};
+use crate::pool::{self, Pool, PoolError};
+use crate::public_url::PublicUrl;
+use crate::sealed::{KeyRing, Sealer};
+use crate::session::{self, Sessions};
+use crate::store::{self, MemoryStore, RedisStore, Store};
+use listening::Announcer;
+
+/// How long a stopping server waits for requests and streams to end.
+pub const DRAIN_LIMIT: Duration = Duration::from_secs(10);
+
+/// Everything that configuration decides.
+pub struct Settings {
+    pub public_url: PublicUrl,
+    pub listen: Vec<SocketAddr>,
+    /// Absent: plain HTTP, on loopback or behind a TLS terminator.
+    pub tls: Option<TlsFiles>,
+    pub admin: SocketAddr,
+    pub entra: entra::Settings,
+    pub credential: Credential,
+    pub store: store::Settings,
+    pub ring: KeyRing,
+    /// The first is the default resource. Never empty.
+    pub upstreams: Vec<UpstreamSettings>,
+    pub sessions: session::Settings,
+    /// What people call this installation; large on every page.
+    pub server_name: String,
+    pub remember: Remember,
+    /// Whether clients may register themselves.
+    pub registration: bool,
+    /// Private-use schemes that a redirect URI may have.
+    pub custom_schemes: Vec<String>,
+    /// Web origins besides our own whose pages may call the MCP endpoints.
+    pub allowed_origins: Vec<String>,
+    pub access_log: bool,
+}
+
+pub struct TlsFiles {
+    pub certificate: PathBuf,
+    pub key: PathBuf,
+}
+
+/// Where the client assertion for Entra comes from. None of the kinds is a secret of ours.
+#[derive(Clone, Debug)]
+pub enum Credential {
+    WorkloadIdentity { token_file: PathBuf },
+    ManagedIdentity { client_id: Option<String>, endpoint: String },
+}
+
+pub struct UpstreamSettings {
+    /// The path of the resource on the edge.
+    pub path: String,
+    /// What Entra is asked for on its behalf.
+    pub scope: String,
+    pub pool: pool::Settings,
+}
+
+/// Why a server cannot be built from settings that are well-formed.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    #[error(transparent)]
+    Pool(#[from] PoolError),
+    #[error("the Entra client: {0}")]
+    Entra(#[from] entra::SetUpError),
+    #[error("the store: {0}")]
+    Store(#[from] store::SettingsError),
+    #[error("the TLS certificate or key: {0}")]
+    Tls(Box<pingora::Error>),
+    #[error("an allowed origin: {0}")]
+    Origin(#[from] http::header::InvalidHeaderValue),
+}
+
+/// A server that is ready to run.
+pub struct Server {
+    pingora: PingoraServer,
+    drain: Drain,
+}
+
+impl Server {
+    pub fn build(settings: Settings, clock: Clock) -> Result<Self, BuildError> {
+        let metrics = Arc::new(Metrics::default());
+        let drain = Drain::new(metrics.in_flight().clone());
+        let mut pingora = PingoraServer::new_with_opt_and_conf(None, configuration());
+        pingora.bootstrap();
+
+        let admin = Admin { metrics: metrics.clone(), drain: drain.clone() };
+        let mut admin_service = Service::new("admin".to_owned(), admin);
+        admin_service.threads = Some(1);
+        admin_service.add_tcp(&settings.admin.to_string());
+        let announcer = Announcer { addresses: settings.listen.iter().copied().chain([settings.admin]).collect() };
+
+        let (listen, tls) = (settings.listen.clone(), listener_tls(&settings)?);
+        let edge = edge(settings, clock, metrics, drain.clone())?;
+        for health in edge.routes.pools().filter(|pool| pool.settings().health.is_some()) {
+            let name = format!("health of {}", health.settings().name);
+            pingora.add_service(GenBackgroundService::new(name, health.balancer()));
+        }
+        let mut edge_service = http_proxy_service_with_name(&pingora.configuration, edge, "edge");
+        for address in listen {
+            match &tls {
+                Some(files) => edge_service.add_tls_with_settings(&address.to_string(), None, tls_settings(files)?),
+                None => edge_service.add_tcp(&address.to_string()),
+            }
+        }
+        pingora.add_service(edge_service);
+        pingora.add_service(admin_service);
+        pingora.add_service(background_service("announcer", announcer));
+        Ok(Self { pingora, drain })
+    }
+
+    /// Serves until `stop`, drains, and returns.
+    pub fn run(self, stop: impl StopSignal + 'static) {
+        let watch = GracefulStop { drain: self.drain, limit: DRAIN_LIMIT, stop };
+        self.pingora.run(RunArgs { shutdown_signal: Box::new(watch) });
+    }
+}
+
+fn edge(settings: Settings, clock: Clock, metrics: Arc<Metrics>, drain: Drain) -> Result<Edge, BuildError> {
+    let public_url = settings.public_url;
+    let sealer = Sealer::new(settings.ring, public_url.as_str());
+    let store: Arc<dyn Store> = match settings.store {
+        store::Settings::Memory => Arc::new(MemoryStore::new(clock.clone())),
+        store::Settings::Redis(redis) => Arc::new(RedisStore::new(redis)?),
+    };
+    let sessions = Arc::new(Sessions::new(settings.sessions, store.clone(), sealer.clone(), clock.clone()));
+    let upstreams = settings
+        .upstreams
+        .into_iter()
+        .map(|upstream| {
+            let resource = Resource::new(&public_url, &upstream.path, &upstream.scope);
+            Ok(Upstream { resource, pool: Pool::new(upstream.pool)? })
+        })
+        .collect::<Result<Vec<_>, PoolError>>()?;
+    let resources = Resources::new(&public_url, upstreams.iter().map(|upstream| upstream.resource.clone()).collect());
+    let oauth = AuthorizationServer::new(
+        oauth::Settings {
+            public_url: public_url.clone(),
+            resources,
+            server_name: settings.server_name,
+            remember: settings.remember,
+            registration: settings.registration,
+            custom_schemes: settings.custom_schemes,
+        },
+        Parts {
+            sealer: sealer.clone(),
+            store,
+            clock,
+            sessions: sessions.clone(),
+            entra: Arc::new(entra::Client::new(settings.entra, credential(settings.credential)?)?),
+        },
+    );
+    let own = [public_url.as_str()];
+    let origins = Origins::new(own.into_iter().chain(settings.allowed_origins.iter().map(String::as_str)))?;
+    Ok(Edge {
+        origins,
+        routes: Routes::new(upstreams),
+        oauth: Arc::new(oauth),
+        sessions,
+        sealer,
+        metrics,
+        drain,
+        access_log: settings.access_log,
+        public_url,
+    })
+}
+
+fn credential(credential: Credential) -> Result<Arc<dyn AssertionSource>, entra::SetUpError> {
+    Ok(match credential {
+        Credential::WorkloadIdentity { token_file } => Arc::new(WorkloadIdentity::new(token_file)),
+        Credential::ManagedIdentity { client_id, endpoint } => Arc::new(ManagedIdentity::new(client_id, &endpoint)?),
+    })
+}
+
+fn configuration() -> ServerConf {
+    ServerConf {
+        threads: std::thread::available_parallelism().map_or(1, usize::from),
+        // The drain has waited already; what is left is cut.
+        grace_period_seconds: Some(0),
+        graceful_shutdown_timeout_seconds: Some(1),
+        max_retries: 2,
+        ..ServerConf::default()
+    }
+}
+
+/// Reads the files once at start, so that a bad one is an error here and not a panic in a service.
+fn listener_tls(settings: &Settings) -> Result<Option<TlsFiles>, BuildError> {
+    let Some(files) = &settings.tls else { return Ok(None) };
+    tls_settings(files)?;
+    Ok(Some(TlsFiles { certificate: files.certificate.clone(), key: files.key.clone() }))
+}
+
+fn tls_settings(files: &TlsFiles) -> Result<TlsSettings, BuildError> {
+    let (certificate, key) = (files.certificate.to_string_lossy(), files.key.to_string_lossy());
+    let mut settings = TlsSettings::intermediate(&certificate, &key).map_err(BuildError::Tls)?;
+    settings.enable_h2();
+    Ok(settings)
+}

@@ -1,0 +1,48 @@
+//! Says when the server accepts connections.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use pingora::server::ShutdownWatch;
+use pingora::services::background::BackgroundService;
+use tokio::net::TcpStream;
+use tokio::time::{sleep, timeout};
+
+const POLL: Duration = Duration::from_millis(10);
+/// Pingora tries a taken port for half a minute; after that it has given up too.
+const PATIENCE: Duration = Duration::from_secs(35);
+
+/// Logs one line `listening` for each address, as soon as something answers there: Pingora binds late and tells nobody.
+pub struct Announcer {
+    pub addresses: Vec<SocketAddr>,
+}
+
+#[async_trait]
+impl BackgroundService for Announcer {
+    async fn start(&self, _shutdown: ShutdownWatch) {
+        for &address in &self.addresses {
+            let reachable = match address.ip().is_unspecified() {
+                true => SocketAddr::new(loopback_like(address), address.port()),
+                false => address,
+            };
+            match timeout(PATIENCE, connected(reachable)).await {
+                Ok(()) => tracing::info!(%address, "listening"),
+                Err(_) => tracing::error!(%address, "nothing listens here: is the address taken?"),
+            }
+        }
+    }
+}
+
+async fn connected(address: SocketAddr) {
+    while TcpStream::connect(address).await.is_err() {
+        sleep(POLL).await;
+    }
+}
+
+fn loopback_like(address: SocketAddr) -> std::net::IpAddr {
+    match address {
+        SocketAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
+        SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
+    }
+}

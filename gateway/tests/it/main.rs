@@ -1,0 +1,10 @@
+//! Whole gateways on loopback: the true Pingora server, the true Entra client against the stand-in, real Redis.
+#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "tests fail loudly and say what they skip")]
+
+mod canaries;
+mod hostile;
+mod outage;
+mod program;
+mod sign_in;
+mod streams;
+mod support;

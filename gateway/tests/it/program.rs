@@ -1,0 +1,262 @@
+//! The program itself: exit codes, readiness, memory, what its log holds, and SIGTERM.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use crate::support::browser::{Browser, http_client};
+use crate::support::free_port;
+use crate::support::journey::{ADELE, REDIRECT_URI, VERIFIER, query, sign_in_at_entra};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_sallyport");
+
+fn run(arguments: &[&str]) -> Output {
+    Command::new(PROGRAM).args(arguments).output().unwrap()
+}
+
+/// A folder of its own for each test, removed at the end.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("sallyport-{name}-{}", std::process::id()));
+        fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    fn file(&self, name: &str, content: &str) -> String {
+        let path = self.0.join(name);
+        fs::write(&path, content).unwrap();
+        path.to_str().unwrap().to_owned()
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.0.join(name).to_str().unwrap().to_owned()
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // What cannot be removed is left to the system.
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A started program whose log lines are read as they come. Killed by its own id when dropped.
+struct Running {
+    child: Child,
+    lines: mpsc::Receiver<String>,
+}
+
+impl Running {
+    fn start(arguments: &[&str]) -> Self {
+        let mut child =
+            Command::new(PROGRAM).args(arguments).stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+        let stderr = BufReader::new(child.stderr.take().unwrap());
+        let (sender, lines) = mpsc::channel();
+        std::thread::spawn(move || {
+            for line in stderr.lines().map_while(Result::ok) {
+                if sender.send(line).is_err() {
+                    return;
+                }
+            }
+        });
+        Self { child, lines }
+    }
+
+    /// Lines up to and with the one that holds `text`.
+    fn read_until(&self, text: &str) -> Vec<String> {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let mut lines = Vec::new();
+        while !lines.last().is_some_and(|line: &String| line.contains(text)) {
+            let left = deadline.saturating_duration_since(Instant::now());
+            lines.push(
+                self.lines.recv_timeout(left).unwrap_or_else(|_| panic!("no line with {text:?} after {lines:#?}")),
+            );
+        }
+        lines
+    }
+
+    fn resident_kib(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse().unwrap()
+    }
+
+    /// SIGTERM; gives the exit code and the lines that were still unread.
+    fn terminate(mut self) -> (Option<i32>, Vec<String>) {
+        let status = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().unwrap();
+        assert!(status.success());
+        let code = self.child.wait().unwrap().code();
+        (code, self.lines.iter().collect())
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It has ended already unless the test failed.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A configuration that needs nothing but itself.
+fn configuration(folder: &Folder, port: u16, admin_port: u16) -> String {
+    let ring = folder.path("keys.json");
+    if !Path::new(&ring).exists() {
+        assert!(run(&["keys", "new", "--file", &ring]).status.success());
+    }
+    let token = folder.file("federated-token", "a.b.c");
+    folder.file(
+        "sallyport.toml",
+        &format!(
+            r#"
+            public_url = "http://localhost:{port}"
+            [listen]
+            address = "127.0.0.1:{port}"
+            [admin]
+            address = "127.0.0.1:{admin_port}"
+            [entra]
+            tenant_id = "11111111-1111-1111-1111-111111111111"
+            client_id = "22222222-2222-2222-2222-222222222222"
+            scope = "api://33333333-3333-3333-3333-333333333333/access_as_user"
+            [entra.credential]
+            kind = "workload-identity"
+            token_file = "{token}"
+            [store]
+            url = "memory:"
+            [keys]
+            file = "{ring}"
+            [[upstream]]
+            name = "graph"
+            path = "/mcp"
+            servers = ["http://127.0.0.1:9"]
+            "#
+        ),
+    )
+}
+
+#[test]
+fn bad_usage_is_64_and_help_is_0() {
+    assert_eq!(run(&["serve"]).status.code(), Some(64));
+    assert_eq!(run(&["no-such-command"]).status.code(), Some(64));
+    assert_eq!(run(&["--help"]).status.code(), Some(0));
+}
+
+#[test]
+fn a_broken_configuration_is_78_with_every_mistake_and_its_line() {
+    let folder = Folder::new("broken");
+    let file = folder.file("sallyport.toml", "public_url = 'ftp://x'\npublicurl = 1\n[listen]\naddress = 'nowhere'\n");
+    for command in ["check", "serve"] {
+        let output = run(&[command, "--config", &file]);
+        assert_eq!(output.status.code(), Some(78));
+        let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+        for mistake in [
+            "sallyport.toml:1: public_url",
+            "sallyport.toml:2: publicurl",
+            "sallyport.toml:4: listen.address",
+            "entra.tenant_id",
+        ] {
+            assert!(said.contains(mistake), "{command} does not say {mistake}:\n{said}");
+        }
+    }
+    assert_eq!(run(&["check", "--config", &folder.path("absent.toml")]).status.code(), Some(78));
+}
+
+#[test]
+fn a_key_ring_is_made_once() {
+    let folder = Folder::new("keys");
+    let ring = folder.path("keys.json");
+    assert_eq!(run(&["keys", "new", "--file", &ring]).status.code(), Some(0));
+    let before = fs::read_to_string(&ring).unwrap();
+    assert_eq!(run(&["keys", "new", "--file", &ring]).status.code(), Some(1));
+    assert_eq!(fs::read_to_string(&ring).unwrap(), before);
+}
+
+#[tokio::test]
+async fn serve_is_ready_within_a_second_small_and_stops_at_sigterm() {
+    let folder = Folder::new("serve");
+    let (port, admin_port) = (free_port(), free_port());
+    let file = configuration(&folder, port, admin_port);
+    assert_eq!(run(&["check", "--config", &file]).status.code(), Some(0));
+    let started = Instant::now();
+    let running = Running::start(&["serve", "--config", &file]);
+    running.read_until("listening");
+    running.read_until("listening");
+    let ready = started.elapsed();
+    println!("ready after {ready:?}");
+    assert!(ready < Duration::from_secs(1), "ready after {ready:?}");
+    let answer = http_client().get(format!("http://127.0.0.1:{admin_port}/readyz")).send().await.unwrap();
+    assert_eq!(answer.status(), 200);
+    let resident = running.resident_kib();
+    println!("{resident} KiB resident, idle");
+    assert!(resident < 40 * 1024, "{resident} KiB");
+    let (code, _) = running.terminate();
+    assert_eq!(code, Some(0));
+}
+
+/// The log of a whole sign-in and a call, under the settings that people use, holds no token, code, state or query.
+#[tokio::test]
+async fn dev_signs_in_and_its_log_holds_no_secret() {
+    let (port, admin_port) = (free_port(), free_port());
+    let running =
+        Running::start(&["dev", "--json", "--port", &port.to_string(), "--admin-port", &admin_port.to_string()]);
+    let mut log = running.read_until(&format!("\"address\":\"127.0.0.1:{port}\""));
+    let url = |path: &str| format!("http://localhost:{port}{path}");
+
+    let body = serde_json::json!({ "redirect_uris": [REDIRECT_URI] });
+    let client: serde_json::Value =
+        http().post(url("/register")).json(&body).send().await.unwrap().json().await.unwrap();
+    let client = client["client_id"].as_str().unwrap();
+    let challenge = challenge();
+    let parameters = [
+        ("response_type", "code"),
+        ("client_id", client),
+        ("redirect_uri", REDIRECT_URI),
+        ("code_challenge", &challenge),
+        ("code_challenge_method", "S256"),
+        ("state", "state-canary"),
+    ];
+    let authorize = url::Url::parse_with_params(&url("/authorize"), parameters).unwrap();
+    let browser = Browser::new();
+    let page = browser.get(&browser.get(authorize.as_str()).await.next()).await;
+    let (request, csrf) = (page.hidden("request"), page.hidden("csrf"));
+    let page = browser.submit(&page.action(), &[("request", &request), ("csrf", &csrf), ("decision", "allow")]).await;
+    let callback = sign_in_at_entra(&browser, &page.next(), ADELE).await;
+    let back = url::Url::parse(&browser.get(&callback).await.next()).unwrap();
+    let code = query(&back, "code").unwrap();
+    let form = [
+        ("grant_type", "authorization_code"),
+        ("code", &code),
+        ("redirect_uri", REDIRECT_URI),
+        ("client_id", client),
+        ("code_verifier", VERIFIER),
+    ];
+    let answer: serde_json::Value = http().post(url("/token")).form(&form).send().await.unwrap().json().await.unwrap();
+    let token = answer["access_token"].as_str().unwrap();
+    let answer = http().get(url("/mcp")).bearer_auth(token).send().await.unwrap();
+    assert!(answer.status().as_u16() < 500, "{}", answer.status());
+
+    let (code_of_exit, rest) = running.terminate();
+    assert_eq!(code_of_exit, Some(0));
+    log.extend(rest);
+    let log = log.join("\n");
+    assert!(log.contains("\"route\":\"mcp\""), "the call was logged:\n{log}");
+    for canary in ["eyJ", "sp1_at_", "sp1_ac_", "sp1_cl_", "state-canary", VERIFIER, "code=", "Bearer "] {
+        assert!(!log.contains(canary), "the log holds {canary}:\n{log}");
+    }
+}
+
+fn http() -> reqwest::Client {
+    crate::support::install_crypto_provider();
+    http_client()
+}
+
+fn challenge() -> String {
+    use base64::Engine;
+    use sha2::Digest;
+    base64::prelude::BASE64_URL_SAFE_NO_PAD.encode(sha2::Sha256::digest(VERIFIER))
+}

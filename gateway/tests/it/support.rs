@@ -1,0 +1,20 @@
+//! A gateway with everything around it, and clients to drive it.
+
+pub mod browser;
+pub mod gateway;
+pub mod journey;
+pub mod redis_server;
+pub mod upstream;
+
+use std::sync::Once;
+
+/// Every TLS user of the process needs one provider, chosen once.
+pub fn install_crypto_provider() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| rustls::crypto::aws_lc_rs::default_provider().install_default().unwrap());
+}
+
+/// A port that was free a moment ago.
+pub fn free_port() -> u16 {
+    std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
+}

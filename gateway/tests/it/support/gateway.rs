@@ -1,0 +1,142 @@
+//! One gateway in this process, stopped when dropped.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Mutex;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use entra::Authority;
+use fake_entra::FakeEntra;
+use sallyport::clock::Clock;
+use sallyport::drain::StopSignal;
+use sallyport::oauth::Remember;
+use sallyport::public_url::PublicUrl;
+use sallyport::sealed::KeyRing;
+use sallyport::server::{Credential, Server, Settings, UpstreamSettings};
+use sallyport::{pool, session, store};
+use tokio::sync::oneshot;
+
+use super::{free_port, install_crypto_provider};
+
+pub struct Gateway {
+    pub entra: FakeEntra,
+    pub port: u16,
+    pub admin_port: u16,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// What a test wants otherwise.
+pub struct Options {
+    pub store: store::Settings,
+    /// The upstreams by path; the first is the default resource.
+    pub upstreams: Vec<(&'static str, String)>,
+}
+
+struct Stop(Mutex<Option<oneshot::Receiver<()>>>);
+
+#[async_trait]
+impl StopSignal for Stop {
+    async fn received(&self) {
+        let receiver = self.0.lock().unwrap().take().expect("awaited once");
+        // A dropped sender means stop as well.
+        let _ = receiver.await;
+    }
+}
+
+impl Gateway {
+    /// In memory, with one upstream at `/mcp`.
+    pub async fn start(upstream: &str) -> Self {
+        Self::start_with(Options { store: store::Settings::Memory, upstreams: vec![("/mcp", upstream.to_owned())] })
+            .await
+    }
+
+    pub async fn start_with(options: Options) -> Self {
+        install_crypto_provider();
+        let entra = FakeEntra::start(fake_entra::Options::default()).await.unwrap();
+        let (port, admin_port) = (free_port(), free_port());
+        let settings = settings(&entra, options, port, admin_port);
+        let (sender, receiver) = oneshot::channel();
+        let stop = Stop(Mutex::new(Some(receiver)));
+        let thread = std::thread::spawn(move || Server::build(settings, Clock::system()).unwrap().run(stop));
+        let gateway = Self { entra, port, admin_port, stop: Some(sender), thread: Some(thread) };
+        for port in [gateway.port, gateway.admin_port] {
+            wait_until_open(port).await;
+        }
+        gateway
+    }
+
+    pub fn public_url(&self) -> String {
+        format!("http://localhost:{}", self.port)
+    }
+
+    pub fn url(&self, path: &str) -> String {
+        format!("http://localhost:{}{path}", self.port)
+    }
+
+    pub fn admin_url(&self, path: &str) -> String {
+        format!("http://127.0.0.1:{}{path}", self.admin_port)
+    }
+
+    /// Tells the gateway to stop, as SIGTERM would, without waiting.
+    pub fn tell_to_stop(&mut self) {
+        drop(self.stop.take());
+    }
+
+    pub fn has_stopped(&self) -> bool {
+        self.thread.as_ref().is_none_or(JoinHandle::is_finished)
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        self.tell_to_stop();
+        if let Some(thread) = self.thread.take() {
+            let joined = thread.join();
+            assert!(joined.is_ok() || std::thread::panicking(), "the gateway panicked");
+        }
+    }
+}
+
+fn settings(entra: &FakeEntra, options: Options, port: u16, admin_port: u16) -> Settings {
+    let upstreams = options.upstreams.iter().map(|(path, server)| UpstreamSettings {
+        path: (*path).to_owned(),
+        scope: entra.scope(),
+        pool: pool::Settings::single(path.trim_start_matches('/'), server),
+    });
+    Settings {
+        public_url: PublicUrl::parse(&format!("http://localhost:{port}")).unwrap(),
+        listen: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, port))],
+        tls: None,
+        admin: SocketAddr::from((Ipv4Addr::LOCALHOST, admin_port)),
+        entra: entra::Settings {
+            authority: Authority::new(&entra.authority(), entra.tenant_id()).unwrap(),
+            client_id: entra.gateway_client_id().to_owned(),
+            extra_ca_file: None,
+            accept_emulator: true,
+        },
+        credential: Credential::ManagedIdentity {
+            client_id: Some(entra.gateway_identity().to_owned()),
+            endpoint: entra.imds_url(),
+        },
+        store: options.store,
+        ring: KeyRing::ephemeral(),
+        upstreams: upstreams.collect(),
+        sessions: session::Settings::default(),
+        server_name: "Test server".to_owned(),
+        remember: Remember::Ask,
+        registration: true,
+        custom_schemes: Vec::new(),
+        allowed_origins: vec!["http://page.example".to_owned()],
+        access_log: true,
+    }
+}
+
+async fn wait_until_open(port: u16) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_err() {
+        assert!(Instant::now() < deadline, "nothing listens on port {port}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
