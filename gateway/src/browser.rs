@@ -13,5 +13,5 @@ pub use cookies::{ConsentState, Cookies, CsrfToken, EntraState, Jar, OPEN_TRANSA
 pub use csrf::{CrossOrigin, same_origin};
 pub use fault::{Fault, Reference};
 pub use lists::{ApprovedClients, DeniedClients};
-pub use pages::{ConsentPage, Pages, RETRY_AFTER_SECONDS};
+pub use pages::{ConsentPage, Pages, RETRY_AFTER_SECONDS, Vouched};
 pub use transaction::Transaction;

@@ -13,13 +13,14 @@
 //! | `/oauth-callback` | `callback` | the same browser returns; Entra's code becomes a session, ours goes to the client |
 //! | `/token` | `token` | the client redeems its code, once |
 //!
-//! Errors are values of one enum and answered by one match, in `error`. Neighbours: `browser` for cookies and pages,
+//! Who a client is, `client` knows, and `client_authentication` how it proves that. Errors are values of one enum and answered by one match, in `error`. Neighbours: `browser` for cookies and pages,
 //! `session` for what a code grants, the crate `entra` for the second door.
 
 mod answer;
 mod authorize;
 mod callback;
 mod client;
+mod client_authentication;
 mod client_name;
 mod consent;
 mod error;
@@ -39,7 +40,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{Method, Request, Response};
 
+pub use client::{ClientSecret, ClientSettings, Preregistered};
 pub use metadata::resource_metadata_url;
+pub use redirect_uri::{BadRedirectUri, RedirectUri};
 pub use resource::{Resource, Resources};
 
 use crate::browser::{Cookies, Pages};
@@ -48,6 +51,7 @@ use crate::public_url::PublicUrl;
 use crate::sealed::Sealer;
 use crate::session::Sessions;
 use crate::store::{Store, Table};
+use client::Clients;
 use error::Error;
 use metadata::Metadata;
 use records::{GrantedCode, PendingAuthorization};
@@ -64,10 +68,7 @@ pub struct Settings {
     /// What people call this installation; large on every page.
     pub server_name: String,
     pub remember: Remember,
-    /// Whether clients may register themselves (RFC 7591).
-    pub registration: bool,
-    /// Private-use schemes that a redirect URI may have, such as `cursor`.
-    pub custom_schemes: Vec<String>,
+    pub clients: ClientSettings,
 }
 
 /// Whether a browser remembers that a user allowed a client.
@@ -92,6 +93,7 @@ pub struct Parts {
 pub struct AuthorizationServer {
     settings: Settings,
     metadata: Metadata,
+    clients: Clients,
     sealer: Sealer,
     clock: Clock,
     cookies: Cookies,
@@ -108,6 +110,7 @@ impl AuthorizationServer {
         let secure = settings.public_url.as_str().starts_with("https:");
         Self {
             metadata: Metadata::new(&settings),
+            clients: Clients::new(&settings.clients, sealer.clone()),
             cookies: Cookies::new(sealer.clone(), clock.clone()),
             pages: Pages::new(settings.server_name.clone(), secure),
             pending: Table::new(store.clone(), sealer.clone(), clock.clone(), "authorization"),

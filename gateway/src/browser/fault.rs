@@ -13,6 +13,7 @@ pub enum Fault {
     UnknownClient,
     UnregisteredRedirect,
     MalformedRequest,
+    DeniedClient,
     ConsentExpired,
     ForeignOrigin,
     CrossSite,
@@ -36,6 +37,7 @@ impl Fault {
             Fault::UnknownClient => "SP-1001",
             Fault::UnregisteredRedirect => "SP-1002",
             Fault::MalformedRequest => "SP-1003",
+            Fault::DeniedClient => "SP-1004",
             Fault::ConsentExpired => "SP-1101",
             Fault::ForeignOrigin => "SP-1201",
             Fault::CrossSite => "SP-1202",
@@ -57,7 +59,8 @@ impl Fault {
             | Fault::ConsentExpired
             | Fault::UnknownDecision
             | Fault::SignInOver => StatusCode::BAD_REQUEST,
-            Fault::ForeignOrigin
+            Fault::DeniedClient
+            | Fault::ForeignOrigin
             | Fault::CrossSite
             | Fault::WrongFormToken
             | Fault::ConsentNotShown
@@ -72,6 +75,7 @@ impl Fault {
             Fault::UnknownClient => "This application is not known here",
             Fault::UnregisteredRedirect => "The return address does not belong to this application",
             Fault::MalformedRequest => "This sign-in link is not complete",
+            Fault::DeniedClient => "This application is not allowed here",
             Fault::ConsentExpired => "This page was open for too long",
             Fault::ForeignOrigin | Fault::CrossSite | Fault::WrongFormToken | Fault::ConsentNotShown => {
                 "This answer did not come from our page"
@@ -95,6 +99,10 @@ impl Fault {
                  not start this from an application, close this page."
             }
             Fault::MalformedRequest => "Start again from your application. If you followed a link, do not trust it.",
+            Fault::DeniedClient => {
+                "Whoever runs this server does not allow this application, or the address that it would send your access \
+                 to. Ask them if you need it."
+            }
             Fault::ConsentExpired => "Start again from your application.",
             Fault::ForeignOrigin | Fault::CrossSite => {
                 "For your safety nothing was allowed. Start again from your application, and answer on the page that opens."

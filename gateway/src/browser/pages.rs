@@ -45,6 +45,7 @@ pub struct Pages {
 /// What the consent page says.
 pub struct ConsentPage<'a> {
     pub client_name: &'a str,
+    pub vouched: Vouched,
     /// Where the answer goes, for a person: host, or scheme of another program.
     pub destination: &'a str,
     pub redirect_uri: &'a str,
@@ -58,6 +59,14 @@ pub struct ConsentPage<'a> {
     pub offer_to_remember: bool,
     pub request: &'a str,
     pub csrf: &'a str,
+}
+
+/// Who stands behind a client's name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Vouched {
+    Nobody,
+    /// Whoever runs this installation has registered it.
+    Operator,
 }
 
 #[derive(Template)]

@@ -3,8 +3,7 @@
 use bytes::Bytes;
 use http::{Request, Response};
 
-use super::client::{Client, ClientRef};
-use super::client_name::ClientName;
+use super::client::{Client, NoClient};
 use super::error::{Error, Reason};
 use super::parameters::Parameters;
 use super::pkce::CodeChallenge;
@@ -19,7 +18,7 @@ const LOGIN_HINT_AT_MOST: usize = 128;
 impl AuthorizationServer {
     pub(super) async fn authorize(&self, request: &Request<Bytes>) -> Result<Response<Bytes>, Error> {
         let parameters = Parameters::parse(request.uri().query().unwrap_or_default().as_bytes());
-        let request_to_ask = self.authorization_request(&parameters)?;
+        let request_to_ask = self.authorization_request(&parameters).await?;
         let jar = Jar::of(request.headers());
         if self.is_approved(&request_to_ask, &jar) {
             let transaction = request_to_ask.transaction;
@@ -32,8 +31,8 @@ impl AuthorizationServer {
     }
 
     /// First the client and its redirect URI: until both are proven, no answer may be a redirect (T7, T8). Then the rest.
-    fn authorization_request(&self, parameters: &Parameters<'_>) -> Result<AuthorizationRequest, Error> {
-        let (client, name, mut return_to) = self.proven(parameters)?;
+    async fn authorization_request(&self, parameters: &Parameters<'_>) -> Result<AuthorizationRequest, Error> {
+        let (client, mut return_to) = self.proven(parameters).await?;
         // An error carries the state back only if there is one that can be carried.
         let state = usable_state(parameters);
         return_to.state = state.clone().unwrap_or_default();
@@ -67,8 +66,9 @@ impl AuthorizationServer {
         };
         let login_hint = value("login_hint").filter(|hint| hint.len() <= LOGIN_HINT_AT_MOST && is_printable(hint));
         Ok(AuthorizationRequest {
-            client,
-            client_name: name,
+            client: client.reference,
+            client_kind: client.kind,
+            client_name: client.name,
             return_to: return_to.clone(),
             challenge,
             resource,
@@ -78,19 +78,24 @@ impl AuthorizationServer {
         })
     }
 
-    fn proven(&self, parameters: &Parameters<'_>) -> Result<(ClientRef, ClientName, ReturnAddress), Error> {
+    async fn proven(&self, parameters: &Parameters<'_>) -> Result<(Client, ReturnAddress), Error> {
         let required = |name| match parameters.one(name) {
             Ok(Some(value)) => Ok(value),
             Ok(None) => Err(Error::page(Fault::MalformedRequest, format_args!("{name} is missing"))),
             Err(repeated) => Err(Error::page(Fault::MalformedRequest, format_args!("{name}: {repeated}"))),
         };
         let (client_id, redirect_uri) = (required("client_id")?, required("redirect_uri")?);
-        let (client, client_ref) =
-            Client::open(&self.sealer, client_id).map_err(|cause| Error::page(Fault::UnknownClient, cause))?;
+        let client = self.clients.find(client_id).await.map_err(|none| match none {
+            NoClient::Unknown(_) => Error::page(Fault::UnknownClient, none),
+            NoClient::Denied => Error::page(Fault::DeniedClient, none),
+        })?;
+        if self.clients.denied().refuses_redirect_uri(redirect_uri) {
+            return Err(Error::page(Fault::DeniedClient, "the redirect URI leads to a denied host"));
+        }
         let redirect_uri = client
             .accept(redirect_uri)
             .ok_or_else(|| Error::page(Fault::UnregisteredRedirect, "no registered redirect URI matches"))?;
-        Ok((client_ref, client.name, ReturnAddress { redirect_uri, state: None }))
+        Ok((client, ReturnAddress { redirect_uri, state: None }))
     }
 
     /// Whether this browser's user allowed just this before, and wanted that to be remembered.

@@ -3,12 +3,13 @@
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response};
 
+use super::client::Kind;
 use super::error::{Error, Reason};
 use super::parameters::Parameters;
 use super::records::AuthorizationRequest;
 use super::{AuthorizationServer, Remember, SCOPE, answer};
 use crate::browser::{
-    ApprovedClients, ConsentPage, ConsentState, CrossOrigin, CsrfToken, DeniedClients, Fault, Jar, same_origin,
+    ApprovedClients, ConsentPage, ConsentState, CrossOrigin, CsrfToken, DeniedClients, Fault, Jar, Vouched, same_origin,
 };
 use crate::secret::SecretKey;
 
@@ -27,6 +28,10 @@ impl AuthorizationServer {
         let redirect_uri = &asked.return_to.redirect_uri;
         let page = self.pages.consent(ConsentPage {
             client_name: &asked.client_name.to_string(),
+            vouched: match &asked.client_kind {
+                Kind::Registered => Vouched::Nobody,
+                Kind::Preregistered => Vouched::Operator,
+            },
             destination: redirect_uri.destination(),
             redirect_uri: redirect_uri.as_str(),
             loopback: redirect_uri.is_loopback(),
@@ -72,8 +77,11 @@ impl AuthorizationServer {
         };
         let asked = AuthorizationRequest::open(&self.sealer, sealed)
             .map_err(|cause| Error::page(Fault::MalformedRequest, cause))?;
-        match asked.has_expired(self.clock.now()) {
-            true => Err(Error::page(Fault::ConsentExpired, "the page was open for too long")),
+        if asked.has_expired(self.clock.now()) {
+            return Err(Error::page(Fault::ConsentExpired, "the page was open for too long"));
+        }
+        match self.clients.denied().refuses(asked.client, &asked.return_to.redirect_uri) {
+            true => Err(Error::page(Fault::DeniedClient, "denied since it asked")),
             false => Ok((sealed, asked)),
         }
     }

@@ -21,10 +21,12 @@ pub enum Error {
     /// With the methods that are allowed.
     MethodNotAllowed(&'static str),
     InvalidRequest(&'static str),
-    /// The client id is not one of ours, or there is none; current SDKs then register anew (A25).
+    /// The client id is not one of ours, there is none, or it was not proven; current SDKs then register anew (A25).
     InvalidClient {
         used_authorization_header: bool,
     },
+    /// The operator bans it.
+    UnauthorizedClient,
     /// All causes look alike to the caller.
     InvalidGrant(&'static str),
     InvalidTarget,
@@ -95,17 +97,20 @@ impl AuthorizationServer {
             ),
             Error::InvalidRequest(description) => bad_request("invalid_request", description),
             Error::InvalidClient { used_authorization_header } => {
-                tracing::info!("a client id that does not open");
                 let response = problem(
                     StatusCode::UNAUTHORIZED,
                     "invalid_client",
-                    "This client is not registered here. Register it again.",
+                    "This client is not registered here, or its secret is wrong. Register it again.",
                 );
                 match used_authorization_header {
                     // RFC 6749 section 5.2: the scheme that the client tried must be named.
                     true => with(response, WWW_AUTHENTICATE, r#"Basic realm="sallyport""#),
                     false => response,
                 }
+            }
+            Error::UnauthorizedClient => {
+                tracing::info!("a denied client was refused");
+                bad_request("unauthorized_client", "This client may not be used at this server.")
             }
             Error::InvalidGrant(cause) => {
                 tracing::info!(cause, "a code was not redeemed");

@@ -13,6 +13,7 @@ use http::{HeaderValue, Request, Response, StatusCode};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
+use super::client::registration::AuthenticationMethod;
 use super::error::Error;
 use super::{SCOPE, Settings};
 use crate::public_url::PublicUrl;
@@ -84,11 +85,11 @@ fn authorization_server(settings: &Settings) -> Value {
         "response_modes_supported": ["query"],
         "grant_types_supported": ["authorization_code"],
         "code_challenge_methods_supported": ["S256"],
-        "token_endpoint_auth_methods_supported": ["none"],
+        "token_endpoint_auth_methods_supported": AuthenticationMethod::ALL.map(AuthenticationMethod::as_str),
         "scopes_supported": [SCOPE],
         "authorization_response_iss_parameter_supported": true,
     });
-    if settings.registration {
+    if settings.clients.registration {
         document["registration_endpoint"] = url.join("/register").into();
     }
     document

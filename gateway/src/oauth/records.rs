@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::client::ClientRef;
+use super::client::{ClientRef, Kind};
 use super::client_name::ClientName;
 use super::pkce::{CodeChallenge, CodeVerifier};
 use super::redirect_uri::ReturnAddress;
@@ -32,6 +32,7 @@ pub const CODE_LIFETIME: Duration = Duration::from_secs(60);
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AuthorizationRequest {
     pub client: ClientRef,
+    pub client_kind: Kind,
     pub client_name: ClientName,
     pub return_to: ReturnAddress,
     pub challenge: CodeChallenge,

@@ -1,5 +1,6 @@
 //! The authorization server whole, from request to answer: alone, and against the stand-in for Entra.
 
+mod clients;
 mod consent;
 mod discovery;
 mod outage;

@@ -7,6 +7,7 @@ fn pages() -> Pages {
 fn consent_page() -> ConsentPage<'static> {
     ConsentPage {
         client_name: "Inspector",
+        vouched: Vouched::Nobody,
         destination: "client.example",
         redirect_uri: "https://client.example/cb",
         loopback: false,
