@@ -40,7 +40,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{Method, Request, Response};
 
-pub use client::{ClientSecret, ClientSettings, Preregistered};
+pub use client::{ClientSecret, ClientSettings, DocumentHost, DocumentSettings, Network, Preregistered, Resolver};
 pub use metadata::resource_metadata_url;
 pub use redirect_uri::{BadRedirectUri, RedirectUri};
 pub use resource::{Resource, Resources};
@@ -105,12 +105,14 @@ pub struct AuthorizationServer {
 }
 
 impl AuthorizationServer {
-    pub fn new(settings: Settings, parts: Parts) -> Self {
+    /// # Errors
+    /// When no HTTP client can be made for clients' metadata documents.
+    pub fn new(settings: Settings, parts: Parts) -> Result<Self, reqwest::Error> {
         let Parts { sealer, store, clock, sessions, entra } = parts;
         let secure = settings.public_url.as_str().starts_with("https:");
-        Self {
+        Ok(Self {
             metadata: Metadata::new(&settings),
-            clients: Clients::new(&settings.clients, sealer.clone()),
+            clients: Clients::new(&settings.clients, sealer.clone(), clock.clone())?,
             cookies: Cookies::new(sealer.clone(), clock.clone()),
             pages: Pages::new(settings.server_name.clone(), secure),
             pending: Table::new(store.clone(), sealer.clone(), clock.clone(), "authorization"),
@@ -120,7 +122,7 @@ impl AuthorizationServer {
             clock,
             sessions,
             entra,
-        }
+        })
     }
 
     /// Whether a path is answered here. Exact and undecoded, except that all of `/.well-known/` is ours: what is not there

@@ -86,6 +86,8 @@ pub enum BuildError {
     Store(#[from] store::SettingsError),
     #[error("the TLS certificate or key: {0}")]
     Tls(Box<pingora::Error>),
+    #[error("the HTTP client for metadata documents: {0}")]
+    Documents(#[from] reqwest::Error),
     #[error("an allowed origin: {0}")]
     Origin(#[from] http::header::InvalidHeaderValue),
 }
@@ -167,7 +169,7 @@ fn edge(settings: Settings, clock: Clock, metrics: Arc<Metrics>, drain: Drain) -
             sessions: sessions.clone(),
             entra: Arc::new(entra::Client::new(settings.entra, credential(settings.credential)?)?),
         },
-    );
+    )?;
     let own = [public_url.as_str()];
     let origins = Origins::new(own.into_iter().chain(settings.allowed_origins.iter().map(String::as_str)))?;
     Ok(Edge {

@@ -45,7 +45,7 @@ pub struct Pages {
 /// What the consent page says.
 pub struct ConsentPage<'a> {
     pub client_name: &'a str,
-    pub vouched: Vouched,
+    pub vouched: Vouched<'a>,
     /// Where the answer goes, for a person: host, or scheme of another program.
     pub destination: &'a str,
     pub redirect_uri: &'a str,
@@ -63,10 +63,12 @@ pub struct ConsentPage<'a> {
 
 /// Who stands behind a client's name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Vouched {
+pub enum Vouched<'a> {
     Nobody,
     /// Whoever runs this installation has registered it.
     Operator,
+    /// The site at this host, which publishes what the client is.
+    Publisher(&'a str),
 }
 
 #[derive(Template)]

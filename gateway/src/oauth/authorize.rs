@@ -88,6 +88,8 @@ impl AuthorizationServer {
         let client = self.clients.find(client_id).await.map_err(|none| match none {
             NoClient::Unknown(_) => Error::page(Fault::UnknownClient, none),
             NoClient::Denied => Error::page(Fault::DeniedClient, none),
+            NoClient::BadDocument(_) => Error::page(Fault::BadClientDocument, none),
+            NoClient::Unavailable(_) => Error::page(Fault::NoClientDocument, none),
         })?;
         if self.clients.denied().refuses_redirect_uri(redirect_uri) {
             return Err(Error::page(Fault::DeniedClient, "the redirect URI leads to a denied host"));
@@ -101,6 +103,7 @@ impl AuthorizationServer {
     /// Whether this browser's user allowed just this before, and wanted that to be remembered.
     fn is_approved(&self, request: &AuthorizationRequest, jar: &Jar) -> bool {
         self.settings.remember != Remember::Never
+            && request.may_be_remembered()
             && self
                 .cookies
                 .get::<ApprovedClients>(jar)

@@ -52,7 +52,7 @@ impl AuthorizationServer {
     /// Entra's answer becomes a session, and the session a code for the client.
     async fn complete(&self, parameters: &Parameters<'_>, pending: &PendingAuthorization) -> Result<String, Error> {
         let request = &pending.request;
-        if self.clients.denied().refuses(request.client, &request.return_to.redirect_uri) {
+        if self.clients.denied().refuses(request.client, &request.client_kind, &request.return_to.redirect_uri) {
             return Err(Error::page(Fault::DeniedClient, "denied since it asked"));
         }
         let value = |name| parameters.one(name).ok().flatten();

@@ -3,11 +3,13 @@
 //! | client id | known by | file |
 //! | --- | --- | --- |
 //! | `sp1_cl_…` | its registration, sealed into the id itself | [`registration`] |
+//! | `https://…` | the document that the client publishes there | [`document`] |
 //! | a plain word | the operator's configuration | [`preregistered`] |
 //!
 //! Whoever asks gets one type, [`Client`], and asks again at every step: what an operator bans meanwhile is banned.
 
 mod denied;
+pub mod document;
 mod preregistered;
 pub mod registration;
 mod secret;
@@ -18,12 +20,15 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 pub use denied::Denied;
+pub use document::{DocumentHost, DocumentSettings, Network, Resolver};
 pub use preregistered::Preregistered;
 pub use secret::ClientSecret;
 
 use super::client_name::ClientName;
 use super::redirect_uri::RedirectUri;
+use crate::clock::Clock;
 use crate::sealed::Sealer;
+use document::Documents;
 use registration::Registration;
 
 /// Which clients there may be.
@@ -37,6 +42,8 @@ pub struct ClientSettings {
     pub preregistered: Vec<Preregistered>,
     /// Client ids, and hosts of metadata documents and redirect URIs, that are refused at every step.
     pub denied: Vec<String>,
+    /// Whether a client id may be the URL of a document; `None`: it may not.
+    pub documents: Option<DocumentSettings>,
 }
 
 /// A client that may ask.
@@ -58,6 +65,8 @@ pub enum Kind {
     Registered,
     /// The operator has configured it.
     Preregistered,
+    /// Its publisher describes it at this host. What it says of itself may change; the fingerprint then does.
+    MetadataDocument { host: String, fingerprint: [u8; 32] },
 }
 
 /// Names a client in what we seal and store: the SHA-256 of its client id.
@@ -71,37 +80,57 @@ pub enum NoClient {
     Unknown(String),
     #[error("the operator denies it")]
     Denied,
+    #[error("its document: {0}")]
+    BadDocument(String),
+    /// Not for good: its document was not to be had just now.
+    #[error("its document: {0}")]
+    Unavailable(String),
 }
 
 /// All the clients there are.
 pub struct Clients {
     sealer: Sealer,
     preregistered: HashMap<String, Client>,
+    documents: Option<Documents>,
     denied: Denied,
 }
 
 impl Default for ClientSettings {
     /// Whoever registers itself, and nobody else.
     fn default() -> Self {
-        Self { registration: true, custom_schemes: Vec::new(), preregistered: Vec::new(), denied: Vec::new() }
+        Self {
+            registration: true,
+            custom_schemes: Vec::new(),
+            preregistered: Vec::new(),
+            denied: Vec::new(),
+            documents: None,
+        }
     }
 }
 
 impl Clients {
-    pub fn new(settings: &ClientSettings, sealer: Sealer) -> Self {
+    /// # Errors
+    /// When no HTTP client can be made for documents.
+    pub fn new(settings: &ClientSettings, sealer: Sealer, clock: Clock) -> Result<Self, reqwest::Error> {
         let preregistered = settings.preregistered.iter();
-        Self {
+        let documents = settings.documents.as_ref();
+        Ok(Self {
             sealer,
             preregistered: preregistered.map(|client| (client.client_id.clone(), client.to_client())).collect(),
+            documents: documents.map(|own| Documents::new(own, &settings.custom_schemes, clock)).transpose()?,
             denied: Denied::new(&settings.denied),
-        }
+        })
     }
 
     /// The client that a client id names.
     pub async fn find(&self, client_id: &str) -> Result<Client, NoClient> {
-        let client = match self.preregistered.get(client_id) {
-            Some(client) => client.clone(),
-            None => Registration::find(&self.sealer, client_id)?,
+        let client = match (self.preregistered.get(client_id), &self.documents) {
+            (Some(client), _) => client.clone(),
+            (None, Some(documents)) if client_id.starts_with("https://") => {
+                self.denied.check_document(client_id)?;
+                documents.find(client_id).await?
+            }
+            (None, _) => Registration::find(&self.sealer, client_id)?,
         };
         self.denied.without_denied(client)
     }

@@ -38,7 +38,8 @@ impl AuthorizationServer {
             (None, None) => return Err(Error::InvalidRequest("client_id is missing.")),
         };
         let client = self.clients.find(client_id).await.map_err(|none| match none {
-            NoClient::Unknown(cause) => invalid(&cause),
+            NoClient::Unknown(cause) | NoClient::BadDocument(cause) => invalid(&cause),
+            NoClient::Unavailable(cause) => Error::ClientUnavailable(cause),
             NoClient::Denied => Error::UnauthorizedClient,
         })?;
         let sent = parameters.one("client_secret").ok().flatten();

@@ -31,6 +31,7 @@ impl AuthorizationServer {
             vouched: match &asked.client_kind {
                 Kind::Registered => Vouched::Nobody,
                 Kind::Preregistered => Vouched::Operator,
+                Kind::MetadataDocument { host, .. } => Vouched::Publisher(host),
             },
             destination: redirect_uri.destination(),
             redirect_uri: redirect_uri.as_str(),
@@ -38,7 +39,7 @@ impl AuthorizationServer {
             resource: &asked.resource,
             scope: SCOPE,
             refused: denied.age(asked.client.as_bytes(), self.clock.now()),
-            offer_to_remember: self.settings.remember == Remember::Ask,
+            offer_to_remember: self.settings.remember == Remember::Ask && asked.may_be_remembered(),
             request: sealed,
             csrf: &csrf.to_text(),
         });
@@ -80,7 +81,7 @@ impl AuthorizationServer {
         if asked.has_expired(self.clock.now()) {
             return Err(Error::page(Fault::ConsentExpired, "the page was open for too long"));
         }
-        match self.clients.denied().refuses(asked.client, &asked.return_to.redirect_uri) {
+        match self.clients.denied().refuses(asked.client, &asked.client_kind, &asked.return_to.redirect_uri) {
             true => Err(Error::page(Fault::DeniedClient, "denied since it asked")),
             false => Ok((sealed, asked)),
         }
@@ -111,7 +112,7 @@ impl AuthorizationServer {
             Remember::Always => true,
             Remember::Never => false,
         };
-        if remember {
+        if remember && asked.may_be_remembered() {
             let mut approved = self.cookies.get::<ApprovedClients>(jar).unwrap_or_default();
             approved.add(asked.approval(), self.clock.now());
             cookies.push(self.cookies.set(&approved));

@@ -36,6 +36,8 @@ pub enum Error {
     RegistrationClosed,
     /// Transient: clients keep what they have and come again (D8).
     Unavailable(StoreError),
+    /// Likewise: the client's own document is not to be had.
+    ClientUnavailable(String),
 
     // For a person, as a page.
     Page(Fault, String),
@@ -125,12 +127,11 @@ impl AuthorizationServer {
             }
             Error::Unavailable(cause) => {
                 tracing::error!(%cause, "answered 503");
-                let response = problem(
-                    StatusCode::SERVICE_UNAVAILABLE,
-                    "temporarily_unavailable",
-                    "A part of this service does not answer. Try again.",
-                );
-                with(response, RETRY_AFTER, RETRY_AFTER_SECONDS)
+                try_later("A part of this service does not answer. Try again.")
+            }
+            Error::ClientUnavailable(cause) => {
+                tracing::warn!(cause, "answered 503");
+                try_later("The client's metadata document cannot be read now. Try again.")
             }
             Error::Page(fault, cause) => {
                 let reference = Reference::random();
@@ -148,6 +149,11 @@ impl AuthorizationServer {
 
 fn bad_request(error: &str, description: &str) -> Response<Bytes> {
     problem(StatusCode::BAD_REQUEST, error, description)
+}
+
+fn try_later(description: &str) -> Response<Bytes> {
+    let response = problem(StatusCode::SERVICE_UNAVAILABLE, "temporarily_unavailable", description);
+    with(response, RETRY_AFTER, RETRY_AFTER_SECONDS)
 }
 
 fn problem(status: StatusCode, error: &str, description: &str) -> Response<Bytes> {

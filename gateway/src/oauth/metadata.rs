@@ -89,6 +89,9 @@ fn authorization_server(settings: &Settings) -> Value {
         "scopes_supported": [SCOPE],
         "authorization_response_iss_parameter_supported": true,
     });
+    if settings.clients.documents.is_some() {
+        document["client_id_metadata_document_supported"] = true.into();
+    }
     if settings.clients.registration {
         document["registration_endpoint"] = url.join("/register").into();
     }

@@ -83,9 +83,21 @@ impl AuthorizationRequest {
         sealer.open(Purpose::AuthorizationRequest, &[], text)
     }
 
-    /// Names what a browser may remember a "yes" for: this client, at this redirect URI, for this resource (D-3).
+    /// Names what a browser may remember a "yes" for: this client, at this redirect URI, for this resource, and as its
+    /// document described it then (D-3).
     pub fn approval(&self) -> [u8; 32] {
-        digest(&[self.client.as_bytes(), self.return_to.redirect_uri.as_str().as_bytes(), self.resource.as_bytes()])
+        let fingerprint: &[u8] = match &self.client_kind {
+            Kind::MetadataDocument { fingerprint, .. } => fingerprint,
+            Kind::Registered | Kind::Preregistered => &[],
+        };
+        let redirect_uri = self.return_to.redirect_uri.as_str();
+        digest(&[self.client.as_bytes(), redirect_uri.as_bytes(), self.resource.as_bytes(), fingerprint])
+    }
+
+    /// A client id that is public knowledge, with an answer to whichever program listens on this computer: any program
+    /// could ask in that client's name, so somebody must look each time (T20).
+    pub fn may_be_remembered(&self) -> bool {
+        !(matches!(self.client_kind, Kind::MetadataDocument { .. }) && self.return_to.redirect_uri.is_loopback())
     }
 
     pub fn has_expired(&self, now: Timestamp) -> bool {

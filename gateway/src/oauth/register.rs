@@ -95,7 +95,7 @@ fn method(metadata: &Map<String, Value>) -> Result<AuthenticationMethod, Error> 
 }
 
 /// Refuses a client that cannot work here: one that leaves out the only flow there is.
-fn check_flow(metadata: &Map<String, Value>) -> Result<(), Error> {
+pub fn check_flow(metadata: &Map<String, Value>) -> Result<(), Error> {
     for (name, needed) in [("grant_types", "authorization_code"), ("response_types", "code")] {
         let works = match metadata.get(name) {
             None | Some(Value::Null) => true,

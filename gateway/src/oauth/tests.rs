@@ -3,7 +3,10 @@
 mod clients;
 mod consent;
 mod discovery;
+mod documents;
 mod outage;
+#[path = "../../tests/it/support/publisher.rs"]
+pub mod publisher;
 mod register;
 mod sign_in;
 mod support;

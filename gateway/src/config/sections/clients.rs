@@ -4,11 +4,16 @@ use url::Url;
 
 use crate::config::reader::Section;
 use crate::config::values::{name, secret};
-use crate::oauth::{BadRedirectUri, ClientSecret, ClientSettings, Preregistered, RedirectUri};
+use crate::oauth::{
+    BadRedirectUri, ClientSecret, ClientSettings, DocumentHost, DocumentSettings, Network, Preregistered, RedirectUri,
+};
 
 pub fn read(section: &Section<'_>) -> Option<ClientSettings> {
     let registration = section.flag("registration", true);
     let custom_schemes = section.list("custom_schemes").or(&["cursor", "vscode"]).each(custom_scheme);
+    let metadata_documents = section.flag("metadata_documents", false);
+    let hosts =
+        section.list("metadata_hosts").or(&["vscode.dev", "claude.ai", "chatgpt.com"]).each(DocumentHost::parse);
     let denied = section.list("denied").or(&[]).each(denied);
     let sections = section.optional_sections("preregistered");
     let mut taken = Vec::new();
@@ -20,7 +25,13 @@ pub fn read(section: &Section<'_>) -> Option<ClientSettings> {
         custom_schemes: custom_schemes?,
         preregistered: known.into_iter().collect::<Option<_>>()?,
         denied: denied?,
+        documents: documents(metadata_documents?, hosts?),
     })
+}
+
+/// The network is the real one, and no key changes that.
+fn documents(on: bool, hosts: Vec<DocumentHost>) -> Option<DocumentSettings> {
+    on.then(|| DocumentSettings { hosts, network: Network::default() })
 }
 
 fn preregistered(

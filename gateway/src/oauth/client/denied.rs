@@ -5,7 +5,7 @@
 use std::collections::HashSet;
 
 use super::super::redirect_uri::{self, RedirectUri};
-use super::{Client, ClientRef, NoClient};
+use super::{Client, ClientRef, Kind, NoClient};
 
 /// Client ids and hosts. A host bans the hosts below it too.
 pub struct Denied {
@@ -21,7 +21,7 @@ impl Denied {
 
     /// The client without the redirect URIs that lead to a denied host.
     pub fn without_denied(&self, mut client: Client) -> Result<Client, NoClient> {
-        if self.refuses_client(client.reference) {
+        if self.refuses_client(client.reference, &client.kind) {
             return Err(NoClient::Denied);
         }
         client.redirect_uris.retain(|uri| !self.refuses_redirect_uri(uri.as_str()));
@@ -31,8 +31,16 @@ impl Denied {
         }
     }
 
-    pub fn refuses_client(&self, client: ClientRef) -> bool {
-        self.clients.contains(&client)
+    /// Before a document is even fetched.
+    pub fn check_document(&self, client_id: &str) -> Result<(), NoClient> {
+        let refused =
+            self.clients.contains(&ClientRef::of(client_id)) || self.refuses_host(redirect_uri::host(client_id));
+        if refused { Err(NoClient::Denied) } else { Ok(()) }
+    }
+
+    fn refuses_client(&self, client: ClientRef, kind: &Kind) -> bool {
+        let host_refused = matches!(kind, Kind::MetadataDocument { host, .. } if self.refuses_host(host));
+        self.clients.contains(&client) || host_refused
     }
 
     pub fn refuses_redirect_uri(&self, text: &str) -> bool {
@@ -40,8 +48,8 @@ impl Denied {
     }
 
     /// What was proven and sealed a while ago, perhaps before the ban.
-    pub fn refuses(&self, client: ClientRef, redirect_uri: &RedirectUri) -> bool {
-        self.refuses_client(client) || self.refuses_redirect_uri(redirect_uri.as_str())
+    pub fn refuses(&self, client: ClientRef, kind: &Kind, redirect_uri: &RedirectUri) -> bool {
+        self.refuses_client(client, kind) || self.refuses_redirect_uri(redirect_uri.as_str())
     }
 
     fn refuses_host(&self, host: &str) -> bool {
@@ -64,6 +72,13 @@ mod tests {
         for uri in ["https://notbad.example/cb", "https://bad.example.org/cb", "http://[::1]:1/bad.example"] {
             assert!(!denied.refuses_redirect_uri(uri), "{uri}");
         }
-        assert!(denied.refuses_client(ClientRef::of("sp1_cl_x")) && !denied.refuses_client(ClientRef::of("sp1_cl_y")));
+        for (id, refused) in [("sp1_cl_x", true), ("sp1_cl_y", false)] {
+            assert_eq!(denied.refuses_client(ClientRef::of(id), &Kind::Registered), refused, "{id}");
+        }
+        for (id, refused) in
+            [("https://bad.example/m", true), ("https://a.bad.example:1/m", true), ("https://a.example/m", false)]
+        {
+            assert_eq!(denied.check_document(id).is_err(), refused, "{id}");
+        }
     }
 }

@@ -130,7 +130,7 @@ impl Fixture {
             sessions: sessions.clone(),
             entra: entra_client.clone(),
         };
-        let server = AuthorizationServer::new(settings.clone(), parts);
+        let server = AuthorizationServer::new(settings.clone(), parts).unwrap();
         Self { server, sessions, store, clock, entra, settings, sealer, entra_client }
     }
 
