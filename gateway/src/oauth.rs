@@ -28,6 +28,7 @@ mod json;
 mod metadata;
 mod parameters;
 mod pkce;
+mod prompt;
 mod records;
 mod redirect_uri;
 mod register;

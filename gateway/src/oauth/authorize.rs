@@ -7,13 +7,14 @@ use super::client::{Client, NoClient};
 use super::error::{Error, Reason};
 use super::parameters::Parameters;
 use super::pkce::CodeChallenge;
+use super::prompt::{NotAlone, Prompt};
 use super::records::AuthorizationRequest;
 use super::redirect_uri::ReturnAddress;
 use super::{AuthorizationServer, Remember, answer};
 use crate::browser::{ApprovedClients, Fault, Jar, Transaction};
 
 const STATE_AT_MOST: usize = 2048;
-const LOGIN_HINT_AT_MOST: usize = 128;
+const LOGIN_HINT_AT_MOST: usize = 256;
 
 impl AuthorizationServer {
     pub(super) async fn authorize(&self, request: &Request<Bytes>) -> Result<Response<Bytes>, Error> {
@@ -25,6 +26,10 @@ impl AuthorizationServer {
             let sign_in = self.begin_sign_in(request_to_ask).await?;
             let cookies = self.cookies.make_room(&jar, transaction).into_iter().chain([sign_in.cookie]);
             return Ok(answer::with_cookies(answer::see_other(&sign_in.url), cookies));
+        }
+        if request_to_ask.prompt == Some(Prompt::None) {
+            let words = "The user must be asked, and prompt=none forbids it.";
+            return Err(Error::client(request_to_ask.return_to, Reason::ConsentRequired, words));
         }
         let sealed = request_to_ask.seal(&self.sealer);
         Ok(answer::see_other(&self.settings.public_url.join(&format!("/consent?request={sealed}"))))
@@ -64,7 +69,14 @@ impl AuthorizationServer {
         let Some(challenge) = value("code_challenge").and_then(CodeChallenge::parse) else {
             return refuse(Reason::InvalidRequest, "code_challenge must be 43 characters of base64url.");
         };
-        let login_hint = value("login_hint").filter(|hint| hint.len() <= LOGIN_HINT_AT_MOST && is_printable(hint));
+        let prompt = match value("prompt").map(Prompt::parse).transpose() {
+            Ok(prompt) => prompt.flatten(),
+            Err(NotAlone) => return refuse(Reason::InvalidRequest, "prompt=none must stand alone."),
+        };
+        // A hint would answer the very question that `select_account` asks for.
+        let login_hint = value("login_hint")
+            .filter(|hint| hint.len() <= LOGIN_HINT_AT_MOST && is_printable(hint))
+            .filter(|_| prompt != Some(Prompt::SelectAccount));
         Ok(AuthorizationRequest {
             client: client.reference,
             client_kind: client.kind,
@@ -72,6 +84,7 @@ impl AuthorizationServer {
             return_to: return_to.clone(),
             challenge,
             resource,
+            prompt,
             login_hint: login_hint.map(str::to_owned),
             transaction: Transaction::random(),
             issued: self.clock.now(),
@@ -100,10 +113,11 @@ impl AuthorizationServer {
         Ok((client, ReturnAddress { redirect_uri, state: None }))
     }
 
-    /// Whether this browser's user allowed just this before, and wanted that to be remembered.
+    /// Whether this browser's user allowed just this before, wanted that to be remembered, and need not be asked anew.
     fn is_approved(&self, request: &AuthorizationRequest, jar: &Jar) -> bool {
         self.settings.remember != Remember::Never
             && request.may_be_remembered()
+            && request.prompt != Some(Prompt::Consent)
             && self
                 .cookies
                 .get::<ApprovedClients>(jar)

@@ -9,6 +9,7 @@ use http::{Request, Response};
 
 use super::error::{Error, Reason};
 use super::parameters::Parameters;
+use super::prompt::Prompt;
 use super::records::{AuthorizationRequest, CODE_LIFETIME, Code, GrantedCode, PendingAuthorization};
 use super::{AuthorizationServer, answer};
 use crate::browser::{ConsentState, CsrfToken, EntraState, Fault, Jar};
@@ -103,16 +104,21 @@ fn refuse(request: &AuthorizationRequest, reason: Reason, description: &'static 
 
 /// Entra answered with an error. Its prose names tenants and users: of it, only the number of the error is logged.
 fn refused_by_entra(request: &AuthorizationRequest, error: &str, description: &str) -> Error {
+    let silent = request.prompt == Some(Prompt::None);
     let (reason, text) = match error {
+        "login_required" if silent => (Reason::LoginRequired, "The user must sign in."),
+        "consent_required" if silent => (Reason::ConsentRequired, "The user must be asked."),
+        "interaction_required" if silent => (Reason::InteractionRequired, "The user must be asked."),
         "access_denied" => (Reason::AccessDenied, "The user or an administrator refused."),
         "temporarily_unavailable" => (Reason::TemporarilyUnavailable, "The sign-in service is busy. Try again."),
         "server_error" => (Reason::ServerError, "The sign-in service failed. Try again."),
-        // Also what only `prompt=none` could cause, which we never send.
         _ => (Reason::ServerError, "The sign-in could not be completed."),
     };
     let number = aadsts(description).unwrap_or_default();
     match reason {
-        Reason::AccessDenied => tracing::info!(number, "Entra said no"),
+        Reason::AccessDenied | Reason::LoginRequired | Reason::ConsentRequired | Reason::InteractionRequired => {
+            tracing::info!(number, "Entra said no");
+        }
         _ => tracing::error!(number, "Entra answered the sign-in with an error"),
     }
     refuse(request, reason, text)
@@ -122,6 +128,9 @@ fn refused_by_entra(request: &AuthorizationRequest, error: &str, description: &s
 fn failed_at_entra(request: &AuthorizationRequest, error: &entra::Error) -> Error {
     tracing::warn!(%error, "Entra's code was not redeemed");
     match error {
+        entra::Error::UserMustAct(_) if request.prompt == Some(Prompt::None) => {
+            refuse(request, Reason::InteractionRequired, "The user must be asked.")
+        }
         entra::Error::UserMustAct(_) => refuse(
             request,
             Reason::AccessDenied,

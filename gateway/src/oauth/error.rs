@@ -54,7 +54,7 @@ pub struct Refusal {
     pub description: &'static str,
 }
 
-/// RFC 6749 section 4.1.2.1 and RFC 8707 section 2.
+/// RFC 6749 section 4.1.2.1, RFC 8707 section 2, and for `prompt=none` OpenID Connect Core section 3.1.2.6.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
     InvalidRequest,
@@ -63,6 +63,9 @@ pub enum Reason {
     AccessDenied,
     ServerError,
     TemporarilyUnavailable,
+    LoginRequired,
+    ConsentRequired,
+    InteractionRequired,
 }
 
 impl Error {
@@ -84,6 +87,9 @@ impl Reason {
             Reason::AccessDenied => "access_denied",
             Reason::ServerError => "server_error",
             Reason::TemporarilyUnavailable => "temporarily_unavailable",
+            Reason::LoginRequired => "login_required",
+            Reason::ConsentRequired => "consent_required",
+            Reason::InteractionRequired => "interaction_required",
         }
     }
 }

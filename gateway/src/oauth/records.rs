@@ -12,6 +12,7 @@ use sha2::{Digest, Sha256};
 use super::client::{ClientRef, Kind};
 use super::client_name::ClientName;
 use super::pkce::{CodeChallenge, CodeVerifier};
+use super::prompt::Prompt;
 use super::redirect_uri::ReturnAddress;
 use crate::browser::Transaction;
 use crate::clock::Timestamp;
@@ -38,6 +39,7 @@ pub struct AuthorizationRequest {
     pub challenge: CodeChallenge,
     /// The canonical URL of the resource.
     pub resource: String,
+    pub prompt: Option<Prompt>,
     pub login_hint: Option<String>,
     pub transaction: Transaction,
     pub issued: Timestamp,

@@ -5,6 +5,7 @@ mod consent;
 mod discovery;
 mod documents;
 mod outage;
+mod prompt;
 #[path = "../../tests/it/support/publisher.rs"]
 pub mod publisher;
 mod register;
