@@ -7,6 +7,7 @@ mod csrf;
 mod fault;
 mod lists;
 mod pages;
+mod person;
 mod transaction;
 
 pub use cookies::{ConsentState, Cookies, CsrfToken, EntraState, Jar, OPEN_TRANSACTIONS};
@@ -14,4 +15,5 @@ pub use csrf::{CrossOrigin, same_origin};
 pub use fault::{Fault, Reference};
 pub use lists::{ApprovedClients, DeniedClients};
 pub use pages::{ConsentPage, Pages, RETRY_AFTER_SECONDS, Vouched};
+pub use person::is_a_person;
 pub use transaction::Transaction;

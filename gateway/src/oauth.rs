@@ -39,14 +39,14 @@ mod token;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{Method, Request, Response};
+use http::{HeaderMap, Method, Request, Response};
 
 pub use client::{ClientSecret, ClientSettings, DocumentHost, DocumentSettings, Network, Preregistered, Resolver};
 pub use metadata::resource_metadata_url;
 pub use redirect_uri::{BadRedirectUri, RedirectUri};
 pub use resource::{Resource, Resources};
 
-use crate::browser::{Cookies, Pages};
+use crate::browser::{Cookies, Pages, is_a_person};
 use crate::clock::Clock;
 use crate::public_url::PublicUrl;
 use crate::sealed::Sealer;
@@ -130,6 +130,11 @@ impl AuthorizationServer {
     /// must be a 404 that discovery understands (A6).
     pub fn owns(&self, path: &str) -> bool {
         Route::find(path).is_some()
+    }
+
+    /// The page for somebody who opens a resource in a browser; `None` for a program, which gets the challenge.
+    pub fn how_to_connect(&self, headers: &HeaderMap, resource: &Resource) -> Option<Response<Bytes>> {
+        is_a_person(headers).then(|| self.pages.connect(resource.url()))
     }
 
     /// Answers a request whose body the edge has read and bounded.

@@ -3,6 +3,8 @@
 //! No script, nothing from elsewhere, no framing (T5, T6). Templates escape by default; the only raw text is our own
 //! style sheet, whose hash the policy names.
 
+mod connect;
+
 use std::sync::LazyLock;
 use std::time::Duration;
 
