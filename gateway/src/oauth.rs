@@ -11,6 +11,7 @@
 //! | `/consent` | `consent` | the user says yes or no |
 //! | | `sign_in` | after a yes: a [`records::PendingAuthorization`] is stored, the browser goes to Entra |
 //! | `/oauth-callback` | `callback` | the same browser returns; Entra's code becomes a session, ours goes to the client |
+//! | `/connections`, `/signed-out` | `connections` | what this browser remembers, and forgets |
 //! | `/token` | `token` | the client redeems its code, once |
 //!
 //! Who a client is, `client` knows, and `client_authentication` how it proves that. Errors are values of one enum and answered by one match, in `error`. Neighbours: `browser` for cookies and pages,
@@ -22,6 +23,7 @@ mod callback;
 mod client;
 mod client_authentication;
 mod client_name;
+mod connections;
 mod consent;
 mod error;
 mod json;
@@ -146,6 +148,9 @@ impl AuthorizationServer {
             (Route::Authorize, &Method::GET) => self.authorize(&request).await,
             (Route::Consent, &Method::GET) => self.ask(&request),
             (Route::Consent, &Method::POST) => self.decide(&request).await,
+            (Route::Connections, &Method::GET) => Ok(self.connections(&request)),
+            (Route::Connections, &Method::POST) => self.forget(&request),
+            (Route::SignedOut, &Method::GET) => Ok(self.signed_out()),
             (Route::Callback, &Method::GET) => self.callback(&request).await,
             (Route::Token, &Method::POST) => self.token(&request).await,
             (route, &Method::OPTIONS) if !route.is_for_browsers() => Ok(answer::preflight(route.methods())),
@@ -166,6 +171,8 @@ enum Route {
     Authorize,
     Consent,
     Callback,
+    Connections,
+    SignedOut,
     Token,
 }
 
@@ -176,6 +183,8 @@ impl Route {
             "/authorize" => Route::Authorize,
             "/consent" => Route::Consent,
             CALLBACK => Route::Callback,
+            connections::CONNECTIONS => Route::Connections,
+            connections::SIGNED_OUT => Route::SignedOut,
             "/token" => Route::Token,
             _ if path.starts_with("/.well-known/") => Route::WellKnown,
             _ => return None,
@@ -184,15 +193,18 @@ impl Route {
 
     /// Pages carry cookies: no other origin may read them, so they have no CORS at all (C25).
     fn is_for_browsers(self) -> bool {
-        matches!(self, Route::Authorize | Route::Consent | Route::Callback)
+        match self {
+            Route::Authorize | Route::Consent | Route::Callback | Route::Connections | Route::SignedOut => true,
+            Route::WellKnown | Route::Register | Route::Token => false,
+        }
     }
 
     fn methods(self) -> &'static str {
         match self {
             Route::WellKnown => "GET, HEAD, OPTIONS",
             Route::Register | Route::Token => "POST, OPTIONS",
-            Route::Authorize | Route::Callback => "GET",
-            Route::Consent => "GET, POST",
+            Route::Authorize | Route::Callback | Route::SignedOut => "GET",
+            Route::Consent | Route::Connections => "GET, POST",
         }
     }
 }

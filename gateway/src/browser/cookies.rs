@@ -12,7 +12,7 @@ use http::{HeaderMap, HeaderValue};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::Transaction;
+use super::{ApprovedClients, DeniedClients, Transaction};
 use crate::clock::{Clock, Timestamp};
 use crate::sealed::{Id, Purpose, Sealer};
 use crate::secret::SecretKey;
@@ -157,6 +157,13 @@ impl Cookies {
 
     pub fn clear_for<T: PerTransaction>(&self, transaction: Transaction) -> HeaderValue {
         cleared(&name_for::<T>(&transaction.suffix()))
+    }
+
+    /// Clears whatever is ours.
+    pub fn clear_all(&self, jar: &Jar) -> Vec<HeaderValue> {
+        let lists = [ApprovedClients::NAME, DeniedClients::NAME];
+        let ours = jar.0.keys().filter(|name| lists.contains(&name.as_str()) || any_suffix(name).is_some());
+        ours.map(|name| cleared(name)).collect()
     }
 
     /// Clears the oldest transactions, so that with `current` at most [`OPEN_TRANSACTIONS`] stay.

@@ -25,6 +25,7 @@ pub enum Fault {
     UnknownDecision,
     OtherBrowser,
     SignInOver,
+    NotForgotten,
     Unavailable,
 }
 
@@ -51,6 +52,7 @@ impl Fault {
             Fault::UnknownDecision => "SP-1206",
             Fault::OtherBrowser => "SP-1301",
             Fault::SignInOver => "SP-1302",
+            Fault::NotForgotten => "SP-1401",
             Fault::Unavailable => "SP-1901",
         }
     }
@@ -69,7 +71,8 @@ impl Fault {
             | Fault::CrossSite
             | Fault::WrongFormToken
             | Fault::ConsentNotShown
-            | Fault::OtherBrowser => StatusCode::FORBIDDEN,
+            | Fault::OtherBrowser
+            | Fault::NotForgotten => StatusCode::FORBIDDEN,
             Fault::NotAForm => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Fault::Unavailable | Fault::NoClientDocument => StatusCode::SERVICE_UNAVAILABLE,
         }
@@ -90,6 +93,7 @@ impl Fault {
             Fault::NotAForm | Fault::UnknownDecision => "This answer cannot be understood",
             Fault::OtherBrowser => "This sign-in was not started in this browser",
             Fault::SignInOver => "This sign-in is over",
+            Fault::NotForgotten => "Nothing was forgotten",
             Fault::Unavailable => "Try again in a moment",
         }
     }
@@ -132,6 +136,10 @@ impl Fault {
             }
             Fault::SignInOver => {
                 "It was completed already, or it took too long. If your application is not connected, start again there."
+            }
+            Fault::NotForgotten => {
+                "The answer did not come from our page, or the page was open for too long, or this browser refuses cookies. \
+                 Open the page again."
             }
             Fault::Unavailable => {
                 "A part of this service does not answer. Nothing was lost: reload this page in a few seconds."

@@ -4,6 +4,7 @@
 //! style sheet, whose hash the policy names.
 
 mod connect;
+mod connections;
 
 use std::sync::LazyLock;
 use std::time::Duration;

@@ -114,7 +114,7 @@ impl AuthorizationServer {
         };
         if remember && asked.may_be_remembered() {
             let mut approved = self.cookies.get::<ApprovedClients>(jar).unwrap_or_default();
-            approved.add(asked.approval(), self.clock.now());
+            approved.add(asked.approval(), asked.label(), self.clock.now());
             cookies.push(self.cookies.set(&approved));
         }
         if let Some(mut denied) = self.cookies.get::<DeniedClients>(jar) {
@@ -131,7 +131,7 @@ impl AuthorizationServer {
         let now = self.clock.now();
         let mut cookies = self.answered(asked);
         let mut denied = self.cookies.get::<DeniedClients>(jar).unwrap_or_default();
-        denied.add(*asked.client.as_bytes(), now);
+        denied.add(*asked.client.as_bytes(), asked.label(), now);
         cookies.push(self.cookies.set(&denied));
         if let Some(mut approved) = self.cookies.get::<ApprovedClients>(jar) {
             approved.remove(&asked.approval());

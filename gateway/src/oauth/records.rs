@@ -14,7 +14,7 @@ use super::client_name::ClientName;
 use super::pkce::{CodeChallenge, CodeVerifier};
 use super::prompt::Prompt;
 use super::redirect_uri::ReturnAddress;
-use crate::browser::Transaction;
+use crate::browser::{Label, Transaction};
 use crate::clock::Timestamp;
 use crate::sealed::{Id, OpenError, Purpose, Sealer};
 use crate::secret::SecretKey;
@@ -100,6 +100,11 @@ impl AuthorizationRequest {
     /// could ask in that client's name, so somebody must look each time (T20).
     pub fn may_be_remembered(&self) -> bool {
         !(matches!(self.client_kind, Kind::MetadataDocument { .. }) && self.return_to.redirect_uri.is_loopback())
+    }
+
+    /// By which the user recognises it later.
+    pub fn label(&self) -> Label {
+        Label::new(&self.client_name.to_string(), self.return_to.redirect_uri.destination())
     }
 
     pub fn has_expired(&self, now: Timestamp) -> bool {

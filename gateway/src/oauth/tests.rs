@@ -1,6 +1,7 @@
 //! The authorization server whole, from request to answer: alone, and against the stand-in for Entra.
 
 mod clients;
+mod connections;
 mod consent;
 mod discovery;
 mod documents;

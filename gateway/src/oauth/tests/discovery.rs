@@ -146,6 +146,8 @@ async fn programs_may_ask_from_any_origin_and_browsers_pages_may_not() {
         ("/authorize", None),
         ("/consent", None),
         ("/oauth-callback", None),
+        ("/connections", None),
+        ("/signed-out", None),
     ] {
         let request = Request::options(path).header("origin", "https://page.example").body(bytes::Bytes::new());
         let response = fixture.server.handle(request.unwrap()).await;
@@ -170,6 +172,8 @@ async fn a_wrong_method_is_told_the_right_ones() {
         (Method::POST, "/authorize", "GET"),
         (Method::DELETE, "/consent", "GET, POST"),
         (Method::POST, "/oauth-callback", "GET"),
+        (Method::PUT, "/connections", "GET, POST"),
+        (Method::POST, "/signed-out", "GET"),
         (Method::POST, "/.well-known/oauth-authorization-server", "GET, HEAD, OPTIONS"),
     ] {
         let request = Request::builder().method(method).uri(path).body(bytes::Bytes::new()).unwrap();

@@ -364,7 +364,7 @@ pub fn fault(response: &Response<Bytes>) -> &str {
     html.split_once("SP-").map(|(_, rest)| &rest[..4]).unwrap_or_else(|| panic!("no code in {html}"))
 }
 
-fn hidden(html: &str, name: &str) -> String {
+pub fn hidden(html: &str, name: &str) -> String {
     let start = format!(r#"<input type="hidden" name="{name}" value=""#);
     html.split_once(&start).unwrap().1.split_once('"').unwrap().0.to_owned()
 }
