@@ -24,7 +24,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use http::HeaderName;
 use pingora::http::{RequestHeader, ResponseHeader};
-use pingora::prelude::{Error, HttpPeer, Result};
+use pingora::prelude::{Error, ErrorType, HttpPeer, Result};
 use pingora_proxy::{FailToProxy, ProxyHttp, Session};
 
 pub use headers::Origins;
@@ -97,10 +97,14 @@ impl ProxyHttp for Edge {
     async fn upstream_peer(&self, _session: &mut Session, journey: &mut Journey) -> Result<Box<HttpPeer>> {
         let destination = journey.destination()?;
         let peer = match &destination.session {
-            Some(session) => destination.pool().peer(session.server()),
-            None => destination.pool().pick(destination.admitted.session()),
+            // Nobody else has this session. 404 makes the client begin a new one (C8).
+            Some(session) => destination.pool().peer(session.server()).ok_or((404, "the session's server is gone")),
+            None => destination
+                .pool()
+                .pick(destination.admitted.session())
+                .ok_or((503, "no server of the upstream is well")),
         };
-        let peer = peer.ok_or_else(|| status_error(503, "no server of the upstream is well"))?;
+        let peer = peer.map_err(|(status, cause)| status_error(status, cause))?;
         let http_peer = peer.to_http_peer();
         journey.peer = Some(peer);
         Ok(Box::new(http_peer))
@@ -150,6 +154,23 @@ impl ProxyHttp for Edge {
         }
         self.rewrite_endpoint(body, journey)?;
         Ok(None)
+    }
+
+    fn fail_to_connect(
+        &self,
+        _session: &mut Session,
+        _peer: &HttpPeer,
+        journey: &mut Journey,
+        error: Box<Error>,
+    ) -> Box<Error> {
+        let refused = matches!(error.etype(), ErrorType::ConnectRefused);
+        match &journey.destination {
+            // A server that is not there keeps no session in its memory either.
+            Some(destination) if refused && destination.session.is_some() => {
+                status_error(404, "the session's server is down")
+            }
+            _ => error,
+        }
     }
 
     async fn fail_to_proxy(&self, session: &mut Session, error: &Error, journey: &mut Journey) -> FailToProxy {

@@ -28,6 +28,7 @@ impl Refusal {
     /// The one match from what went wrong in proxying to an answer; `None` when the client is gone.
     pub fn from_error(error: &Error) -> Option<Self> {
         Some(match (error.etype(), error.esource()) {
+            (ErrorType::HTTPStatus(404), _) => Refusal::UnknownSession,
             (ErrorType::HTTPStatus(413), _) => Refusal::BodyTooLarge,
             (ErrorType::HTTPStatus(503), _) => Refusal::NoUpstream,
             (ErrorType::HTTPStatus(502), _) => Refusal::UpstreamFailed,
