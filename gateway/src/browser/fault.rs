@@ -112,7 +112,7 @@ impl Fault {
                 "It was completed already, or it took too long. If your application is not connected, start again there."
             }
             Fault::Unavailable => {
-                "A part of this service does not answer. Nothing was lost: reload this page in a few seconds."
+                "A part of this service does not answer. Wait a few seconds, then start again in your application."
             }
         }
     }
