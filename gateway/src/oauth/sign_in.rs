@@ -42,6 +42,7 @@ impl AuthorizationServer {
             code_challenge: &pending.verifier.challenge().to_text(),
             prompt: None,
             login_hint: pending.request.login_hint.as_deref(),
+            claims: None,
         });
         Ok(SignIn { url: url.into(), cookie: self.cookies.set_for(&state) })
     }

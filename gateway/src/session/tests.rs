@@ -29,6 +29,7 @@ fn sign_in(expires_in: u64) -> SignIn {
             expires_in: Duration::from_secs(expires_in),
             scope: String::new(),
         },
+        refresh_token: None,
     }
 }
 
