@@ -19,7 +19,7 @@ use crate::oauth::{AuthorizationServer, Parts, Remember, Resource, Resources, Se
 use crate::public_url::PublicUrl;
 use crate::sealed::{KeyRing, Sealer};
 use crate::session::{self, Sessions};
-use crate::store::{Guard, Guarded, MemoryStore, Redemption, Store, StoreError};
+use crate::store::{Advance, Guard, Guarded, MemoryStore, Redemption, Step, Store, StoreError};
 
 pub const ISSUER: &str = "http://localhost:8080";
 pub const RESOURCE: &str = "http://localhost:8080/mcp";
@@ -393,5 +393,30 @@ impl Store for Switchable {
     async fn redeem(&self, name: &str, guard: &Guard, epitaph: Duration) -> Result<Redemption, StoreError> {
         self.check()?;
         self.inner.redeem(name, guard, epitaph).await
+    }
+
+    async fn replace(&self, name: &str, value: &[u8], lifetime: Duration) -> Result<bool, StoreError> {
+        self.check()?;
+        self.inner.replace(name, value, lifetime).await
+    }
+
+    async fn put_new(&self, name: &str, value: &[u8], lifetime: Duration) -> Result<bool, StoreError> {
+        self.check()?;
+        self.inner.put_new(name, value, lifetime).await
+    }
+
+    async fn remove_if(&self, name: &str, value: &[u8]) -> Result<bool, StoreError> {
+        self.check()?;
+        self.inner.remove_if(name, value).await
+    }
+
+    async fn start_counter(&self, name: &str, now: Timestamp, lifetime: Duration) -> Result<(), StoreError> {
+        self.check()?;
+        self.inner.start_counter(name, now, lifetime).await
+    }
+
+    async fn advance(&self, name: &str, step: Step) -> Result<Advance, StoreError> {
+        self.check()?;
+        self.inner.advance(name, step).await
     }
 }
