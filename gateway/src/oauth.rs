@@ -1,4 +1,4 @@
-//! Sallyport as an authorization server: RFC 6749 as OAuth 2.1 reads it, with RFC 7591, 7636, 8414, 8707, 9207 and 9728.
+//! Sallyport as an authorization server: RFC 6749 as OAuth 2.1 reads it, with RFC 7009, 7591, 7636, 8414, 8707, 9207 and 9728.
 //!
 //! One door, [`AuthorizationServer::handle`]: a plain HTTP request in, a plain HTTP answer out, never an error. The rules of
 //! our endpoints live here; sockets, Pingora and Redis do not.
@@ -11,7 +11,8 @@
 //! | `/consent` | `consent` | the user says yes or no |
 //! | | `sign_in` | after a yes: a [`records::PendingAuthorization`] is stored, the browser goes to Entra |
 //! | `/oauth-callback` | `callback` | the same browser returns; Entra's code becomes a session, ours goes to the client |
-//! | `/token` | `token` | the client redeems its code, once |
+//! | `/token` | `token`, `refresh` | the client redeems its code, once; later it goes on with its refresh token |
+//! | `/revoke` | `revoke` | the client signs out: its session ends everywhere |
 //!
 //! Errors are values of one enum and answered by one match, in `error`. Neighbours: `browser` for cookies and pages,
 //! `session` for what a code grants, the crate `entra` for the second door.
@@ -29,8 +30,10 @@ mod parameters;
 mod pkce;
 mod records;
 mod redirect_uri;
+mod refresh;
 mod register;
 mod resource;
+mod revoke;
 mod sign_in;
 mod token;
 
@@ -137,6 +140,7 @@ impl AuthorizationServer {
             (Route::Consent, &Method::POST) => self.decide(&request).await,
             (Route::Callback, &Method::GET) => self.callback(&request).await,
             (Route::Token, &Method::POST) => self.token(&request).await,
+            (Route::Revoke, &Method::POST) => self.revoke(&request).await,
             (route, &Method::OPTIONS) if !route.is_for_browsers() => Ok(answer::preflight(route.methods())),
             (route, _) => Err(Error::MethodNotAllowed(route.methods())),
         };
@@ -156,6 +160,7 @@ enum Route {
     Consent,
     Callback,
     Token,
+    Revoke,
 }
 
 impl Route {
@@ -166,6 +171,7 @@ impl Route {
             "/consent" => Route::Consent,
             CALLBACK => Route::Callback,
             "/token" => Route::Token,
+            "/revoke" => Route::Revoke,
             _ if path.starts_with("/.well-known/") => Route::WellKnown,
             _ => return None,
         })
@@ -179,7 +185,7 @@ impl Route {
     fn methods(self) -> &'static str {
         match self {
             Route::WellKnown => "GET, HEAD, OPTIONS",
-            Route::Register | Route::Token => "POST, OPTIONS",
+            Route::Register | Route::Token | Route::Revoke => "POST, OPTIONS",
             Route::Authorize | Route::Callback => "GET",
             Route::Consent => "GET, POST",
         }

@@ -3,6 +3,8 @@
 //! Two messages each: fixed words for the caller, the cause for the log. Which kind of answer an error has is a matter of
 //! who is proven: until a client and its redirect URI are, a page and never a redirect (T8).
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use http::header::{ALLOW, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderName, HeaderValue, Response, StatusCode};
@@ -34,6 +36,10 @@ pub enum Error {
     RegistrationClosed,
     /// Transient: clients keep what they have and come again (D8).
     Unavailable(StoreError),
+    /// Likewise, when the trouble is Entra's.
+    Later {
+        retry_after: Option<Duration>,
+    },
 
     // For a person, as a page.
     Page(Fault, String),
@@ -108,11 +114,16 @@ impl AuthorizationServer {
                 }
             }
             Error::InvalidGrant(cause) => {
-                tracing::info!(cause, "a code was not redeemed");
-                bad_request("invalid_grant", "The code is not valid, was used, or belongs to another request.")
+                tracing::info!(cause, "a code or refresh token was refused");
+                bad_request(
+                    "invalid_grant",
+                    "The grant is not valid, was used, or belongs to another client or request.",
+                )
             }
             Error::InvalidTarget => bad_request("invalid_target", "The resource is not one of this server's."),
-            Error::UnsupportedGrantType => bad_request("unsupported_grant_type", "Use authorization_code."),
+            Error::UnsupportedGrantType => {
+                bad_request("unsupported_grant_type", "Use authorization_code or refresh_token.")
+            }
             Error::InvalidRedirectUri(description) => bad_request("invalid_redirect_uri", description),
             Error::InvalidClientMetadata(description) => bad_request("invalid_client_metadata", description),
             Error::RegistrationClosed => {
@@ -120,12 +131,15 @@ impl AuthorizationServer {
             }
             Error::Unavailable(cause) => {
                 tracing::error!(%cause, "answered 503");
-                let response = problem(
-                    StatusCode::SERVICE_UNAVAILABLE,
-                    "temporarily_unavailable",
-                    "A part of this service does not answer. Try again.",
-                );
-                with(response, RETRY_AFTER, RETRY_AFTER_SECONDS)
+                let description = "A part of this service does not answer. Try again.";
+                with(unavailable(description), RETRY_AFTER, RETRY_AFTER_SECONDS)
+            }
+            Error::Later { retry_after } => {
+                let mut response = unavailable("The sign-in service does not answer. Try again.");
+                let wait =
+                    retry_after.map_or(HeaderValue::from_static(RETRY_AFTER_SECONDS), |wait| wait.as_secs().into());
+                response.headers_mut().insert(RETRY_AFTER, wait);
+                response
             }
             Error::Page(fault, cause) => {
                 let reference = Reference::random();
@@ -143,6 +157,10 @@ impl AuthorizationServer {
 
 fn bad_request(error: &str, description: &str) -> Response<Bytes> {
     problem(StatusCode::BAD_REQUEST, error, description)
+}
+
+fn unavailable(description: &str) -> Response<Bytes> {
+    problem(StatusCode::SERVICE_UNAVAILABLE, "temporarily_unavailable", description)
 }
 
 fn problem(status: StatusCode, error: &str, description: &str) -> Response<Bytes> {

@@ -3,7 +3,9 @@
 mod consent;
 mod discovery;
 mod outage;
+mod refresh;
 mod register;
+mod revoke;
 mod sign_in;
 mod support;
 mod takeover;

@@ -55,6 +55,7 @@ pub(super) struct RingKey {
     ciphers: Vec<Aes256Gcm>,
     record: SecretKey,
     index: SecretKey,
+    nonce: SecretKey,
 }
 
 impl KeyId {
@@ -137,7 +138,13 @@ impl RingKey {
             let key = derive(id, root, purpose.label());
             Aes256Gcm::new(key.expose().into())
         });
-        Self { id, ciphers: ciphers.collect(), record: derive(id, root, "record"), index: derive(id, root, "index") }
+        Self {
+            id,
+            ciphers: ciphers.collect(),
+            record: derive(id, root, "record"),
+            index: derive(id, root, "index"),
+            nonce: derive(id, root, "nonce"),
+        }
     }
 
     pub(super) fn id(&self) -> KeyId {
@@ -154,6 +161,10 @@ impl RingKey {
 
     pub(super) fn index_key(&self) -> &SecretKey {
         &self.index
+    }
+
+    pub(super) fn nonce_key(&self) -> &SecretKey {
+        &self.nonce
     }
 }
 
