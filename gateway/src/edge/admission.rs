@@ -54,6 +54,14 @@ impl Edge {
             write_whole(session, with_headers(answer, preflight)).await?;
             return Ok(true);
         }
+        // Nothing of an upstream is in it, and no token was shown: a page about the address that was typed.
+        if header.method == Method::GET && target.endpoint != Endpoint::Message {
+            let page = self.oauth.how_to_connect(&header.headers, &target.upstream.resource);
+            if let Some(page) = page {
+                write_whole(session, page).await?;
+                return Ok(true);
+            }
+        }
         // One header, once: with two, whoever reads the other one would see another caller.
         let mut values = header.headers.get_all(AUTHORIZATION).iter();
         let authorization = values.next().filter(|_| values.next().is_none());

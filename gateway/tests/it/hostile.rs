@@ -70,8 +70,8 @@ async fn forged_truncated_and_foreign_tokens_get_one_answer() {
 async fn a_token_of_one_resource_is_nothing_at_another() {
     let upstream = Upstream::start().await;
     let gateway = Gateway::start_with(Options {
-        store: sallyport::store::Settings::Memory,
         upstreams: vec![("/mcp", upstream.url.clone()), ("/other", upstream.url.clone())],
+        ..Options::simple(&upstream.url)
     })
     .await;
     let token = Client::register(&gateway).await.token(&gateway, ADELE).await;
