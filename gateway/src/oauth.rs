@@ -1,4 +1,4 @@
-//! Sallyport as an authorization server: RFC 6749 as OAuth 2.1 reads it, with RFC 7591, 7636, 8414, 8707, 9207 and 9728.
+//! Sallyport as an authorization server: RFC 6749 as OAuth 2.1 reads it, with RFC 7009, 7591, 7636, 8414, 8707, 9207 and 9728.
 //!
 //! One door, [`AuthorizationServer::handle`]: a plain HTTP request in, a plain HTTP answer out, never an error. The rules of
 //! our endpoints live here; sockets, Pingora and Redis do not.
@@ -12,10 +12,12 @@
 //! | | `sign_in` | after a yes: a [`records::PendingAuthorization`] is stored, the browser goes to Entra |
 //! | `/oauth-callback` | `callback` | the same browser returns; Entra's code becomes a session, ours goes to the client |
 //! | `/connections`, `/signed-out` | `connections` | what this browser remembers, and forgets |
-//! | `/token` | `token` | the client redeems its code, once |
+//! | `/token` | `token`, `refresh` | the client redeems its code, once; later it goes on with its refresh token |
+//! | `/revoke` | `revoke` | the client signs out: its session ends everywhere |
 //!
-//! Who a client is, `client` knows, and `client_authentication` how it proves that. Errors are values of one enum and answered by one match, in `error`. Neighbours: `browser` for cookies and pages,
-//! `session` for what a code grants, the crate `entra` for the second door.
+//! Who a client is, `client` knows, and `client_authentication` how it proves that. Errors are values of one enum and
+//! answered by one match, in `error`. Neighbours: `browser` for cookies and pages, `session` for what a code grants, the
+//! crate `entra` for the second door.
 
 mod answer;
 mod authorize;
@@ -33,8 +35,10 @@ mod pkce;
 mod prompt;
 mod records;
 mod redirect_uri;
+mod refresh;
 mod register;
 mod resource;
+mod revoke;
 mod sign_in;
 mod token;
 
@@ -153,6 +157,7 @@ impl AuthorizationServer {
             (Route::SignedOut, &Method::GET) => Ok(self.signed_out()),
             (Route::Callback, &Method::GET) => self.callback(&request).await,
             (Route::Token, &Method::POST) => self.token(&request).await,
+            (Route::Revoke, &Method::POST) => self.revoke(&request).await,
             (route, &Method::OPTIONS) if !route.is_for_browsers() => Ok(answer::preflight(route.methods())),
             (route, _) => Err(Error::MethodNotAllowed(route.methods())),
         };
@@ -174,6 +179,7 @@ enum Route {
     Connections,
     SignedOut,
     Token,
+    Revoke,
 }
 
 impl Route {
@@ -186,6 +192,7 @@ impl Route {
             connections::CONNECTIONS => Route::Connections,
             connections::SIGNED_OUT => Route::SignedOut,
             "/token" => Route::Token,
+            "/revoke" => Route::Revoke,
             _ if path.starts_with("/.well-known/") => Route::WellKnown,
             _ => return None,
         })
@@ -195,14 +202,14 @@ impl Route {
     fn is_for_browsers(self) -> bool {
         match self {
             Route::Authorize | Route::Consent | Route::Callback | Route::Connections | Route::SignedOut => true,
-            Route::WellKnown | Route::Register | Route::Token => false,
+            Route::WellKnown | Route::Register | Route::Token | Route::Revoke => false,
         }
     }
 
     fn methods(self) -> &'static str {
         match self {
             Route::WellKnown => "GET, HEAD, OPTIONS",
-            Route::Register | Route::Token => "POST, OPTIONS",
+            Route::Register | Route::Token | Route::Revoke => "POST, OPTIONS",
             Route::Authorize | Route::Callback | Route::SignedOut => "GET",
             Route::Consent | Route::Connections => "GET, POST",
         }

@@ -144,7 +144,9 @@ fn edge(settings: Settings, clock: Clock, metrics: Arc<Metrics>, drain: Drain) -
         store::Settings::Memory => Arc::new(MemoryStore::new(clock.clone())),
         store::Settings::Redis(redis) => Arc::new(RedisStore::new(redis)?),
     };
-    let sessions = Arc::new(Sessions::new(settings.sessions, store.clone(), sealer.clone(), clock.clone()));
+    let entra = Arc::new(entra::Client::new(settings.entra, credential(settings.credential)?)?);
+    let sessions = Sessions::new(settings.sessions, store.clone(), sealer.clone(), clock.clone(), entra.clone());
+    let sessions = Arc::new(sessions);
     let upstreams = settings
         .upstreams
         .into_iter()
@@ -162,13 +164,7 @@ fn edge(settings: Settings, clock: Clock, metrics: Arc<Metrics>, drain: Drain) -
             remember: settings.remember,
             clients: settings.clients,
         },
-        Parts {
-            sealer: sealer.clone(),
-            store,
-            clock,
-            sessions: sessions.clone(),
-            entra: Arc::new(entra::Client::new(settings.entra, credential(settings.credential)?)?),
-        },
+        Parts { sealer: sealer.clone(), store, clock, sessions: sessions.clone(), entra },
     )?;
     let own = [public_url.as_str()];
     let origins = Origins::new(own.into_iter().chain(settings.allowed_origins.iter().map(String::as_str)))?;

@@ -142,7 +142,7 @@ impl Fault {
                  Open the page again."
             }
             Fault::Unavailable => {
-                "A part of this service does not answer. Nothing was lost: reload this page in a few seconds."
+                "A part of this service does not answer. Wait a few seconds, then start again in your application."
             }
         }
     }

@@ -84,13 +84,23 @@ fn keys(section: &Section<'_>) -> Option<KeyRing> {
 
 fn tokens(section: &Section<'_>) -> Option<session::Settings> {
     let access_lifetime = section.text("access_lifetime").or("1h").parse(|text| duration(text, MINUTE, DAY));
+    let session_idle = section.text("session_idle").or("24h").parse(|text| duration(text, 5 * MINUTE, 90 * DAY));
     let session_max = section.text("session_max").or("7d").parse(|text| duration(text, 5 * MINUTE, 90 * DAY));
+    let refresh_grace = section.text("refresh_grace").or("45s").parse(|text| duration(text, SECOND, 5 * MINUTE));
     section.finish();
-    let (access_lifetime, session_max) = access_lifetime.zip(session_max)?;
-    if access_lifetime > session_max {
+    let settings = session::Settings {
+        access_lifetime: access_lifetime?,
+        session_idle: session_idle?,
+        session_max: session_max?,
+        refresh_grace: refresh_grace?,
+    };
+    if settings.access_lifetime > settings.session_max {
         section.mistake("access_lifetime", "must not be longer than tokens.session_max");
+    } else if settings.access_lifetime >= settings.session_idle {
+        // A client refreshes when its access token has ended: the session would be over by then.
+        section.mistake("access_lifetime", "must be shorter than tokens.session_idle");
     }
-    Some(session::Settings { access_lifetime, session_max })
+    Some(settings)
 }
 
 fn consent(section: &Section<'_>, public_url: Option<&PublicUrl>) -> (Option<String>, Option<Remember>) {
@@ -128,5 +138,6 @@ fn address(text: &str) -> Result<SocketAddr, &'static str> {
     address.ok_or("must be an IP address and a port, such as 127.0.0.1:8443 or [::]:8443")
 }
 
+const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
 const DAY: Duration = Duration::from_secs(24 * 3600);

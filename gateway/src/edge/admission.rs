@@ -22,12 +22,13 @@ impl Edge {
         let header = session.req_header();
         let host = header.uri.authority().map(|authority| authority.as_str());
         let host = host.or_else(|| header.headers.get(HOST).and_then(|value| value.to_str().ok()));
-        host.is_some_and(|host| host.eq_ignore_ascii_case(self.public_url.authority()))
+        host.is_some_and(|host| self.public_url.is_at(host))
     }
 
     /// Our own endpoints: the body read whole, the answer written whole.
     pub(super) async fn authorize(&self, session: &mut Session, journey: &mut Journey) -> Result<bool> {
         match read_whole(session).await? {
+            Whole::Unreadable => self.refuse(session, journey, Refusal::BadRequest).await,
             Whole::Request(request) => {
                 let answer = self.oauth.handle(*request).await;
                 write_whole(session, answer).await?;

@@ -11,11 +11,20 @@ use super::error::{Error, Reason};
 use super::parameters::Parameters;
 use super::prompt::Prompt;
 use super::records::{AuthorizationRequest, CODE_LIFETIME, Code, GrantedCode, PendingAuthorization};
+use super::sign_in::SignIn;
 use super::{AuthorizationServer, answer};
 use crate::browser::{ConsentState, CsrfToken, EntraState, Fault, Jar};
 use crate::sealed::Id;
 use crate::secret::SecretKey;
 use crate::store::StoreError;
+
+/// Where the browser goes from here.
+enum Next {
+    /// To the client, with our code.
+    Client(String),
+    /// To Entra again, once.
+    Entra(SignIn),
+}
 
 impl AuthorizationServer {
     pub(super) async fn callback(&self, request: &Request<Bytes>) -> Result<Response<Bytes>, Error> {
@@ -29,8 +38,11 @@ impl AuthorizationServer {
             Err(cause) => return Err(Error::page(Fault::Unavailable, cause)),
         };
         let response = match self.complete(&parameters, &pending).await {
-            Ok(code) => {
+            Ok(Next::Client(code)) => {
                 answer::see_other(&pending.request.return_to.with_code(self.settings.public_url.as_str(), &code))
+            }
+            Ok(Next::Entra(SignIn { url, cookie })) => {
+                return Ok(answer::with_cookies(answer::see_other(&url), [cookie]));
             }
             Err(error) => self.answer(error),
         };
@@ -51,7 +63,7 @@ impl AuthorizationServer {
     }
 
     /// Entra's answer becomes a session, and the session a code for the client.
-    async fn complete(&self, parameters: &Parameters<'_>, pending: &PendingAuthorization) -> Result<String, Error> {
+    async fn complete(&self, parameters: &Parameters<'_>, pending: &PendingAuthorization) -> Result<Next, Error> {
         let request = &pending.request;
         if self.clients.denied().refuses(request.client, &request.client_kind, &request.return_to.redirect_uri) {
             return Err(Error::page(Fault::DeniedClient, "denied since it asked"));
@@ -63,29 +75,35 @@ impl AuthorizationServer {
         let Some(code) = value("code") else {
             return Err(refuse(request, Reason::ServerError, "The sign-in gave no answer."));
         };
-        let sign_in = self
-            .entra
-            .redeem(
-                entra::Redemption {
-                    code: &entra::Secret::new(code.to_owned()),
-                    redirect_uri: &self.callback_url(),
-                    scope: &self.entra_scope(&request.resource)?,
-                    code_verifier: &entra::Secret::new(pending.verifier.expose().to_owned()),
-                    nonce: &pending.nonce,
-                },
-                self.clock.now().into(),
-            )
-            .await
-            .map_err(|error| failed_at_entra(request, &error))?;
-        self.grant(request, &sign_in).await.map_err(|cause| {
-            tracing::error!(%cause, "a sign-in could not be kept");
-            refuse(request, Reason::TemporarilyUnavailable, "A part of this service does not answer. Try again.")
-        })
+        let scope = self.entra_scope(&request.resource)?;
+        let redemption = entra::Redemption {
+            code: &entra::Secret::new(code.to_owned()),
+            redirect_uri: &self.callback_url(),
+            scope: &scope,
+            code_verifier: &entra::Secret::new(pending.verifier.expose().to_owned()),
+            nonce: &pending.nonce,
+        };
+        match self.entra.redeem(redemption, self.clock.now().into()).await {
+            Ok(sign_in) => self.grant(request, &sign_in, &scope).await.map(Next::Client).map_err(|cause| {
+                tracing::error!(%cause, "a sign-in could not be kept");
+                refuse(request, Reason::TemporarilyUnavailable, "A part of this service does not answer. Try again.")
+            }),
+            Err(entra::Error::UserMustAct(refusal)) if may_bounce(pending) && can_be_answered(&refusal) => {
+                tracing::info!(%refusal, "Entra asks for more: the user goes there again, once");
+                self.bounce(request.clone(), refusal.claims.as_ref()).await.map(Next::Entra)
+            }
+            Err(error) => Err(failed_at_entra(request, &error)),
+        }
     }
 
     /// The code is minted here and nowhere earlier (S5).
-    async fn grant(&self, request: &AuthorizationRequest, sign_in: &entra::SignIn) -> Result<String, StoreError> {
-        let session = self.sessions.begin(sign_in).await?;
+    async fn grant(
+        &self,
+        request: &AuthorizationRequest,
+        sign_in: &entra::SignIn,
+        scope: &str,
+    ) -> Result<String, StoreError> {
+        let session = self.sessions.begin(sign_in, scope).await?;
         let epitaph = self
             .sessions
             .index(&session)
@@ -96,6 +114,11 @@ impl AuthorizationServer {
         self.codes.put_guarded(&code.id, &code.secret, &granted, &guard, &epitaph.0, CODE_LIFETIME).await?;
         Ok(code.seal(&self.sealer, request.client))
     }
+}
+
+/// At most once, or a policy that no sign-in satisfies would loop; and never for a client that wants nobody to be asked.
+fn may_bounce(pending: &PendingAuthorization) -> bool {
+    !pending.bounced && pending.request.prompt != Some(Prompt::None)
 }
 
 fn refuse(request: &AuthorizationRequest, reason: Reason, description: &'static str) -> Error {
@@ -122,6 +145,16 @@ fn refused_by_entra(request: &AuthorizationRequest, error: &str, description: &s
         _ => tracing::error!(number, "Entra answered the sign-in with an error"),
     }
     refuse(request, reason, text)
+}
+
+/// Whether going through Entra's pages again can bring what was missing (GU-9). A missing consent cannot be given
+/// there unless it is asked for, so that is for an administrator.
+fn can_be_answered(refusal: &entra::Refusal) -> bool {
+    match (refusal.error.as_str(), refusal.suberror.as_deref()) {
+        ("consent_required", _) | (_, Some("consent_required")) => false,
+        ("interaction_required" | "login_required", _) | (_, Some("basic_action" | "additional_action")) => true,
+        _ => refusal.claims.is_some(),
+    }
 }
 
 /// The one match from a failed redemption to what the client learns.

@@ -3,6 +3,8 @@
 //! Two messages each: fixed words for the caller, the cause for the log. Which kind of answer an error has is a matter of
 //! who is proven: until a client and its redirect URI are, a page and never a redirect (T8).
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use http::header::{ALLOW, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderName, HeaderValue, Response, StatusCode};
@@ -36,6 +38,10 @@ pub enum Error {
     RegistrationClosed,
     /// Transient: clients keep what they have and come again (D8).
     Unavailable(StoreError),
+    /// Likewise, when the trouble is Entra's.
+    Later {
+        retry_after: Option<Duration>,
+    },
     /// Likewise: the client's own document is not to be had.
     ClientUnavailable(String),
 
@@ -121,11 +127,16 @@ impl AuthorizationServer {
                 bad_request("unauthorized_client", "This client may not be used at this server.")
             }
             Error::InvalidGrant(cause) => {
-                tracing::info!(cause, "a code was not redeemed");
-                bad_request("invalid_grant", "The code is not valid, was used, or belongs to another request.")
+                tracing::info!(cause, "a code or refresh token was refused");
+                bad_request(
+                    "invalid_grant",
+                    "The grant is not valid, was used, or belongs to another client or request.",
+                )
             }
             Error::InvalidTarget => bad_request("invalid_target", "The resource is not one of this server's."),
-            Error::UnsupportedGrantType => bad_request("unsupported_grant_type", "Use authorization_code."),
+            Error::UnsupportedGrantType => {
+                bad_request("unsupported_grant_type", "Use authorization_code or refresh_token.")
+            }
             Error::InvalidRedirectUri(description) => bad_request("invalid_redirect_uri", description),
             Error::InvalidClientMetadata(description) => bad_request("invalid_client_metadata", description),
             Error::RegistrationClosed => {
@@ -134,6 +145,13 @@ impl AuthorizationServer {
             Error::Unavailable(cause) => {
                 tracing::error!(%cause, "answered 503");
                 try_later("A part of this service does not answer. Try again.")
+            }
+            Error::Later { retry_after } => {
+                let mut response = try_later("The sign-in service does not answer. Try again.");
+                if let Some(wait) = retry_after {
+                    response.headers_mut().insert(RETRY_AFTER, wait.as_secs().into());
+                }
+                response
             }
             Error::ClientUnavailable(cause) => {
                 tracing::warn!(cause, "answered 503");

@@ -76,6 +76,7 @@ impl Document {
 
 /// Says only what is served (S14), and has no member that is null (A4).
 fn authorization_server(settings: &Settings) -> Value {
+    let methods = AuthenticationMethod::ALL.map(AuthenticationMethod::as_str);
     let url = &settings.public_url;
     let mut document = json!({
         "issuer": url.as_str(),
@@ -83,9 +84,11 @@ fn authorization_server(settings: &Settings) -> Value {
         "token_endpoint": url.join("/token"),
         "response_types_supported": ["code"],
         "response_modes_supported": ["query"],
-        "grant_types_supported": ["authorization_code"],
+        "revocation_endpoint": url.join("/revoke"),
+        "grant_types_supported": ["authorization_code", "refresh_token"],
         "code_challenge_methods_supported": ["S256"],
-        "token_endpoint_auth_methods_supported": AuthenticationMethod::ALL.map(AuthenticationMethod::as_str),
+        "token_endpoint_auth_methods_supported": methods,
+        "revocation_endpoint_auth_methods_supported": methods,
         "scopes_supported": [SCOPE],
         "authorization_response_iss_parameter_supported": true,
     });

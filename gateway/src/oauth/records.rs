@@ -18,7 +18,7 @@ use crate::browser::{Label, Transaction};
 use crate::clock::Timestamp;
 use crate::sealed::{Id, OpenError, Purpose, Sealer};
 use crate::secret::SecretKey;
-use crate::session::Handle;
+use crate::session::Begun;
 use crate::store::Guard;
 
 /// How long a person may take to read the consent page.
@@ -52,12 +52,14 @@ pub struct PendingAuthorization {
     pub request: AuthorizationRequest,
     pub verifier: CodeVerifier,
     pub nonce: String,
+    /// Whether this is the second turn at Entra, which there is at most one of (GU-9).
+    pub bounced: bool,
 }
 
 /// What a code stands for in the store.
 #[derive(Serialize, Deserialize)]
 pub struct GrantedCode {
-    pub session: Handle,
+    pub session: Begun,
 }
 
 /// The plaintext of a code.

@@ -9,7 +9,9 @@ mod outage;
 mod prompt;
 #[path = "../../tests/it/support/publisher.rs"]
 pub mod publisher;
+mod refresh;
 mod register;
+mod revoke;
 mod sign_in;
 mod support;
 mod takeover;

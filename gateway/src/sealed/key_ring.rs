@@ -55,6 +55,7 @@ pub(super) struct RingKey {
     ciphers: Vec<Aes256Gcm>,
     record: SecretKey,
     index: SecretKey,
+    nonce: SecretKey,
     companion: SecretKey,
 }
 
@@ -143,6 +144,7 @@ impl RingKey {
             ciphers: ciphers.collect(),
             record: derive(id, root, "record"),
             index: derive(id, root, "index"),
+            nonce: derive(id, root, "nonce"),
             companion: derive(id, root, "companion"),
         }
     }
@@ -161,6 +163,10 @@ impl RingKey {
 
     pub(super) fn index_key(&self) -> &SecretKey {
         &self.index
+    }
+
+    pub(super) fn nonce_key(&self) -> &SecretKey {
+        &self.nonce
     }
 
     pub(super) fn companion_key(&self) -> &SecretKey {

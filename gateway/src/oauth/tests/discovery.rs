@@ -25,7 +25,8 @@ async fn the_authorization_server_says_what_it_does() {
         "S256"
       ],
       "grant_types_supported": [
-        "authorization_code"
+        "authorization_code",
+        "refresh_token"
       ],
       "issuer": "http://localhost:8080",
       "registration_endpoint": "http://localhost:8080/register",
@@ -34,6 +35,12 @@ async fn the_authorization_server_says_what_it_does() {
       ],
       "response_types_supported": [
         "code"
+      ],
+      "revocation_endpoint": "http://localhost:8080/revoke",
+      "revocation_endpoint_auth_methods_supported": [
+        "none",
+        "client_secret_basic",
+        "client_secret_post"
       ],
       "scopes_supported": [
         "mcp.access"
@@ -180,5 +187,5 @@ async fn a_wrong_method_is_told_the_right_ones() {
         let response = fixture.server.handle(request).await;
         assert_eq!((response.status().as_u16(), response.headers()[ALLOW].to_str().unwrap()), (405, methods));
     }
-    assert!(!fixture.server.owns("/mcp") && !fixture.server.owns("/token/") && !fixture.server.owns("/revoke"));
+    assert!(!fixture.server.owns("/mcp") && !fixture.server.owns("/token/") && !fixture.server.owns("/revoke/"));
 }

@@ -19,7 +19,7 @@ use crate::oauth::{AuthorizationServer, ClientSettings, Parts, Remember, Resourc
 use crate::public_url::PublicUrl;
 use crate::sealed::{KeyRing, Sealer};
 use crate::session::{self, Sessions};
-use crate::store::{Guard, Guarded, MemoryStore, Redemption, Store, StoreError};
+use crate::store::{Advance, Guard, Guarded, MemoryStore, Redemption, Step, Store, StoreError};
 
 pub const ISSUER: &str = "http://localhost:8080";
 pub const RESOURCE: &str = "http://localhost:8080/mcp";
@@ -108,8 +108,14 @@ fn build(fake: Option<FakeEntra>, change: impl FnOnce(&mut Settings)) -> Fixture
     let clock = Clock::manual(Clock::system().now());
     let store = Arc::new(Switchable { inner: MemoryStore::new(clock.clone()), down: AtomicBool::new(false) });
     let sealer = Sealer::new(KeyRing::ephemeral(), ISSUER);
-    let sessions = Arc::new(Sessions::new(session::Settings::default(), store.clone(), sealer.clone(), clock.clone()));
     let entra_client = Arc::new(entra::Client::new(entra_settings, Arc::new(credential)).unwrap());
+    let sessions = Arc::new(Sessions::new(
+        session::Settings::default(),
+        store.clone(),
+        sealer.clone(),
+        clock.clone(),
+        entra_client.clone(),
+    ));
     Fixture::new(settings, sealer, store, clock, sessions, entra_client, fake)
 }
 
@@ -197,6 +203,44 @@ impl Fixture {
         ]);
         pairs.extend(changed.iter().copied());
         self.post_form("/token", &pairs.into_iter().collect::<Vec<_>>()).await
+    }
+
+    /// As SDKs refresh.
+    pub async fn refresh(&self, client: &Client, refresh_token: &str) -> Response<Bytes> {
+        self.refresh_with(client, refresh_token, &[]).await
+    }
+
+    /// Likewise with some parameters replaced.
+    pub async fn refresh_with(
+        &self,
+        client: &Client,
+        refresh_token: &str,
+        changed: &[(&str, &str)],
+    ) -> Response<Bytes> {
+        let mut pairs = BTreeMap::from([
+            ("grant_type", "refresh_token"),
+            ("client_id", &client.id),
+            ("refresh_token", refresh_token),
+            ("resource", RESOURCE),
+        ]);
+        pairs.extend(changed.iter().copied());
+        self.post_form("/token", &pairs.into_iter().collect::<Vec<_>>()).await
+    }
+
+    /// How often Entra was asked to renew.
+    pub fn renewals(&self) -> u64 {
+        self.entra().counters().token.get("refresh_token").copied().unwrap_or_default()
+    }
+
+    /// The tokens of a client that has just signed in.
+    pub async fn tokens(&self, client: &Client) -> Value {
+        let code = self.sign_in(&mut Browser::default(), client).await;
+        json(&self.redeem(client, &code).await)
+    }
+
+    pub async fn admits(&self, tokens: &Value) -> bool {
+        let header = format!("Bearer {}", tokens["access_token"].as_str().unwrap());
+        self.sessions.admit(Some(&header.parse().unwrap()), RESOURCE).await.is_ok()
     }
 
     /// The whole way to a code, with the user clicking Allow.
@@ -417,5 +461,30 @@ impl Store for Switchable {
     async fn redeem(&self, name: &str, guard: &Guard, epitaph: Duration) -> Result<Redemption, StoreError> {
         self.check()?;
         self.inner.redeem(name, guard, epitaph).await
+    }
+
+    async fn replace(&self, name: &str, value: &[u8], lifetime: Duration) -> Result<bool, StoreError> {
+        self.check()?;
+        self.inner.replace(name, value, lifetime).await
+    }
+
+    async fn put_new(&self, name: &str, value: &[u8], lifetime: Duration) -> Result<bool, StoreError> {
+        self.check()?;
+        self.inner.put_new(name, value, lifetime).await
+    }
+
+    async fn remove_if(&self, name: &str, value: &[u8]) -> Result<bool, StoreError> {
+        self.check()?;
+        self.inner.remove_if(name, value).await
+    }
+
+    async fn start_counter(&self, name: &str, now: Timestamp, lifetime: Duration) -> Result<(), StoreError> {
+        self.check()?;
+        self.inner.start_counter(name, now, lifetime).await
+    }
+
+    async fn advance(&self, name: &str, step: Step) -> Result<Advance, StoreError> {
+        self.check()?;
+        self.inner.advance(name, step).await
     }
 }
