@@ -3,6 +3,7 @@
 mod clients;
 mod connections;
 mod consent;
+mod corpora;
 mod discovery;
 mod documents;
 mod outage;

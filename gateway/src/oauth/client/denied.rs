@@ -16,7 +16,10 @@ pub struct Denied {
 impl Denied {
     /// Each entry may be either: nobody has to say which.
     pub fn new(entries: &[String]) -> Self {
-        Self { clients: entries.iter().map(|entry| ClientRef::of(entry)).collect(), hosts: entries.to_vec() }
+        Self {
+            clients: entries.iter().map(|entry| ClientRef::of(entry)).collect(),
+            hosts: entries.iter().map(|entry| plain(entry)).collect(),
+        }
     }
 
     /// The client without the redirect URIs that lead to a denied host.
@@ -53,10 +56,16 @@ impl Denied {
     }
 
     fn refuses_host(&self, host: &str) -> bool {
+        let host = plain(host);
         self.hosts
             .iter()
             .any(|denied| host.strip_suffix(denied.as_str()).is_some_and(|rest| rest.is_empty() || rest.ends_with('.')))
     }
+}
+
+/// `Bad.example.` is `bad.example` to whoever resolves it.
+fn plain(host: &str) -> String {
+    host.trim_end_matches('.').to_ascii_lowercase()
 }
 
 #[cfg(test)]
@@ -66,7 +75,12 @@ mod tests {
     #[test]
     fn a_host_and_those_below_it_are_banned_and_no_others() {
         let denied = Denied::new(&["bad.example".to_owned(), "sp1_cl_x".to_owned()]);
-        for uri in ["https://bad.example/cb", "https://a.b.bad.example:8443/cb", "custom://bad.example/cb"] {
+        for uri in [
+            "https://bad.example/cb",
+            "https://a.b.bad.example:8443/cb",
+            "custom://Bad.example/cb",
+            "https://bad.example./cb",
+        ] {
             assert!(denied.refuses_redirect_uri(uri), "{uri}");
         }
         for uri in ["https://notbad.example/cb", "https://bad.example.org/cb", "http://[::1]:1/bad.example"] {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -44,6 +44,7 @@ pub struct Fixture {
 pub struct Switchable {
     inner: MemoryStore,
     down: AtomicBool,
+    calls: AtomicUsize,
 }
 
 /// Keeps cookies as a browser does, and shows every answer to whoever asks later.
@@ -106,7 +107,11 @@ fn build(fake: Option<FakeEntra>, change: impl FnOnce(&mut Settings)) -> Fixture
     change(&mut settings);
     // Of this moment, since Entra's tokens are; standing still, so that tests can move it.
     let clock = Clock::manual(Clock::system().now());
-    let store = Arc::new(Switchable { inner: MemoryStore::new(clock.clone()), down: AtomicBool::new(false) });
+    let store = Arc::new(Switchable {
+        inner: MemoryStore::new(clock.clone()),
+        down: AtomicBool::new(false),
+        calls: AtomicUsize::new(0),
+    });
     let sealer = Sealer::new(KeyRing::ephemeral(), ISSUER);
     let entra_client = Arc::new(entra::Client::new(entra_settings, Arc::new(credential)).unwrap());
     let sessions = Arc::new(Sessions::new(
@@ -423,7 +428,13 @@ impl Switchable {
         self.down.store(!on, Ordering::SeqCst);
     }
 
+    /// How often it was asked for anything.
+    pub fn calls(&self) -> usize {
+        self.calls.load(Ordering::SeqCst)
+    }
+
     fn check(&self) -> Result<(), StoreError> {
+        self.calls.fetch_add(1, Ordering::SeqCst);
         match self.down.load(Ordering::SeqCst) {
             true => Err(StoreError::Unavailable("switched off".into())),
             false => Ok(()),
