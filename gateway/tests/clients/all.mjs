@@ -35,6 +35,7 @@ const DRIVERS = {
   "inspector-web-http": node("inspector-web.mjs", HTTP, "http"),
   "inspector-web-sse": node("inspector-web.mjs", SSE, "sse"),
   "consent-page": node("consent-page.mjs", HTTP),
+  connections: node("connections.mjs", HTTP),
   takeover: node("takeover.mjs", HTTP),
   load: node("load.mjs", HTTP),
 };
