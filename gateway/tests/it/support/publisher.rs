@@ -52,7 +52,7 @@ impl Answer {
     /// `headers` end in a line break each.
     pub fn new(status: &str, headers: &str, body: impl Into<Vec<u8>>) -> Self {
         let body = body.into();
-        let head = format!("HTTP/1.1 {status}\r\n{headers}content-length: {}\r\nconnection: close\r\n\r\n", body.len());
+        let head = format!("HTTP/1.1 {status}\r\n{headers}content-length: {}\r\n\r\n", body.len());
         Self { head, body, drip: Duration::ZERO, delay: Duration::ZERO }
     }
 }
@@ -145,6 +145,13 @@ impl Drop for Publisher {
 fn serve(stream: TcpStream, config: Arc<ServerConfig>, shared: &Shared) -> Option<()> {
     stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
     let mut stream = StreamOwned::new(ServerConnection::new(config).ok()?, stream);
+    // Whether a connection is used again is for the client to say.
+    loop {
+        answer(&mut stream, shared)?;
+    }
+}
+
+fn answer(stream: &mut StreamOwned<ServerConnection, TcpStream>, shared: &Shared) -> Option<()> {
     let mut request = Vec::new();
     while !request.ends_with(b"\r\n\r\n") {
         let mut byte = [0];
@@ -162,6 +169,5 @@ fn serve(stream: TcpStream, config: Arc<ServerConfig>, shared: &Shared) -> Optio
         stream.write_all(part).ok()?;
         stream.flush().ok()?;
     }
-    stream.conn.send_close_notify();
     stream.flush().ok()
 }

@@ -184,7 +184,7 @@ async fn only_200_and_json_of_at_most_5_kib_is_a_document() {
     publisher.publish("/fits", Answer::new("200 OK", json, fitting));
     assert!(documents.find(&publisher.url("/fits")).await.is_ok());
     let chunked = |body: String| Answer {
-        head: format!("HTTP/1.1 200 OK\r\n{json}transfer-encoding: chunked\r\nconnection: close\r\n\r\n"),
+        head: format!("HTTP/1.1 200 OK\r\n{json}transfer-encoding: chunked\r\n\r\n"),
         ..Answer::new("", "", format!("{:x}\r\n{body}\r\n0\r\n\r\n", body.len()))
     };
     publisher.publish("/chunked", chunked(document("/chunked", 1)));
