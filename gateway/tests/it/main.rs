@@ -5,6 +5,7 @@ mod canaries;
 mod hostile;
 mod outage;
 mod program;
+mod refresh;
 mod sign_in;
 mod streams;
 mod support;
