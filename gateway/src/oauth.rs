@@ -14,13 +14,14 @@
 //! | `/token` | `token`, `refresh` | the client redeems its code, once; later it goes on with its refresh token |
 //! | `/revoke` | `revoke` | the client signs out: its session ends everywhere |
 //!
-//! Errors are values of one enum and answered by one match, in `error`. Neighbours: `browser` for cookies and pages,
+//! Who a client is, `client` knows, and `client_authentication` how it proves that. Errors are values of one enum and answered by one match, in `error`. Neighbours: `browser` for cookies and pages,
 //! `session` for what a code grants, the crate `entra` for the second door.
 
 mod answer;
 mod authorize;
 mod callback;
 mod client;
+mod client_authentication;
 mod client_name;
 mod consent;
 mod error;
@@ -28,6 +29,7 @@ mod json;
 mod metadata;
 mod parameters;
 mod pkce;
+mod prompt;
 mod records;
 mod redirect_uri;
 mod refresh;
@@ -40,17 +42,20 @@ mod token;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{Method, Request, Response};
+use http::{HeaderMap, Method, Request, Response};
 
+pub use client::{ClientSecret, ClientSettings, DocumentHost, DocumentSettings, Network, Preregistered, Resolver};
 pub use metadata::resource_metadata_url;
+pub use redirect_uri::{BadRedirectUri, RedirectUri};
 pub use resource::{Resource, Resources};
 
-use crate::browser::{Cookies, Pages};
+use crate::browser::{Cookies, Pages, is_a_person};
 use crate::clock::Clock;
 use crate::public_url::PublicUrl;
 use crate::sealed::Sealer;
 use crate::session::Sessions;
 use crate::store::{Store, Table};
+use client::Clients;
 use error::Error;
 use metadata::Metadata;
 use records::{GrantedCode, PendingAuthorization};
@@ -67,10 +72,7 @@ pub struct Settings {
     /// What people call this installation; large on every page.
     pub server_name: String,
     pub remember: Remember,
-    /// Whether clients may register themselves (RFC 7591).
-    pub registration: bool,
-    /// Private-use schemes that a redirect URI may have, such as `cursor`.
-    pub custom_schemes: Vec<String>,
+    pub clients: ClientSettings,
 }
 
 /// Whether a browser remembers that a user allowed a client.
@@ -95,6 +97,7 @@ pub struct Parts {
 pub struct AuthorizationServer {
     settings: Settings,
     metadata: Metadata,
+    clients: Clients,
     sealer: Sealer,
     clock: Clock,
     cookies: Cookies,
@@ -106,11 +109,14 @@ pub struct AuthorizationServer {
 }
 
 impl AuthorizationServer {
-    pub fn new(settings: Settings, parts: Parts) -> Self {
+    /// # Errors
+    /// When no HTTP client can be made for clients' metadata documents.
+    pub fn new(settings: Settings, parts: Parts) -> Result<Self, reqwest::Error> {
         let Parts { sealer, store, clock, sessions, entra } = parts;
         let secure = settings.public_url.as_str().starts_with("https:");
-        Self {
+        Ok(Self {
             metadata: Metadata::new(&settings),
+            clients: Clients::new(&settings.clients, sealer.clone(), clock.clone())?,
             cookies: Cookies::new(sealer.clone(), clock.clone()),
             pages: Pages::new(settings.server_name.clone(), secure),
             pending: Table::new(store.clone(), sealer.clone(), clock.clone(), "authorization"),
@@ -120,13 +126,18 @@ impl AuthorizationServer {
             clock,
             sessions,
             entra,
-        }
+        })
     }
 
     /// Whether a path is answered here. Exact and undecoded, except that all of `/.well-known/` is ours: what is not there
     /// must be a 404 that discovery understands (A6).
     pub fn owns(&self, path: &str) -> bool {
         Route::find(path).is_some()
+    }
+
+    /// The page for somebody who opens a resource in a browser; `None` for a program, which gets the challenge.
+    pub fn how_to_connect(&self, headers: &HeaderMap, resource: &Resource) -> Option<Response<Bytes>> {
+        is_a_person(headers).then(|| self.pages.connect(resource.url()))
     }
 
     /// Answers a request whose body the edge has read and bounded.

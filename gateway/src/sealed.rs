@@ -104,6 +104,18 @@ impl Sealer {
         decode(&decrypt(key.cipher(purpose), &aad, &sealed)?)
     }
 
+    /// The secret that goes with a sealed text: a MAC of it, under a key of the very root key that sealed it. Nobody has to
+    /// store it, and it lives exactly as long as the text opens, whatever key is active by then.
+    pub fn companion(&self, purpose: Purpose, text: &str) -> Result<SecretKey, OpenError> {
+        let body = text.strip_prefix(purpose.prefix()).ok_or(OpenError::Malformed)?;
+        let sealed = BASE64_URL_SAFE_NO_PAD.decode(body).map_err(|_| OpenError::Malformed)?;
+        let key = self.ring.get(key_id(&sealed)?).ok_or(OpenError::UnknownKey)?;
+        let mut mac =
+            Hmac::<Sha256>::new_from_slice(key.companion_key().expose()).expect("HMAC takes a key of any length");
+        mac.update(&self.associated_data(purpose.label(), &[text.as_bytes()]));
+        Ok(SecretKey::new(mac.finalize().into_bytes().into()))
+    }
+
     /// Seals a record for the store under a key that needs both the ring and `secret` (the double envelope of sessions).
     /// `name` is the record's own key in the store: a record moved elsewhere does not open (T37).
     pub fn seal_record<T: Serialize>(&self, name: &str, secret: &SecretKey, value: &T) -> Vec<u8> {

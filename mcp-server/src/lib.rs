@@ -20,6 +20,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use axum::serve::ListenerExt as _;
 use entra::credential::{ManagedIdentity, WorkloadIdentity};
 use entra::{AssertionSource, Authority, Client, Exchange};
 use tokio::net::TcpListener;
@@ -103,6 +104,12 @@ pub async fn start(settings: Settings) -> anyhow::Result<Running> {
     let listener =
         TcpListener::bind(settings.listen).await.with_context(|| format!("cannot listen on {}", settings.listen))?;
     let address = listener.local_addr()?;
+    // An answer is several small writes: with Nagle's algorithm the second one would wait 40 ms for an acknowledgement.
+    let listener = listener.tap_io(|stream| {
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "TCP_NODELAY could not be set");
+        }
+    });
     let router = transport::router(door, tools.clone(), &stopping);
     let until = closing.clone();
     let serving =

@@ -13,6 +13,9 @@ pub enum Fault {
     UnknownClient,
     UnregisteredRedirect,
     MalformedRequest,
+    DeniedClient,
+    BadClientDocument,
+    NoClientDocument,
     ConsentExpired,
     ForeignOrigin,
     CrossSite,
@@ -36,6 +39,9 @@ impl Fault {
             Fault::UnknownClient => "SP-1001",
             Fault::UnregisteredRedirect => "SP-1002",
             Fault::MalformedRequest => "SP-1003",
+            Fault::DeniedClient => "SP-1004",
+            Fault::BadClientDocument => "SP-1005",
+            Fault::NoClientDocument => "SP-1006",
             Fault::ConsentExpired => "SP-1101",
             Fault::ForeignOrigin => "SP-1201",
             Fault::CrossSite => "SP-1202",
@@ -54,16 +60,18 @@ impl Fault {
             Fault::UnknownClient
             | Fault::UnregisteredRedirect
             | Fault::MalformedRequest
+            | Fault::BadClientDocument
             | Fault::ConsentExpired
             | Fault::UnknownDecision
             | Fault::SignInOver => StatusCode::BAD_REQUEST,
-            Fault::ForeignOrigin
+            Fault::DeniedClient
+            | Fault::ForeignOrigin
             | Fault::CrossSite
             | Fault::WrongFormToken
             | Fault::ConsentNotShown
             | Fault::OtherBrowser => StatusCode::FORBIDDEN,
             Fault::NotAForm => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            Fault::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+            Fault::Unavailable | Fault::NoClientDocument => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 
@@ -72,6 +80,9 @@ impl Fault {
             Fault::UnknownClient => "This application is not known here",
             Fault::UnregisteredRedirect => "The return address does not belong to this application",
             Fault::MalformedRequest => "This sign-in link is not complete",
+            Fault::DeniedClient => "This application is not allowed here",
+            Fault::BadClientDocument => "This application describes itself wrongly",
+            Fault::NoClientDocument => "This application's description cannot be read now",
             Fault::ConsentExpired => "This page was open for too long",
             Fault::ForeignOrigin | Fault::CrossSite | Fault::WrongFormToken | Fault::ConsentNotShown => {
                 "This answer did not come from our page"
@@ -95,6 +106,17 @@ impl Fault {
                  not start this from an application, close this page."
             }
             Fault::MalformedRequest => "Start again from your application. If you followed a link, do not trust it.",
+            Fault::DeniedClient => {
+                "Whoever runs this server does not allow this application, or the address that it would send your access \
+                 to. Ask them if you need it."
+            }
+            Fault::BadClientDocument => {
+                "The document that its publisher has put on the web is missing or not right, so nothing was sent. Tell the \
+                 publisher; reloading helps after a minute if it has been put right."
+            }
+            Fault::NoClientDocument => {
+                "The site of its publisher did not answer. Nothing was lost: reload this page in a minute."
+            }
             Fault::ConsentExpired => "Start again from your application.",
             Fault::ForeignOrigin | Fault::CrossSite => {
                 "For your safety nothing was allowed. Start again from your application, and answer on the page that opens."
@@ -112,7 +134,7 @@ impl Fault {
                 "It was completed already, or it took too long. If your application is not connected, start again there."
             }
             Fault::Unavailable => {
-                "A part of this service does not answer. Nothing was lost: reload this page in a few seconds."
+                "A part of this service does not answer. Wait a few seconds, then start again in your application."
             }
         }
     }

@@ -14,7 +14,7 @@ use super::FAILED;
 use super::signal::Terminate;
 use crate::clock::Clock;
 use crate::log;
-use crate::oauth::Remember;
+use crate::oauth::{ClientSettings, Remember};
 use crate::pool;
 use crate::public_url::PublicUrl;
 use crate::sealed::KeyRing;
@@ -94,8 +94,7 @@ impl Dev {
             sessions: session::Settings::default(),
             server_name: "Sallyport development server".to_owned(),
             remember: Remember::Ask,
-            registration: true,
-            custom_schemes: Vec::new(),
+            clients: ClientSettings::default(),
             // MCP Inspector's page.
             allowed_origins: vec!["http://localhost:6274".to_owned(), "http://127.0.0.1:6274".to_owned()],
             access_log: true,

@@ -9,6 +9,7 @@ use http::{Request, Response};
 
 use super::error::{Error, Reason};
 use super::parameters::Parameters;
+use super::prompt::Prompt;
 use super::records::{AuthorizationRequest, CODE_LIFETIME, Code, GrantedCode, PendingAuthorization};
 use super::sign_in::SignIn;
 use super::{AuthorizationServer, answer};
@@ -64,6 +65,9 @@ impl AuthorizationServer {
     /// Entra's answer becomes a session, and the session a code for the client.
     async fn complete(&self, parameters: &Parameters<'_>, pending: &PendingAuthorization) -> Result<Next, Error> {
         let request = &pending.request;
+        if self.clients.denied().refuses(request.client, &request.client_kind, &request.return_to.redirect_uri) {
+            return Err(Error::page(Fault::DeniedClient, "denied since it asked"));
+        }
         let value = |name| parameters.one(name).ok().flatten();
         if let Some(error) = value("error") {
             return Err(refused_by_entra(request, error, value("error_description").unwrap_or_default()));
@@ -84,7 +88,7 @@ impl AuthorizationServer {
                 tracing::error!(%cause, "a sign-in could not be kept");
                 refuse(request, Reason::TemporarilyUnavailable, "A part of this service does not answer. Try again.")
             }),
-            Err(entra::Error::UserMustAct(refusal)) if !pending.bounced && can_be_answered(&refusal) => {
+            Err(entra::Error::UserMustAct(refusal)) if may_bounce(pending) && can_be_answered(&refusal) => {
                 tracing::info!(%refusal, "Entra asks for more: the user goes there again, once");
                 self.bounce(request.clone(), refusal.claims.as_ref()).await.map(Next::Entra)
             }
@@ -112,22 +116,32 @@ impl AuthorizationServer {
     }
 }
 
+/// At most once, or a policy that no sign-in satisfies would loop; and never for a client that wants nobody to be asked.
+fn may_bounce(pending: &PendingAuthorization) -> bool {
+    !pending.bounced && pending.request.prompt != Some(Prompt::None)
+}
+
 fn refuse(request: &AuthorizationRequest, reason: Reason, description: &'static str) -> Error {
     Error::client(request.return_to.clone(), reason, description)
 }
 
 /// Entra answered with an error. Its prose names tenants and users: of it, only the number of the error is logged.
 fn refused_by_entra(request: &AuthorizationRequest, error: &str, description: &str) -> Error {
+    let silent = request.prompt == Some(Prompt::None);
     let (reason, text) = match error {
+        "login_required" if silent => (Reason::LoginRequired, "The user must sign in."),
+        "consent_required" if silent => (Reason::ConsentRequired, "The user must be asked."),
+        "interaction_required" if silent => (Reason::InteractionRequired, "The user must be asked."),
         "access_denied" => (Reason::AccessDenied, "The user or an administrator refused."),
         "temporarily_unavailable" => (Reason::TemporarilyUnavailable, "The sign-in service is busy. Try again."),
         "server_error" => (Reason::ServerError, "The sign-in service failed. Try again."),
-        // Also what only `prompt=none` could cause, which we never send.
         _ => (Reason::ServerError, "The sign-in could not be completed."),
     };
     let number = aadsts(description).unwrap_or_default();
     match reason {
-        Reason::AccessDenied => tracing::info!(number, "Entra said no"),
+        Reason::AccessDenied | Reason::LoginRequired | Reason::ConsentRequired | Reason::InteractionRequired => {
+            tracing::info!(number, "Entra said no");
+        }
         _ => tracing::error!(number, "Entra answered the sign-in with an error"),
     }
     refuse(request, reason, text)
@@ -147,6 +161,9 @@ fn can_be_answered(refusal: &entra::Refusal) -> bool {
 fn failed_at_entra(request: &AuthorizationRequest, error: &entra::Error) -> Error {
     tracing::warn!(%error, "Entra's code was not redeemed");
     match error {
+        entra::Error::UserMustAct(_) if request.prompt == Some(Prompt::None) => {
+            refuse(request, Reason::InteractionRequired, "The user must be asked.")
+        }
         entra::Error::UserMustAct(_) => refuse(
             request,
             Reason::AccessDenied,

@@ -169,6 +169,15 @@ fn has_user_info(text: &str) -> bool {
     authority(text).contains('@')
 }
 
+/// The host, without its port. Of a private-use scheme, what stands in that place.
+pub fn host(text: &str) -> &str {
+    let authority = authority(text);
+    match authority.rsplit_once(':') {
+        Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
+        _ => authority,
+    }
+}
+
 /// A loopback `http` URI without its port: host and everything after the port. `None` for any other URI.
 fn without_port(text: &str) -> Option<(&str, &str)> {
     let rest = text.strip_prefix("http://")?;

@@ -18,10 +18,10 @@ impl AuthorizationServer {
         }
         let form = Parameters::parse(request.body());
         form.each_once().map_err(|_| Error::InvalidRequest("A parameter is there more than once."))?;
-        let client = self.client(request, &form)?;
+        let client = self.authenticate(request, &form).await?;
         let token = required(&form, "token", "token is missing.")?;
         let resources = self.settings.resources.iter().map(|resource| resource.url());
-        self.sessions.revoke(*client.as_bytes(), token, resources).await.map_err(Error::Unavailable)?;
+        self.sessions.revoke(*client.reference.as_bytes(), token, resources).await.map_err(Error::Unavailable)?;
         Ok(answer::json(StatusCode::OK, &json!({})))
     }
 }

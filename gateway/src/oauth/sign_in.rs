@@ -6,6 +6,7 @@ use http::HeaderValue;
 
 use super::error::Error;
 use super::pkce::CodeVerifier;
+use super::prompt::Prompt;
 use super::records::{AuthorizationRequest, PendingAuthorization, SIGN_IN_LIFETIME};
 use super::{AuthorizationServer, CALLBACK};
 use crate::browser::{EntraState, Fault};
@@ -60,7 +61,7 @@ impl AuthorizationServer {
             state: &state.id.to_text(),
             nonce: &pending.nonce,
             code_challenge: &pending.verifier.challenge().to_text(),
-            prompt: None,
+            prompt: pending.request.prompt.map(Prompt::as_str),
             login_hint: pending.request.login_hint.as_deref(),
             claims: claims.map(entra::Secret::expose),
         });

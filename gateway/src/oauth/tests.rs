@@ -1,8 +1,13 @@
 //! The authorization server whole, from request to answer: alone, and against the stand-in for Entra.
 
+mod clients;
 mod consent;
 mod discovery;
+mod documents;
 mod outage;
+mod prompt;
+#[path = "../../tests/it/support/publisher.rs"]
+pub mod publisher;
 mod refresh;
 mod register;
 mod revoke;

@@ -1,11 +1,10 @@
 //! `/token`: a client redeems its code, once (RFC 6749 section 4.1.3). Its other grant is in `refresh`.
 
 use bytes::Bytes;
-use http::header::AUTHORIZATION;
 use http::{Request, Response, StatusCode};
 use serde_json::json;
 
-use super::client::{Client, ClientRef};
+use super::client::ClientRef;
 use super::error::Error;
 use super::parameters::Parameters;
 use super::pkce::CodeVerifier;
@@ -22,10 +21,10 @@ impl AuthorizationServer {
         }
         let form = Parameters::parse(request.body());
         form.each_once().map_err(|_| Error::InvalidRequest("A parameter is there more than once."))?;
-        let client = self.client(request, &form)?;
+        let client = self.authenticate(request, &form).await?;
         let issued = match required(&form, "grant_type", "grant_type is missing.")? {
-            "authorization_code" => self.redeem(client, &form).await?,
-            "refresh_token" => self.refresh(client, &form).await?,
+            "authorization_code" => self.redeem(client.reference, &form).await?,
+            "refresh_token" => self.refresh(client.reference, &form).await?,
             _ => return Err(Error::UnsupportedGrantType),
         };
         let mut body = json!({
@@ -38,19 +37,6 @@ impl AuthorizationServer {
             body["refresh_token"] = refresh_token.into();
         }
         Ok(answer::json(StatusCode::OK, &body))
-    }
-
-    pub(super) fn client(&self, request: &Request<Bytes>, form: &Parameters<'_>) -> Result<ClientRef, Error> {
-        let used_authorization_header = request.headers().contains_key(AUTHORIZATION);
-        let client_id = match form.one("client_id") {
-            Ok(Some(client_id)) => client_id,
-            _ if used_authorization_header => return Err(Error::InvalidClient { used_authorization_header }),
-            _ => return Err(Error::InvalidRequest("client_id is missing.")),
-        };
-        match Client::open(&self.sealer, client_id) {
-            Ok((_, client)) => Ok(client),
-            Err(_) => Err(Error::InvalidClient { used_authorization_header }),
-        }
     }
 
     /// What is presented must be what was authorized, all of it at once; a wrong guess costs nothing (T11), a second use

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Epitaph, Guard, Guarded, Redemption, Store, StoreError, name_of};
 use crate::clock::{Clock, Timestamp};
-use crate::sealed::{Id, Index, Sealer};
+use crate::sealed::{Id, Index, OpenError, Sealer};
 use crate::secret::SecretKey;
 
 /// How long a spent record is remembered, so that its second use is recognised.
@@ -92,15 +92,17 @@ impl<T: Serialize + DeserializeOwned> Table<T> {
         epitaph: &Epitaph,
         lifetime: Duration,
     ) -> Result<(), StoreError> {
-        let (name, sealed) = self.seal(id, secret, value, lifetime)?;
+        // The guard is sealed too: whoever can write to the store must not be able to bind a code to a challenge of his own.
+        let (name, sealed) = self.seal(id, secret, &(guard, value), lifetime)?;
         self.store.put_guarded(&name, Guarded { guard, epitaph, value: &sealed }, lifetime).await
     }
 
     pub async fn redeem(&self, id: &Id, secret: &SecretKey, guard: &Guard) -> Result<Redeemed<T>, StoreError> {
         let Some(name) = self.name(id) else { return Ok(Redeemed::Missing) };
         Ok(match self.store.redeem(&name, guard, EPITAPH_LIFETIME).await? {
-            Redemption::Value(sealed) => match self.open(&name, secret, Some(sealed))? {
-                Some(value) => Redeemed::Value(value),
+            Redemption::Value(sealed) => match self.open::<(Guard, T)>(&name, secret, Some(sealed))? {
+                Some((bound_to, value)) if bound_to == *guard => Redeemed::Value(value),
+                Some(_) => return Err(StoreError::Unreadable { kind: self.kind, cause: OpenError::Forged }),
                 None => Redeemed::Missing,
             },
             Redemption::Mismatch => Redeemed::Mismatch,
@@ -109,11 +111,11 @@ impl<T: Serialize + DeserializeOwned> Table<T> {
         })
     }
 
-    fn seal(
+    fn seal<V: Serialize>(
         &self,
         id: &Id,
         secret: &SecretKey,
-        value: &T,
+        value: &V,
         lifetime: Duration,
     ) -> Result<(String, Vec<u8>), StoreError> {
         let name = self.name(id).ok_or_else(|| StoreError::Unavailable("the id's key has left the ring".into()))?;
@@ -122,9 +124,14 @@ impl<T: Serialize + DeserializeOwned> Table<T> {
         Ok((name, sealed))
     }
 
-    fn open(&self, name: &str, secret: &SecretKey, sealed: Option<Vec<u8>>) -> Result<Option<T>, StoreError> {
+    fn open<V: DeserializeOwned>(
+        &self,
+        name: &str,
+        secret: &SecretKey,
+        sealed: Option<Vec<u8>>,
+    ) -> Result<Option<V>, StoreError> {
         let Some(sealed) = sealed else { return Ok(None) };
-        let envelope: Envelope<T> = self
+        let envelope: Envelope<V> = self
             .sealer
             .open_record(name, secret, &sealed)
             .map_err(|cause| StoreError::Unreadable { kind: self.kind, cause })?;
@@ -192,5 +199,19 @@ mod tests {
         assert_eq!(table.redeem(&id, &secret, &[1; 32]).await.unwrap(), Redeemed::Value("grant".into()));
         assert_eq!(table.redeem(&id, &secret, &[1; 32]).await.unwrap(), Redeemed::Spent([9; 32]));
         assert_eq!(table.redeem(&sealer.new_id(), &secret, &[1; 32]).await.unwrap(), Redeemed::Missing);
+    }
+
+    /// T37: a writer to the store who intercepted a code binds it to a challenge of his own.
+    #[tokio::test]
+    async fn a_guard_exchanged_in_the_store_redeems_nothing() {
+        let Fixture { store, sealer, table, .. } = fixture();
+        let (id, secret) = (sealer.new_id(), SecretKey::random());
+        table.put_guarded(&id, &secret, &"grant".into(), &[1; 32], &[9; 32], MINUTE).await.unwrap();
+        let name = table.name(&id).unwrap();
+        let Redemption::Value(value) = store.redeem(&name, &[1; 32], MINUTE).await.unwrap() else {
+            panic!("not there")
+        };
+        store.put_guarded(&name, Guarded { guard: &[2; 32], epitaph: &[9; 32], value: &value }, MINUTE).await.unwrap();
+        assert!(matches!(table.redeem(&id, &secret, &[2; 32]).await, Err(StoreError::Unreadable { .. })));
     }
 }

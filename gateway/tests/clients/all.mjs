@@ -36,6 +36,7 @@ const DRIVERS = {
   "inspector-web-sse": node("inspector-web.mjs", SSE, "sse"),
   "consent-page": node("consent-page.mjs", HTTP),
   takeover: node("takeover.mjs", HTTP),
+  load: node("load.mjs", HTTP),
 };
 
 let passed = 0;
@@ -50,8 +51,12 @@ for (const signal of ["SIGINT", "SIGTERM"])
 
 mkdirSync(ARTIFACTS, { recursive: true });
 const names = chosen(process.argv.slice(2));
+const begun = Date.now();
 const sallyport = await startSallyport();
-for (const name of names) await report(name, () => runDriver(name, sallyport.origin));
+for (const [index, name] of names.entries()) {
+  await report(name, () => runDriver(name, sallyport.origin));
+  if (index === 0 && passed === 1) console.log(`the first tool call was made within ${((Date.now() - begun) / 1000).toFixed(1)} s of the start`);
+}
 await report("graceful-stop", () => stopSallyport(sallyport));
 console.log(`clients: ${passed} passed, ${failed} failed`);
 process.exit(failed === 0 ? 0 : 1);

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "tests fail loudly and say what they skip")]
 
 mod canaries;
+mod clients;
 mod hostile;
 mod outage;
 mod program;

@@ -12,11 +12,7 @@ use crate::support::upstream::Upstream;
 
 async fn with_redis(upstream: &Upstream, redis: &RedisServer) -> Gateway {
     let settings = store::RedisSettings { url: redis.url().parse().unwrap(), password: None };
-    Gateway::start_with(Options {
-        store: store::Settings::Redis(settings),
-        upstreams: vec![("/mcp", upstream.url.clone())],
-    })
-    .await
+    Gateway::start_with(Options { store: store::Settings::Redis(settings), ..Options::simple(&upstream.url) }).await
 }
 
 #[tokio::test]
@@ -83,12 +79,23 @@ async fn trouble_at_entra_is_told_to_the_client_as_such() {
 }
 
 #[tokio::test]
-async fn a_dead_upstream_is_502_or_503_and_never_4xx() {
+async fn a_dead_upstream_is_502_or_503_and_its_sessions_are_404() {
     let upstream = Upstream::start().await;
     let gateway = Gateway::start(&upstream.url).await;
     let token = Client::register(&gateway).await.token(&gateway, ADELE).await;
+    let opened =
+        http_client().post(gateway.url("/mcp")).bearer_auth(&token).header("x-test", "hostile").send().await.unwrap();
+    let session = opened.headers()["mcp-session-id"].clone();
     drop(upstream);
     tokio::time::sleep(Duration::from_millis(100)).await;
+    let answer = http_client()
+        .post(gateway.url("/mcp"))
+        .bearer_auth(&token)
+        .header("mcp-session-id", session)
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(answer.status(), 404, "the session is lost, and its client must begin a new one");
     let answer = http_client().post(gateway.url("/mcp")).bearer_auth(&token).body("{}").send().await.unwrap();
     assert!(matches!(answer.status().as_u16(), 502 | 503), "{}", answer.status());
     assert!(answer.headers().contains_key("retry-after"));

@@ -7,6 +7,7 @@ fn pages() -> Pages {
 fn consent_page() -> ConsentPage<'static> {
     ConsentPage {
         client_name: "Inspector",
+        vouched: Vouched::Nobody,
         destination: "client.example",
         redirect_uri: "https://client.example/cb",
         loopback: false,
@@ -23,12 +24,13 @@ fn text(response: &Response<Bytes>) -> &str {
     std::str::from_utf8(response.body()).unwrap()
 }
 
-fn every_page() -> [Response<Bytes>; 4] {
+fn every_page() -> [Response<Bytes>; 5] {
     [
         pages().consent(consent_page()),
         pages().to_sign_in("https://login.example/authorize?a=b&c=d"),
         pages().refused("http://127.0.0.1:1/cb?error=access_denied"),
         pages().error(Fault::UnknownClient, Reference::random()),
+        pages().connect("https://mcp.example.com/mcp"),
     ]
 }
 

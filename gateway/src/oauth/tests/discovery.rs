@@ -38,14 +38,18 @@ async fn the_authorization_server_says_what_it_does() {
       ],
       "revocation_endpoint": "http://localhost:8080/revoke",
       "revocation_endpoint_auth_methods_supported": [
-        "none"
+        "none",
+        "client_secret_basic",
+        "client_secret_post"
       ],
       "scopes_supported": [
         "mcp.access"
       ],
       "token_endpoint": "http://localhost:8080/token",
       "token_endpoint_auth_methods_supported": [
-        "none"
+        "none",
+        "client_secret_basic",
+        "client_secret_post"
       ]
     }
     "#);
@@ -53,7 +57,7 @@ async fn the_authorization_server_says_what_it_does() {
 
 #[tokio::test]
 async fn without_registration_no_endpoint_is_advertised() {
-    let fixture = alone_with(|settings| settings.registration = false);
+    let fixture = alone_with(|settings| settings.clients.registration = false);
     let metadata = json(&fixture.get("/.well-known/oauth-authorization-server").await);
     assert!(metadata.get("registration_endpoint").is_none());
     let response = fixture.post_json("/register", r#"{"redirect_uris":["https://a.example/"]}"#).await;

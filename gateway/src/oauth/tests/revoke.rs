@@ -49,7 +49,7 @@ async fn errors_are_constant_words() {
     }
     insta::assert_snapshot!(answers, @r#"
     400 {"error":"invalid_request","error_description":"client_id is missing."}
-    401 {"error":"invalid_client","error_description":"This client is not registered here. Register it again."}
+    401 {"error":"invalid_client","error_description":"This client is not registered here, or its secret is wrong. Register it again."}
     400 {"error":"invalid_request","error_description":"token is missing."}
     400 {"error":"invalid_request","error_description":"A parameter is there more than once."}
     200 {}

@@ -15,7 +15,7 @@ use serde_json::Value;
 use url::Url;
 
 use crate::clock::{Clock, Timestamp};
-use crate::oauth::{AuthorizationServer, Parts, Remember, Resource, Resources, Settings};
+use crate::oauth::{AuthorizationServer, ClientSettings, Parts, Remember, Resource, Resources, Settings};
 use crate::public_url::PublicUrl;
 use crate::sealed::{KeyRing, Sealer};
 use crate::session::{self, Sessions};
@@ -35,6 +35,9 @@ pub struct Fixture {
     pub clock: Clock,
     /// Kept alive for its listeners.
     pub entra: Option<FakeEntra>,
+    settings: Settings,
+    sealer: Sealer,
+    entra_client: Arc<entra::Client>,
 }
 
 /// A memory store that can be switched off.
@@ -98,28 +101,53 @@ fn build(fake: Option<FakeEntra>, change: impl FnOnce(&mut Settings)) -> Fixture
         public_url,
         server_name: "Contoso tools".into(),
         remember: Remember::Ask,
-        registration: true,
-        custom_schemes: vec!["cursor".into()],
+        clients: ClientSettings { custom_schemes: vec!["cursor".into()], ..ClientSettings::default() },
     };
     change(&mut settings);
     // Of this moment, since Entra's tokens are; standing still, so that tests can move it.
     let clock = Clock::manual(Clock::system().now());
     let store = Arc::new(Switchable { inner: MemoryStore::new(clock.clone()), down: AtomicBool::new(false) });
     let sealer = Sealer::new(KeyRing::ephemeral(), ISSUER);
-    let entra = Arc::new(entra::Client::new(entra_settings, Arc::new(credential)).unwrap());
+    let entra_client = Arc::new(entra::Client::new(entra_settings, Arc::new(credential)).unwrap());
     let sessions = Arc::new(Sessions::new(
         session::Settings::default(),
         store.clone(),
         sealer.clone(),
         clock.clone(),
-        entra.clone(),
+        entra_client.clone(),
     ));
-    let parts =
-        Parts { sealer: sealer.clone(), store: store.clone(), clock: clock.clone(), sessions: sessions.clone(), entra };
-    Fixture { server: AuthorizationServer::new(settings, parts), sessions, store, clock, entra: fake }
+    Fixture::new(settings, sealer, store, clock, sessions, entra_client, fake)
 }
 
 impl Fixture {
+    fn new(
+        settings: Settings,
+        sealer: Sealer,
+        store: Arc<Switchable>,
+        clock: Clock,
+        sessions: Arc<Sessions>,
+        entra_client: Arc<entra::Client>,
+        entra: Option<FakeEntra>,
+    ) -> Self {
+        let parts = Parts {
+            sealer: sealer.clone(),
+            store: store.clone(),
+            clock: clock.clone(),
+            sessions: sessions.clone(),
+            entra: entra_client.clone(),
+        };
+        let server = AuthorizationServer::new(settings.clone(), parts).unwrap();
+        Self { server, sessions, store, clock, entra, settings, sealer, entra_client }
+    }
+
+    /// The same installation with other settings: keys, store and time are what they were. Entra stays with `self`.
+    pub fn restarted(&self, change: impl FnOnce(&mut Settings)) -> Self {
+        let mut settings = self.settings.clone();
+        change(&mut settings);
+        let (sealer, store, clock) = (self.sealer.clone(), self.store.clone(), self.clock.clone());
+        Self::new(settings, sealer, store, clock, self.sessions.clone(), self.entra_client.clone(), None)
+    }
+
     pub fn entra(&self) -> &FakeEntra {
         self.entra.as_ref().expect("the fixture was made with Entra")
     }

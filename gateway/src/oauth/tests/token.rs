@@ -122,7 +122,7 @@ async fn errors_are_constant_words() {
     }
     insta::assert_snapshot!(answers, @r#"
     400 {"error":"invalid_request","error_description":"client_id is missing."}
-    401 {"error":"invalid_client","error_description":"This client is not registered here. Register it again."}
+    401 {"error":"invalid_client","error_description":"This client is not registered here, or its secret is wrong. Register it again."}
     400 {"error":"invalid_request","error_description":"grant_type is missing."}
     400 {"error":"unsupported_grant_type","error_description":"Use authorization_code or refresh_token."}
     400 {"error":"invalid_request","error_description":"code is missing."}

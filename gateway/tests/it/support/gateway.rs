@@ -11,7 +11,7 @@ use fake_entra::FakeEntra;
 use reqwest::header::HOST;
 use sallyport::clock::Clock;
 use sallyport::drain::StopSignal;
-use sallyport::oauth::Remember;
+use sallyport::oauth::{ClientSettings, Remember};
 use sallyport::public_url::PublicUrl;
 use sallyport::sealed::KeyRing;
 use sallyport::server::{Credential, Server, Settings, UpstreamSettings};
@@ -35,6 +35,18 @@ pub struct Options {
     pub store: store::Settings,
     /// The upstreams by path; the first is the default resource.
     pub upstreams: Vec<(&'static str, String)>,
+    pub clients: ClientSettings,
+}
+
+impl Options {
+    /// In memory, with one upstream at `/mcp`.
+    pub fn simple(upstream: &str) -> Self {
+        Self {
+            store: store::Settings::Memory,
+            upstreams: vec![("/mcp", upstream.to_owned())],
+            clients: ClientSettings::default(),
+        }
+    }
 }
 
 struct Stop(Mutex<Option<oneshot::Receiver<()>>>);
@@ -51,8 +63,7 @@ impl StopSignal for Stop {
 impl Gateway {
     /// In memory, with one upstream at `/mcp`.
     pub async fn start(upstream: &str) -> Self {
-        Self::start_with(Options { store: store::Settings::Memory, upstreams: vec![("/mcp", upstream.to_owned())] })
-            .await
+        Self::start_with(Options::simple(upstream)).await
     }
 
     pub async fn start_with(options: Options) -> Self {
@@ -163,8 +174,7 @@ fn settings(entra: &FakeEntra, options: Options, port: u16, admin_port: u16) -> 
         sessions: session::Settings::default(),
         server_name: "Test server".to_owned(),
         remember: Remember::Ask,
-        registration: true,
-        custom_schemes: Vec::new(),
+        clients: options.clients,
         allowed_origins: vec!["http://page.example".to_owned()],
         access_log: true,
     }
