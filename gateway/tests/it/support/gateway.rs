@@ -80,8 +80,7 @@ impl Gateway {
         KeyRing::create(&ring, clock.now()).unwrap();
         let replica = |port| {
             let redis = store::RedisSettings { url: redis_url.parse().unwrap(), password: None };
-            let upstreams = vec![("/mcp", upstream.to_owned())];
-            let options = Options { store: store::Settings::Redis(redis), upstreams };
+            let options = Options { store: store::Settings::Redis(redis), ..Options::simple(upstream) };
             Settings { ring: KeyRing::load(&ring).unwrap(), ..settings(&entra, options, port, free_port()) }
         };
         let first = replica(free_port());
