@@ -1,6 +1,7 @@
 //! `sallyport dev`: the stand-in for Entra, the sample MCP server and the edge in one process, on loopback.
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
@@ -19,6 +20,7 @@ use crate::pool;
 use crate::public_url::PublicUrl;
 use crate::sealed::KeyRing;
 use crate::server::{Credential, Server, Settings, UpstreamSettings};
+use crate::store::{RedisSettings, RedisUrl};
 use crate::{session, store};
 
 #[derive(Args)]
@@ -29,6 +31,12 @@ pub struct Dev {
     /// The port of /metrics, /healthz and /readyz on 127.0.0.1.
     #[arg(long, default_value_t = 9464)]
     admin_port: u16,
+    /// Keep the key ring in this file, made if it is not there: clients stay registered across restarts.
+    #[arg(long, value_name = "FILE")]
+    keys: Option<PathBuf>,
+    /// Keep records in this Redis, `redis://host:port`, as in production, instead of in memory.
+    #[arg(long, value_name = "URL")]
+    store: Option<RedisUrl>,
     /// Log lines as JSON, as `serve` writes them.
     #[arg(long)]
     json: bool,
@@ -84,8 +92,11 @@ impl Dev {
                 client_id: Some(entra.gateway_identity().to_owned()),
                 endpoint: entra.imds_url(),
             },
-            store: store::Settings::Memory,
-            ring: KeyRing::ephemeral(),
+            store: match &self.store {
+                Some(url) => store::Settings::Redis(RedisSettings { url: url.clone(), password: None }),
+                None => store::Settings::Memory,
+            },
+            ring: self.ring()?,
             upstreams: vec![UpstreamSettings {
                 path: "/mcp".to_owned(),
                 scope: entra.scope(),
@@ -101,6 +112,14 @@ impl Dev {
         })
     }
 
+    fn ring(&self) -> anyhow::Result<KeyRing> {
+        let Some(file) = &self.keys else { return Ok(KeyRing::ephemeral()) };
+        if !file.exists() {
+            KeyRing::create(file, Clock::system().now()).with_context(|| format!("cannot make {}", file.display()))?;
+        }
+        KeyRing::load(file).with_context(|| format!("the key ring {}", file.display()))
+    }
+
     fn welcome(&self, entra: &FakeEntra) -> String {
         let (port, admin) = (self.port, self.admin_port);
         let users = entra
@@ -111,7 +130,7 @@ impl Dev {
             .join("\n              ");
         format!(
             "
-Sallyport for development: nothing here is kept, and nothing here is for production.
+Sallyport for development: nobody's identity is proven here, and nothing here is for production.
 
   MCP URL     http://localhost:{port}/mcp        (legacy SSE: http://localhost:{port}/mcp/sse)
   Inspector   npx @modelcontextprotocol/inspector --server-url http://localhost:{port}/mcp --transport http

@@ -117,7 +117,7 @@ fn registered(registration: &Registration, client_id: &str, sent: &Map<String, V
         "client_id_issued_at": registration.issued.unix(),
         "client_name": registration.name,
         "redirect_uris": registration.redirect_uris,
-        "grant_types": ["authorization_code"],
+        "grant_types": ["authorization_code", "refresh_token"],
         "response_types": ["code"],
         "token_endpoint_auth_method": registration.method.as_str(),
     });

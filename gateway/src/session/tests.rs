@@ -1,5 +1,7 @@
 use std::time::Duration;
 
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use entra::{Secret, SignIn, User};
 use http::HeaderValue;
 
@@ -19,13 +21,43 @@ struct Fixture {
 
 fn fixture() -> Fixture {
     let clock = Clock::manual(Timestamp::from_unix(1_000_000));
-    let store = Arc::new(MemoryStore::new(clock.clone()));
-    let sealer = Sealer::new(KeyRing::ephemeral(), "https://mcp.example.com");
-    let sessions = Sessions::new(Settings::default(), store, sealer, clock.clone(), Arc::new(nobody()));
-    Fixture { sessions, clock }
+    replica(KeyRing::ephemeral(), Arc::new(MemoryStore::new(clock.clone())), &clock)
 }
 
-/// Entra where nothing listens: what calls it fails at once, for reasons that pass.
+fn replica(ring: KeyRing, store: Arc<dyn Store>, clock: &Clock) -> Fixture {
+    let sealer = Sealer::new(ring, "https://mcp.example.com");
+    let sessions = Sessions::new(Settings::default(), store, sealer, clock.clone(), Arc::new(nobody()));
+    Fixture { sessions, clock: clock.clone() }
+}
+
+/// With these keys, by id and state.
+fn ring(keys: &[(u8, &str)]) -> KeyRing {
+    let keys = keys.iter().map(|(id, state)| {
+        let key = BASE64_URL_SAFE_NO_PAD.encode([*id; 32]);
+        serde_json::json!({ "id": id, "created": 0, "state": state, "key": key })
+    });
+    let text = serde_json::json!({ "version": 1, "keys": keys.collect::<Vec<_>>() }).to_string();
+    let random = Index(crate::secret::random_bytes()).to_text();
+    let file = std::env::temp_dir().join(format!("sallyport-ring-{random}.json"));
+    std::fs::write(&file, text).unwrap();
+    let ring = KeyRing::load(&file);
+    std::fs::remove_file(&file).unwrap();
+    ring.unwrap()
+}
+
+/// Has no assertion to give.
+struct NoCredential;
+
+#[async_trait::async_trait]
+impl entra::AssertionSource for NoCredential {
+    async fn assertion(&self) -> Result<Secret, entra::CredentialError> {
+        Err(entra::CredentialError::Unavailable("none in this test".into()))
+    }
+
+    fn forget(&self) {}
+}
+
+/// Entra out of reach: what calls it fails at once, for reasons that pass.
 fn nobody() -> entra::Client {
     // An error says that another test of this process was first.
     rustls::crypto::aws_lc_rs::default_provider().install_default().ok();
@@ -35,8 +67,7 @@ fn nobody() -> entra::Client {
         extra_ca_file: None,
         accept_emulator: false,
     };
-    let credential = entra::credential::ManagedIdentity::new(None, "http://127.0.0.1:9").unwrap();
-    entra::Client::new(settings, Arc::new(credential)).unwrap()
+    entra::Client::new(settings, Arc::new(NoCredential)).unwrap()
 }
 
 impl Fixture {
@@ -266,4 +297,26 @@ async fn tokens_are_their_clients_own_and_revoke_their_session() {
     fixture.sessions.revoke(CLIENT, &refresh_token, resources()).await.unwrap();
     assert!(!fixture.admits(&tokens.access_token).await, "a superseded token ends the session too");
     assert!(fixture.refresh(&newest).await.is_err());
+}
+
+#[tokio::test]
+async fn a_session_survives_the_rotation_of_keys_until_its_own_has_left_the_ring() {
+    let clock = Clock::manual(Timestamp::from_unix(1_000_000));
+    let store: Arc<dyn Store> = Arc::new(MemoryStore::new(clock.clone()));
+    let before = replica(ring(&[(1, "active"), (2, "open-only")]), store.clone(), &clock);
+    let during = replica(ring(&[(1, "open-only"), (2, "active")]), store.clone(), &clock);
+    let after = replica(ring(&[(1, "revoked"), (2, "active")]), store, &clock);
+    let (first, refresh_token) = renewable(&before, 20 * HOUR).await;
+    let second = during.refresh(&refresh_token).await.unwrap_or_else(|error| panic!("{error}"));
+    let tokens = before.refresh(second.refresh_token.as_ref().unwrap()).await.unwrap_or_else(|error| panic!("{error}"));
+    for replica in [&before, &during] {
+        assert!(replica.admits(&first.access_token).await && replica.admits(&second.access_token).await);
+    }
+    // A replica that has another active key names the same generation in another way.
+    clock.advance(Duration::from_secs(10));
+    successor(before.refresh(&successor(during.refresh(second.refresh_token.as_ref().unwrap()).await)).await);
+    assert!(!after.admits(&tokens.access_token).await);
+    assert!(after.sessions.open_refresh_token(CLIENT, &refresh_token).is_err());
+    let token = after.sessions.open_refresh_token(CLIENT, second.refresh_token.as_ref().unwrap()).unwrap();
+    assert!(matches!(after.sessions.refresh(&token).await, Err(NotRefreshed::Over(_))), "its record is lost");
 }

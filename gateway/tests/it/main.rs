@@ -6,6 +6,7 @@ mod clients;
 mod hostile;
 mod outage;
 mod program;
+mod refresh;
 mod sign_in;
 mod streams;
 mod support;

@@ -24,7 +24,8 @@ async fn a_registration_is_echoed_and_nothing_is_made_up() {
       "client_id_issued_at": 0,
       "client_name": "MCP Inspector",
       "grant_types": [
-        "authorization_code"
+        "authorization_code",
+        "refresh_token"
       ],
       "redirect_uris": [
         "http://localhost:6274/oauth/callback"
