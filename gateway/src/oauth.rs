@@ -47,7 +47,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response};
 
-pub use client::{ClientSecret, ClientSettings, DocumentHost, DocumentSettings, Network, Preregistered, Resolver};
+pub use client::{
+    CUSTOM_SCHEMES, ClientSecret, ClientSettings, DocumentHost, DocumentSettings, METADATA_HOSTS, Network,
+    Preregistered, Resolver,
+};
 pub use metadata::resource_metadata_url;
 pub use redirect_uri::{BadRedirectUri, RedirectUri};
 pub use resource::{Resource, Resources};

@@ -15,7 +15,7 @@ use super::FAILED;
 use super::signal::Terminate;
 use crate::clock::Clock;
 use crate::log;
-use crate::oauth::{ClientSettings, Remember};
+use crate::oauth::{CUSTOM_SCHEMES, ClientSettings, DocumentHost, DocumentSettings, METADATA_HOSTS, Network, Remember};
 use crate::pool;
 use crate::public_url::PublicUrl;
 use crate::sealed::KeyRing;
@@ -105,7 +105,7 @@ impl Dev {
             sessions: session::Settings::default(),
             server_name: "Sallyport development server".to_owned(),
             remember: Remember::Ask,
-            clients: ClientSettings::default(),
+            clients: clients(),
             // MCP Inspector's page.
             allowed_origins: vec!["http://localhost:6274".to_owned(), "http://127.0.0.1:6274".to_owned()],
             access_log: true,
@@ -168,6 +168,16 @@ impl Neighbours {
             anyhow::Ok((entra, server))
         })?;
         Ok(Self { runtime, entra, server })
+    }
+}
+
+/// As `serve` has them by default.
+fn clients() -> ClientSettings {
+    let hosts = METADATA_HOSTS.iter().map(|host| DocumentHost::parse(host).expect("a host is a host")).collect();
+    ClientSettings {
+        custom_schemes: CUSTOM_SCHEMES.map(str::to_owned).to_vec(),
+        documents: Some(DocumentSettings { hosts, network: Network::default() }),
+        ..ClientSettings::default()
     }
 }
 

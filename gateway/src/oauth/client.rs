@@ -95,6 +95,12 @@ pub struct Clients {
     denied: Denied,
 }
 
+/// Private-use schemes of well-known clients.
+pub const CUSTOM_SCHEMES: [&str; 2] = ["cursor", "vscode"];
+
+/// Where well-known clients publish their documents.
+pub const METADATA_HOSTS: [&str; 3] = ["vscode.dev", "claude.ai", "chatgpt.com"];
+
 impl Default for ClientSettings {
     /// Whoever registers itself, and nobody else.
     fn default() -> Self {

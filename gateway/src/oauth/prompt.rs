@@ -9,7 +9,8 @@ pub enum Prompt {
     /// Sign in anew.
     Login,
     SelectAccount,
-    /// Ask for consent even if it was given.
+    /// Ask for consent even if it was given: ours. It does not go to Entra, where it could demand an administrator although
+    /// consent was given long ago.
     Consent,
 }
 
@@ -28,7 +29,12 @@ impl Prompt {
         Ok(strictest_first.into_iter().find(|prompt| named.contains(&prompt.as_str())))
     }
 
-    pub fn as_str(self) -> &'static str {
+    /// What Entra is told.
+    pub fn for_entra(self) -> Option<&'static str> {
+        (self != Self::Consent).then_some(self.as_str())
+    }
+
+    fn as_str(self) -> &'static str {
         match self {
             Self::None => "none",
             Self::Login => "login",

@@ -61,7 +61,7 @@ impl AuthorizationServer {
             state: &state.id.to_text(),
             nonce: &pending.nonce,
             code_challenge: &pending.verifier.challenge().to_text(),
-            prompt: pending.request.prompt.map(Prompt::as_str),
+            prompt: pending.request.prompt.and_then(Prompt::for_entra),
             login_hint: pending.request.login_hint.as_deref(),
             claims: claims.map(entra::Secret::expose),
         });

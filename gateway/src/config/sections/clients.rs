@@ -5,15 +5,15 @@ use url::Url;
 use crate::config::reader::Section;
 use crate::config::values::{name, secret};
 use crate::oauth::{
-    BadRedirectUri, ClientSecret, ClientSettings, DocumentHost, DocumentSettings, Network, Preregistered, RedirectUri,
+    BadRedirectUri, CUSTOM_SCHEMES, ClientSecret, ClientSettings, DocumentHost, DocumentSettings, METADATA_HOSTS,
+    Network, Preregistered, RedirectUri,
 };
 
 pub fn read(section: &Section<'_>) -> Option<ClientSettings> {
     let registration = section.flag("registration", true);
-    let custom_schemes = section.list("custom_schemes").or(&["cursor", "vscode"]).each(custom_scheme);
-    let metadata_documents = section.flag("metadata_documents", false);
-    let hosts =
-        section.list("metadata_hosts").or(&["vscode.dev", "claude.ai", "chatgpt.com"]).each(DocumentHost::parse);
+    let custom_schemes = section.list("custom_schemes").or(&CUSTOM_SCHEMES).each(custom_scheme);
+    let metadata_documents = section.flag("metadata_documents", true);
+    let hosts = section.list("metadata_hosts").or(&METADATA_HOSTS).each(DocumentHost::parse);
     let denied = section.list("denied").or(&[]).each(denied);
     let sections = section.optional_sections("preregistered");
     let mut taken = Vec::new();
