@@ -72,7 +72,9 @@ pub(crate) fn failure(answer: &Answer) -> Error {
         | "invalid_resource"
         | "invalid_request"
         | "unsupported_grant_type" => Error::SetUp(refusal.to_string()),
-        _ => Error::Refused(refusal),
+        "invalid_grant" | "access_denied" => Error::Refused(refusal),
+        // Words that Entra does not use: a proxy's. They must end nobody's session.
+        _ => later(refusal.to_string()),
     }
 }
 

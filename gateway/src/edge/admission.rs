@@ -58,7 +58,9 @@ impl Edge {
         if header.method == Method::GET && target.endpoint != Endpoint::Message {
             let page = self.oauth.how_to_connect(&header.headers, &target.upstream.resource);
             if let Some(page) = page {
-                write_whole(session, page).await?;
+                // 401 all the same: a program that only looks like a browser still learns where to sign in.
+                let metadata = resource_metadata_url(&self.public_url, &target.path());
+                write_whole(session, challenge::with_page(&metadata, page)).await?;
                 return Ok(true);
             }
         }

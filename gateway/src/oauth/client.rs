@@ -138,7 +138,7 @@ impl Clients {
             }
             (None, _) => Registration::find(&self.sealer, client_id)?,
         };
-        self.denied.without_denied(client)
+        self.denied.check(client)
     }
 
     pub fn denied(&self) -> &Denied {

@@ -98,10 +98,11 @@ impl AuthorizationRequest {
         digest(&[self.client.as_bytes(), redirect_uri.as_bytes(), self.resource.as_bytes(), fingerprint])
     }
 
-    /// A client id that is public knowledge, with an answer to whichever program listens on this computer: any program
-    /// could ask in that client's name, so somebody must look each time (T20).
+    /// A client id that is public knowledge, with an answer that goes to whichever program takes it on this computer: any
+    /// program could ask in that client's name, so somebody must look each time (T20).
     pub fn may_be_remembered(&self) -> bool {
-        !(matches!(self.client_kind, Kind::MetadataDocument { .. }) && self.return_to.redirect_uri.is_loopback())
+        let known_to_all = !matches!(self.client_kind, Kind::Registered);
+        !(known_to_all && self.return_to.redirect_uri.is_local())
     }
 
     /// By which the user recognises it later.

@@ -101,6 +101,11 @@ impl RedirectUri {
         without_port(&self.0).is_some()
     }
 
+    /// Whether the answer goes to a program on the user's own computer: loopback, or a scheme that opens one.
+    pub fn is_local(&self) -> bool {
+        self.scheme() != "https"
+    }
+
     /// What a person should look at: the host with its port, or the scheme that opens another program.
     pub fn destination(&self) -> &str {
         match self.scheme() {

@@ -6,7 +6,8 @@ use super::{IssuedTokens, RefreshToken, Sessions, reference};
 use crate::sealed::OpenError;
 use crate::store::{Advance, Step, StoreError};
 
-/// Why a refresh token gave no tokens. It was consumed by none of these: what made it worth nothing was there before.
+/// Why a refresh token gave no tokens. None of these consumed it, with one exception: a store that went silent while the counter
+/// moved may have moved it. Within the grace the token then gives its successor.
 #[derive(Debug, thiserror::Error)]
 pub enum NotRefreshed {
     /// The user must sign in again.
@@ -38,9 +39,18 @@ impl Sessions {
             grace: self.settings.refresh_grace,
             lifetime: record.kept_until.remaining(now),
         };
-        match self.generations.advance(session, step).await? {
-            Advance::Rotated(next) | Advance::Repeated(next) => {
-                Ok(self.issue_until(record.expires(), &token.handle, Some(next), &token.grant))
+        let advance = match self.generations.advance(session, step).await {
+            // A silent store may have moved the counter. Asking again is safe: it then says what it did.
+            Err(StoreError::Unavailable(_)) => self.generations.advance(session, step).await?,
+            answer => answer?,
+        };
+        let issue = |next| self.issue_until(record.expires(), &token.handle, Some(next), &token.grant);
+        match advance {
+            Advance::Rotated(next) => Ok(issue(next)),
+            Advance::Repeated(next) => {
+                // Two threads of a client, a lost answer, or a thief beside the owner: whoever reads the log can tell.
+                tracing::info!(session = reference(session), generation = token.generation, "a refresh was repeated");
+                Ok(issue(next))
             }
             Advance::Reused => {
                 tracing::warn!(

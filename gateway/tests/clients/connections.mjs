@@ -26,7 +26,7 @@ drive(async () => {
 async function howToConnect(browser) {
   const { page, requests, complaints } = await person(browser);
   const response = await page.goto(mcpUrl.href);
-  check(response.status() === 200, "the MCP endpoint shows a person a page", response.status());
+  check(response.status() === 401, "the MCP endpoint shows a person a page, beside the challenge for programs", response.status());
   const text = await page.locator("body").innerText();
   for (const expected of [mcpUrl.href, "claude mcp add", '"mcpServers"', "@modelcontextprotocol/inspector"])
     check(text.includes(expected), `it has ${expected}`, text);

@@ -104,9 +104,10 @@ async fn a_person_sees_how_to_connect_and_a_program_the_challenge() {
     let get = |path: &str, accept: &str| http_client().get(gateway.url(path)).header("accept", accept);
     for path in ["/mcp", "/mcp/", "/mcp/sse"] {
         let page = get(path, BROWSER).send().await.unwrap();
-        assert_eq!(page.status(), 200, "{path}");
+        assert_eq!(page.status(), 401, "{path}");
         assert_eq!(page.headers()["content-type"], "text/html; charset=utf-8");
-        assert!(!page.headers().contains_key("www-authenticate"));
+        let challenge = page.headers()["www-authenticate"].to_str().unwrap();
+        assert!(challenge.starts_with("Bearer resource_metadata="), "a program in disguise learns it too: {challenge}");
         assert!(page.text().await.unwrap().contains(&gateway.url("/mcp")));
         for accept in ["text/event-stream", "application/json, text/event-stream", "*/*", ""] {
             assert_eq!(get(path, accept).send().await.unwrap().status(), 401, "{path} {accept}");

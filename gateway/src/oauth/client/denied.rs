@@ -22,16 +22,12 @@ impl Denied {
         }
     }
 
-    /// The client without the redirect URIs that lead to a denied host.
-    pub fn without_denied(&self, mut client: Client) -> Result<Client, NoClient> {
-        if self.refuses_client(client.reference, &client.kind) {
-            return Err(NoClient::Denied);
-        }
-        client.redirect_uris.retain(|uri| !self.refuses_redirect_uri(uri.as_str()));
-        match client.redirect_uris.is_empty() {
-            true => Err(NoClient::Denied),
-            false => Ok(client),
-        }
+    /// A client that names a denied host among others is denied whole: what was granted there before the ban must not be
+    /// refreshed by way of the others.
+    pub fn check(&self, client: Client) -> Result<Client, NoClient> {
+        let refused = self.refuses_client(client.reference, &client.kind)
+            || client.redirect_uris.iter().any(|uri| self.refuses_redirect_uri(uri.as_str()));
+        if refused { Err(NoClient::Denied) } else { Ok(client) }
     }
 
     /// Before a document is even fetched.

@@ -133,13 +133,16 @@ async fn look_up(host: String) -> io::Result<Vec<IpAddr>> {
     Ok(tokio::net::lookup_host((host, 443)).await?.map(|address| address.ip()).collect())
 }
 
+/// What says for good that there is no such document, and what may pass: a firewall's 403 must not make a client that is known
+/// register anew.
 fn check(response: &Response) -> Result<(), FetchError> {
     let status = response.status();
-    if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS {
-        return Err(FetchError::NoAnswer(format!("status {}", status.as_u16())));
-    }
-    if status != StatusCode::OK {
-        return Err(FetchError::Bad(format!("status {}", status.as_u16())));
+    let words = || format!("status {}", status.as_u16());
+    match status {
+        StatusCode::OK => {}
+        StatusCode::NOT_FOUND | StatusCode::GONE => return Err(FetchError::Bad(words())),
+        _ if status.is_success() || status.is_redirection() => return Err(FetchError::Bad(words())),
+        _ => return Err(FetchError::NoAnswer(words())),
     }
     match response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).is_some_and(is_json) {
         true => Ok(()),

@@ -204,7 +204,7 @@ async fn only_200_and_json_of_at_most_5_kib_is_a_document() {
         publisher.publish(path, answer);
         assert!(is_bad(documents.find(&publisher.url(path)).await), "{path}");
     }
-    for status in ["500 Oops", "503 Service Unavailable", "429 Too Many Requests"] {
+    for status in ["500 Oops", "503 Service Unavailable", "429 Too Many Requests", "403 Forbidden"] {
         let path = format!("/{}", &status[..3]);
         publisher.publish(&path, Answer::new(status, json, document(&path, 1)));
         assert!(has_no_answer(documents.find(&publisher.url(&path)).await), "{status}");
