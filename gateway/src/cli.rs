@@ -35,7 +35,7 @@ enum Command {
     Serve(serve::Serve),
     /// Say every mistake of a configuration file, or what it amounts to.
     Check(check::Check),
-    /// Make key rings.
+    /// Make, show and change key rings.
     Keys(keys::Keys),
 }
 

@@ -4,7 +4,9 @@
 
 use std::time::Duration;
 
-use prometheus::{Encoder, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder};
+use prometheus::{
+    Encoder, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
+};
 
 /// Seconds. The usual 5 ms floor would hide everything that happens here.
 const BUCKETS: [f64; 14] = [0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
@@ -17,6 +19,9 @@ pub struct Metrics {
     rejected: IntCounterVec,
     in_flight: IntGauge,
     upstream_failures: IntCounterVec,
+    seals: IntCounterVec,
+    ring_keys: IntGaugeVec,
+    ring_reloads: IntCounterVec,
 }
 
 impl Default for Metrics {
@@ -41,6 +46,21 @@ impl Default for Metrics {
                 "sallyport_upstream_failures_total",
                 "Requests that an upstream did not answer whole, by cause.",
                 &["upstream", "cause"],
+            ),
+            seals: counters(
+                "sallyport_seals_total",
+                "Values sealed since the start, by the id of the key; random nonces last for 2^32 on all replicas together.",
+                &["key"],
+            ),
+            ring_keys: IntGaugeVec::new(
+                Opts::new("sallyport_keyring_keys", "Keys of the ring in use, by state."),
+                &["state"],
+            )
+            .expect("the gauge is well-formed"),
+            ring_reloads: counters(
+                "sallyport_keyring_reloads_total",
+                "Attempts to take the key ring's file anew, by result; one that failed left the ring in use as it was.",
+                &["result"],
             ),
         };
         metrics.register();
@@ -69,6 +89,20 @@ impl Metrics {
         self.upstream_failures.with_label_values(&[upstream, cause]).inc();
     }
 
+    /// Counts what each key of the ring seals.
+    pub fn seals(&self) -> &IntCounterVec {
+        &self.seals
+    }
+
+    /// How many keys of a state the ring in use has.
+    pub fn ring_keys(&self, state: &'static str, count: usize) {
+        self.ring_keys.with_label_values(&[state]).set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+
+    pub fn ring_reloaded(&self, well: bool) {
+        self.ring_reloads.with_label_values(&[result(well)]).inc();
+    }
+
     pub fn in_flight(&self) -> &IntGauge {
         &self.in_flight
     }
@@ -87,7 +121,11 @@ impl Metrics {
         )
         .expect("the gauge is well-formed");
         build.set(1);
-        let collectors: [Box<dyn prometheus::core::Collector>; 7] = [
+        for well in [true, false] {
+            // There from the start: an alarm on a first failure needs the zero before it.
+            self.ring_reloads.with_label_values(&[result(well)]);
+        }
+        let collectors: [Box<dyn prometheus::core::Collector>; 10] = [
             Box::new(build),
             Box::new(self.requests.clone()),
             Box::new(self.duration.clone()),
@@ -95,6 +133,9 @@ impl Metrics {
             Box::new(self.rejected.clone()),
             Box::new(self.in_flight.clone()),
             Box::new(self.upstream_failures.clone()),
+            Box::new(self.seals.clone()),
+            Box::new(self.ring_keys.clone()),
+            Box::new(self.ring_reloads.clone()),
         ];
         for collector in collectors {
             self.registry.register(collector).expect("each series is registered once");
@@ -104,6 +145,10 @@ impl Metrics {
 
 fn counters(name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
     IntCounterVec::new(Opts::new(name, help), labels).expect("the counter is well-formed")
+}
+
+fn result(well: bool) -> &'static str {
+    if well { "ok" } else { "failed" }
 }
 
 fn code_class(status: u16) -> &'static str {

@@ -14,16 +14,18 @@ use std::sync::Arc;
 
 use aes_gcm::aead::{Aead, KeyInit, Payload};
 use aes_gcm::{Aes256Gcm, Nonce};
+use arc_swap::{ArcSwap, Guard};
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use hkdf::Hkdf;
 use hmac::{Hmac, Mac};
+use prometheus::{IntCounter, IntCounterVec, Opts};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
-pub use key_ring::{KeyId, KeyRing, KeyRingError};
+pub use key_ring::{EditError, KeyId, KeyInfo, KeyRing, KeyRingError, KeyState, Revoked, Rotated, Successor};
 pub use purpose::Purpose;
 
 use crate::secret::{SecretKey, random_bytes};
@@ -33,12 +35,24 @@ const HEADER: usize = 1 + 4 + NONCE;
 const NONCE: usize = 12;
 const TAG: usize = 16;
 
-/// Seals and opens. Cheap to clone.
+/// Seals and opens. Cheap to clone; clones share one ring, also when it is replaced.
 #[derive(Clone)]
 pub struct Sealer {
-    ring: Arc<KeyRing>,
+    shared: Arc<Shared>,
     /// Part of every associated data, so that two installations that share a ring do not accept each other's tokens.
     issuer: Arc<str>,
+}
+
+struct Shared {
+    /// What an operation loads once and keeps to its end, so that it never mixes two rings. Nobody waits for a replacement.
+    current: ArcSwap<Current>,
+    seals: IntCounterVec,
+}
+
+struct Current {
+    ring: KeyRing,
+    /// Of the active key.
+    seals: IntCounter,
 }
 
 /// Why a sealed text did not open. Callers answer all of them alike: the difference is for metrics and logs only.
@@ -65,13 +79,30 @@ pub struct Index(pub [u8; 32]);
 
 impl Sealer {
     pub fn new(ring: KeyRing, issuer: &str) -> Self {
-        Self { ring: Arc::new(ring), issuer: issuer.into() }
+        let seals = IntCounterVec::new(Opts::new("seals", "Nobody reads this one."), &["key"]);
+        Self::counting(ring, issuer, seals.expect("the counter is well-formed"))
+    }
+
+    /// `seals` counts what each key has sealed, by its id: random nonces last for 2^32 (NIST SP 800-38D section 8.3).
+    pub fn counting(ring: KeyRing, issuer: &str, seals: IntCounterVec) -> Self {
+        let current = ArcSwap::from_pointee(Current::new(ring, &seals));
+        Self { shared: Arc::new(Shared { current, seals }), issuer: issuer.into() }
+    }
+
+    /// Takes another state of the ring from now on, for all clones.
+    ///
+    /// # Errors
+    /// When it does not follow the one in use, which then stays.
+    pub fn replace(&self, ring: KeyRing) -> Result<(), KeyRingError> {
+        ring.follows(&self.current().ring)?;
+        self.shared.current.store(Arc::new(Current::new(ring, &self.shared.seals)));
+        Ok(())
     }
 
     /// Seals `value`. `context` is not in the text, but the same context must be given to open it.
     pub fn seal<T: Serialize>(&self, purpose: Purpose, context: &[&[u8]], value: &T) -> String {
         let aad = self.associated_data(purpose.label(), context);
-        self.seal_with(purpose, random_bytes(), &aad, &encode(value))
+        self.current().seal(purpose, random_bytes(), &aad, &encode(value))
     }
 
     /// Like [`Sealer::seal`], but the same value in the same context is the same text, on every replica with the same ring
@@ -84,7 +115,8 @@ impl Sealer {
     pub fn seal_repeatably<T: Serialize>(&self, purpose: Purpose, context: &[&[u8]], value: &T) -> String {
         let plain = encode(value);
         let aad = self.associated_data(purpose.label(), context);
-        let key = self.ring.active().nonce_key();
+        let current = self.current();
+        let key = current.ring.active().nonce_key();
         let mut mac = Hmac::<Sha256>::new_from_slice(key.expose()).expect("HMAC takes a key of any length");
         // The associated data begins with the purpose's label. With its length first, no two pairs give the same bytes.
         mac.update(&(aad.len() as u64).to_be_bytes());
@@ -92,14 +124,15 @@ impl Sealer {
         mac.update(&plain);
         let mut nonce = [0; NONCE];
         nonce.copy_from_slice(&mac.finalize().into_bytes()[..NONCE]);
-        self.seal_with(purpose, nonce, &aad, &plain)
+        current.seal(purpose, nonce, &aad, &plain)
     }
 
     /// Opens what [`Sealer::seal`] made for the same purpose and context.
     pub fn open<T: DeserializeOwned>(&self, purpose: Purpose, context: &[&[u8]], text: &str) -> Result<T, OpenError> {
         let body = text.strip_prefix(purpose.prefix()).ok_or(OpenError::Malformed)?;
         let sealed = BASE64_URL_SAFE_NO_PAD.decode(body).map_err(|_| OpenError::Malformed)?;
-        let key = self.ring.get(key_id(&sealed)?).ok_or(OpenError::UnknownKey)?;
+        let current = self.current();
+        let key = current.ring.get(key_id(&sealed)?).ok_or(OpenError::UnknownKey)?;
         let aad = self.associated_data(purpose.label(), context);
         decode(&decrypt(key.cipher(purpose), &aad, &sealed)?)
     }
@@ -109,7 +142,8 @@ impl Sealer {
     pub fn companion(&self, purpose: Purpose, text: &str) -> Result<SecretKey, OpenError> {
         let body = text.strip_prefix(purpose.prefix()).ok_or(OpenError::Malformed)?;
         let sealed = BASE64_URL_SAFE_NO_PAD.decode(body).map_err(|_| OpenError::Malformed)?;
-        let key = self.ring.get(key_id(&sealed)?).ok_or(OpenError::UnknownKey)?;
+        let current = self.current();
+        let key = current.ring.get(key_id(&sealed)?).ok_or(OpenError::UnknownKey)?;
         let mut mac =
             Hmac::<Sha256>::new_from_slice(key.companion_key().expose()).expect("HMAC takes a key of any length");
         mac.update(&self.associated_data(purpose.label(), &[text.as_bytes()]));
@@ -119,8 +153,10 @@ impl Sealer {
     /// Seals a record for the store under a key that needs both the ring and `secret` (the double envelope of sessions).
     /// `name` is the record's own key in the store: a record moved elsewhere does not open (T37).
     pub fn seal_record<T: Serialize>(&self, name: &str, secret: &SecretKey, value: &T) -> Vec<u8> {
-        let key = self.ring.active();
+        let current = self.current();
+        let key = current.ring.active();
         let aad = self.associated_data("record", &[name.as_bytes()]);
+        current.seals.inc();
         encrypt(&record_cipher(key.record_key(), name, secret), key.id(), random_bytes(), &aad, &encode(value))
     }
 
@@ -131,31 +167,28 @@ impl Sealer {
         secret: &SecretKey,
         sealed: &[u8],
     ) -> Result<T, OpenError> {
-        let key = self.ring.get(key_id(sealed)?).ok_or(OpenError::UnknownKey)?;
+        let current = self.current();
+        let key = current.ring.get(key_id(sealed)?).ok_or(OpenError::UnknownKey)?;
         let aad = self.associated_data("record", &[name.as_bytes()]);
         decode(&decrypt(&record_cipher(key.record_key(), name, secret), &aad, sealed)?)
     }
 
     /// A fresh id, hidden in the store by the active key for as long as that key is in the ring.
     pub fn new_id(&self) -> Id {
-        Id { key: self.ring.active().id(), random: random_bytes() }
+        Id { key: self.current().ring.active_id(), random: random_bytes() }
     }
 
     /// How the store knows `id`; `None` when its key has left the ring, which means that the record is lost.
     pub fn index(&self, id: &Id) -> Option<Index> {
-        let key = self.ring.get(id.key)?;
+        let current = self.current();
+        let key = current.ring.get(id.key)?;
         let mut mac = Hmac::<Sha256>::new_from_slice(key.index_key().expose()).expect("HMAC takes a key of any length");
         mac.update(&id.random);
         Some(Index(mac.finalize().into_bytes().into()))
     }
 
-    fn seal_with(&self, purpose: Purpose, nonce: [u8; NONCE], aad: &[u8], plain: &[u8]) -> String {
-        let key = self.ring.active();
-        let sealed = encrypt(key.cipher(purpose), key.id(), nonce, aad, plain);
-        let mut text = String::with_capacity(purpose.prefix().len() + sealed.len() * 4 / 3 + 3);
-        text.push_str(purpose.prefix());
-        BASE64_URL_SAFE_NO_PAD.encode_string(sealed, &mut text);
-        text
+    fn current(&self) -> Guard<Arc<Current>> {
+        self.shared.current.load()
     }
 
     /// Every part is preceded by its length, so that no two lists of parts give the same bytes.
@@ -167,6 +200,23 @@ impl Sealer {
             aad.extend_from_slice(part);
         }
         aad
+    }
+}
+
+impl Current {
+    fn new(ring: KeyRing, seals: &IntCounterVec) -> Self {
+        let seals = seals.with_label_values(&[&ring.active_id().get().to_string()]);
+        Self { ring, seals }
+    }
+
+    fn seal(&self, purpose: Purpose, nonce: [u8; NONCE], aad: &[u8], plain: &[u8]) -> String {
+        self.seals.inc();
+        let key = self.ring.active();
+        let sealed = encrypt(key.cipher(purpose), key.id(), nonce, aad, plain);
+        let mut text = String::with_capacity(purpose.prefix().len() + sealed.len() * 4 / 3 + 3);
+        text.push_str(purpose.prefix());
+        BASE64_URL_SAFE_NO_PAD.encode_string(sealed, &mut text);
+        text
     }
 }
 

@@ -1,6 +1,7 @@
 //! The wiring: settings in, a running server out. The only place that knows every part.
 
 mod listening;
+mod ring;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -24,10 +25,12 @@ use crate::metrics::Metrics;
 use crate::oauth::{self, AuthorizationServer, ClientSettings, Parts, Remember, Resource, Resources};
 use crate::pool::{self, Pool, PoolError};
 use crate::public_url::PublicUrl;
-use crate::sealed::{KeyRing, Sealer};
+use crate::sealed::KeyRingError;
 use crate::session::{self, Sessions};
 use crate::store::{self, MemoryStore, RedisStore, Store};
 use listening::Announcer;
+pub use ring::RingSource;
+use ring::RingWatch;
 
 /// How long a stopping server waits for requests and streams to end.
 pub const DRAIN_LIMIT: Duration = Duration::from_secs(10);
@@ -42,7 +45,7 @@ pub struct Settings {
     pub entra: entra::Settings,
     pub credential: Credential,
     pub store: store::Settings,
-    pub ring: KeyRing,
+    pub ring: RingSource,
     /// The first is the default resource. Never empty.
     pub upstreams: Vec<UpstreamSettings>,
     pub sessions: session::Settings,
@@ -84,6 +87,8 @@ pub enum BuildError {
     Entra(#[from] entra::SetUpError),
     #[error("the store: {0}")]
     Store(#[from] store::SettingsError),
+    #[error("the key ring {0}")]
+    Ring(#[from] KeyRingError),
     #[error("the TLS certificate or key: {0}")]
     Tls(Box<pingora::Error>),
     #[error("the HTTP client for metadata documents: {0}")]
@@ -112,7 +117,7 @@ impl Server {
         let announcer = Announcer { addresses: settings.listen.iter().copied().chain([settings.admin]).collect() };
 
         let (listen, tls) = (settings.listen.clone(), listener_tls(&settings)?);
-        let edge = edge(settings, clock, metrics, drain.clone())?;
+        let (edge, ring_watch) = edge(settings, clock, metrics, drain.clone())?;
         for health in edge.routes.pools().filter(|pool| pool.settings().health.is_some()) {
             let name = format!("health of {}", health.settings().name);
             pingora.add_service(GenBackgroundService::new(name, health.balancer()));
@@ -127,6 +132,9 @@ impl Server {
         pingora.add_service(edge_service);
         pingora.add_service(admin_service);
         pingora.add_service(background_service("announcer", announcer));
+        if let Some(watch) = ring_watch {
+            pingora.add_service(background_service("key ring", watch));
+        }
         Ok(Self { pingora, drain })
     }
 
@@ -137,9 +145,14 @@ impl Server {
     }
 }
 
-fn edge(settings: Settings, clock: Clock, metrics: Arc<Metrics>, drain: Drain) -> Result<Edge, BuildError> {
+fn edge(
+    settings: Settings,
+    clock: Clock,
+    metrics: Arc<Metrics>,
+    drain: Drain,
+) -> Result<(Edge, Option<RingWatch>), BuildError> {
     let public_url = settings.public_url;
-    let sealer = Sealer::new(settings.ring, public_url.as_str());
+    let (sealer, ring_watch) = ring::open(settings.ring, public_url.as_str(), &metrics)?;
     let store: Arc<dyn Store> = match settings.store {
         store::Settings::Memory => Arc::new(MemoryStore::new(clock.clone())),
         store::Settings::Redis(redis) => Arc::new(RedisStore::new(redis)?),
@@ -168,7 +181,7 @@ fn edge(settings: Settings, clock: Clock, metrics: Arc<Metrics>, drain: Drain) -
     )?;
     let own = [public_url.as_str()];
     let origins = Origins::new(own.into_iter().chain(settings.allowed_origins.iter().map(String::as_str)))?;
-    Ok(Edge {
+    let edge = Edge {
         origins,
         routes: Routes::new(upstreams),
         oauth: Arc::new(oauth),
@@ -178,7 +191,8 @@ fn edge(settings: Settings, clock: Clock, metrics: Arc<Metrics>, drain: Drain) -
         drain,
         access_log: settings.access_log,
         public_url,
-    })
+    };
+    Ok((edge, ring_watch))
 }
 
 fn credential(credential: Credential) -> Result<Arc<dyn AssertionSource>, entra::SetUpError> {

@@ -19,7 +19,7 @@ use crate::oauth::{CUSTOM_SCHEMES, ClientSettings, DocumentHost, DocumentSetting
 use crate::pool;
 use crate::public_url::PublicUrl;
 use crate::sealed::KeyRing;
-use crate::server::{Credential, Server, Settings, UpstreamSettings};
+use crate::server::{Credential, RingSource, Server, Settings, UpstreamSettings};
 use crate::store::{RedisSettings, RedisUrl};
 use crate::{session, store};
 
@@ -112,12 +112,12 @@ impl Dev {
         })
     }
 
-    fn ring(&self) -> anyhow::Result<KeyRing> {
-        let Some(file) = &self.keys else { return Ok(KeyRing::ephemeral()) };
+    fn ring(&self) -> anyhow::Result<RingSource> {
+        let Some(file) = &self.keys else { return Ok(RingSource::Fixed(Box::new(KeyRing::ephemeral()))) };
         if !file.exists() {
             KeyRing::create(file, Clock::system().now()).with_context(|| format!("cannot make {}", file.display()))?;
         }
-        KeyRing::load(file).with_context(|| format!("the key ring {}", file.display()))
+        Ok(RingSource::File(file.clone()))
     }
 
     fn welcome(&self, entra: &FakeEntra) -> String {

@@ -15,7 +15,7 @@ use super::values::{duration, name, readable, web_origin, word};
 use crate::oauth::Remember;
 use crate::public_url::PublicUrl;
 use crate::sealed::KeyRing;
-use crate::server::{Settings, TlsFiles};
+use crate::server::{RingSource, Settings, TlsFiles};
 use crate::{log, session};
 
 /// `None` goes with at least one mistake. Every section is read before giving up.
@@ -75,9 +75,13 @@ fn admin(section: &Section<'_>, listen: Option<SocketAddr>) -> Option<SocketAddr
     address
 }
 
-fn keys(section: &Section<'_>) -> Option<KeyRing> {
+fn keys(section: &Section<'_>) -> Option<RingSource> {
     let what = "a key ring, made by `sallyport keys new --file FILE`";
-    let ring = section.text("file").required(what).parse(|file| KeyRing::load(&section.file(file)));
+    let ring = section.text("file").required(what).parse(|file| {
+        let file = section.file(file);
+        // The server reads it again, and whenever it changes.
+        KeyRing::load(&file).map(|_| RingSource::File(file))
+    });
     section.finish();
     ring
 }

@@ -1,52 +1,48 @@
 //! The key ring: root keys by id, and what is derived from them.
 //!
-//! The first key seals, every key opens. Root keys are never used directly: each purpose has its own key by
-//! HKDF-SHA256(root, salt = key id, info = "sallyport/v1/" + label).
+//! One key seals, all but revoked ones open. Root keys are never used directly: each purpose has its own key by
+//! HKDF-SHA256(root, salt = key id, info = "sallyport/v1/" + label). `file` knows how a ring lies on disk, `life` how it
+//! changes there.
 
-use std::fs;
-use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+mod file;
+mod life;
 
 use aes_gcm::Aes256Gcm;
 use aes_gcm::aead::KeyInit;
-use base64::Engine;
-use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use hkdf::Hkdf;
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::Zeroizing;
+
+pub use file::KeyRingError;
+pub use life::{EditError, KeyInfo, Revoked, Rotated, Successor};
 
 use super::Purpose;
-use crate::clock::Timestamp;
 use crate::secret::SecretKey;
 
 /// Names a root key; written in clear at the head of everything sealed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct KeyId(u32);
+
+/// What a key is for at this time of its life, in the order in which it goes through them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum KeyState {
+    /// Opens already, so that every replica can before the first of them seals.
+    Next,
+    Active,
+    OpenOnly,
+    /// Neither seals nor opens. Only its id is kept, which no other key may ever have.
+    Revoked,
+}
 
 /// The keys of this installation. Never empty.
 pub struct KeyRing {
     active: RingKey,
+    next: Option<RingKey>,
     open_only: Vec<RingKey>,
-}
-
-/// Why a key ring file cannot be used. Shows the file's faults, never a key.
-#[derive(Debug, thiserror::Error)]
-pub enum KeyRingError {
-    #[error("cannot read it: {0}")]
-    Unreadable(#[from] std::io::Error),
-    #[error("it is not a key ring: {0}")]
-    Malformed(#[from] serde_json::Error),
-    #[error("it is version {0}; this program reads version 1")]
-    Version(u32),
-    #[error("key {} is not 32 bytes of base64url", .0.get())]
-    BadKey(KeyId),
-    #[error("key {} is there twice", .0.get())]
-    Duplicate(KeyId),
-    #[error("exactly one key must be active, and there are {0}")]
-    Active(usize),
+    revoked: Vec<KeyId>,
 }
 
 /// One root key and everything derived from it, ready for use.
@@ -69,36 +65,54 @@ impl KeyId {
     }
 }
 
+impl KeyState {
+    pub const ALL: [KeyState; 4] = [KeyState::Next, KeyState::Active, KeyState::OpenOnly, KeyState::Revoked];
+
+    /// As the file, the list and the metrics have it.
+    pub fn word(self) -> &'static str {
+        match self {
+            KeyState::Next => "next",
+            KeyState::Active => "active",
+            KeyState::OpenOnly => "open-only",
+            KeyState::Revoked => "revoked",
+        }
+    }
+}
+
 impl KeyRing {
     /// A ring that lives as long as the process: nothing that it sealed opens afterwards.
     pub fn ephemeral() -> Self {
-        Self { active: RingKey::derive(KeyId(1), &SecretKey::random()), open_only: Vec::new() }
+        let active = RingKey::derive(KeyId(1), &SecretKey::random());
+        Self { active, next: None, open_only: Vec::new(), revoked: Vec::new() }
     }
 
-    pub fn load(path: &Path) -> Result<Self, KeyRingError> {
-        let text = Zeroizing::new(fs::read_to_string(path)?);
-        Self::parse(&text)
+    /// The key that seals.
+    pub fn active_id(&self) -> KeyId {
+        self.active.id
     }
 
-    /// Writes a new ring with one fresh active key, readable by its owner only.
+    /// How many keys there are of a state.
+    pub fn count(&self, state: KeyState) -> usize {
+        match state {
+            KeyState::Next => usize::from(self.next.is_some()),
+            KeyState::Active => 1,
+            KeyState::OpenOnly => self.open_only.len(),
+            KeyState::Revoked => self.revoked.len(),
+        }
+    }
+
+    /// Whether this may take the place of `before` in a running process: it is a later state of the same ring.
     ///
     /// # Errors
-    /// When the file exists: a ring is never overwritten, for every token and record under it would be lost.
-    pub fn create(path: &Path, now: Timestamp) -> Result<KeyId, KeyRingError> {
-        let id = KeyId(1);
-        let root = SecretKey::random();
-        let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-        let key = FileKey {
-            id,
-            created: now.unix(),
-            state: State::Active,
-            key: BASE64_URL_SAFE_NO_PAD.encode(root.expose()),
-        };
-        let text = Zeroizing::new(serde_json::to_string_pretty(&FileRing { version: 1, keys: vec![key] })?);
-        file.write_all(text.as_bytes())?;
-        file.write_all(b"\n")?;
-        file.sync_all()?;
-        Ok(id)
+    /// When it is the ring of another installation, or one made anew: to take it would sign everybody out at once, which is
+    /// what somebody who copied the wrong file did not mean.
+    pub fn follows(&self, before: &KeyRing) -> Result<(), KeyRingError> {
+        let exchanged = |key: &RingKey| self.get(key.id).is_some_and(|ours| ours.record != key.record);
+        if let Some(key) = before.keys().find(|key| exchanged(key)) {
+            return Err(KeyRingError::Foreign(key.id));
+        }
+        let known = |key: &RingKey| self.get(key.id).is_some() || self.revoked.contains(&key.id);
+        if before.keys().any(known) { Ok(()) } else { Err(KeyRingError::Foreign(before.active.id)) }
     }
 
     pub(super) fn active(&self) -> &RingKey {
@@ -106,30 +120,12 @@ impl KeyRing {
     }
 
     pub(super) fn get(&self, id: KeyId) -> Option<&RingKey> {
-        std::iter::once(&self.active).chain(&self.open_only).find(|key| key.id == id)
+        self.keys().find(|key| key.id == id)
     }
 
-    fn parse(text: &str) -> Result<Self, KeyRingError> {
-        let file: FileRing = serde_json::from_str(text)?;
-        if file.version != 1 {
-            return Err(KeyRingError::Version(file.version));
-        }
-        let mut active = Vec::new();
-        let mut open_only: Vec<RingKey> = Vec::new();
-        for key in &file.keys {
-            if active.iter().chain(&open_only).any(|seen: &RingKey| seen.id == key.id) {
-                return Err(KeyRingError::Duplicate(key.id));
-            }
-            match key.state {
-                State::Active => active.push(key.derive()?),
-                State::OpenOnly => open_only.push(key.derive()?),
-                State::Revoked => {}
-            }
-        }
-        match active.len() {
-            1 => Ok(Self { active: active.remove(0), open_only }),
-            count => Err(KeyRingError::Active(count)),
-        }
+    /// The keys that open.
+    fn keys(&self) -> impl Iterator<Item = &RingKey> {
+        std::iter::once(&self.active).chain(&self.next).chain(&self.open_only)
     }
 }
 
@@ -182,109 +178,5 @@ fn derive(id: KeyId, root: &SecretKey, label: &str) -> SecretKey {
     SecretKey::new(*key)
 }
 
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct FileRing {
-    version: u32,
-    keys: Vec<FileKey>,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct FileKey {
-    id: KeyId,
-    /// Seconds since the Unix epoch.
-    created: u64,
-    state: State,
-    /// 32 bytes, base64url.
-    key: String,
-}
-
-#[derive(Clone, Copy, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-enum State {
-    Active,
-    OpenOnly,
-    Revoked,
-}
-
-impl FileKey {
-    fn derive(&self) -> Result<RingKey, KeyRingError> {
-        let bytes =
-            Zeroizing::new(BASE64_URL_SAFE_NO_PAD.decode(&self.key).map_err(|_| KeyRingError::BadKey(self.id))?);
-        let bytes = bytes.as_slice().try_into().map_err(|_| KeyRingError::BadKey(self.id))?;
-        Ok(RingKey::derive(self.id, &SecretKey::new(bytes)))
-    }
-}
-
-impl Drop for FileKey {
-    fn drop(&mut self) {
-        self.key.zeroize();
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn key(id: u32, state: &str) -> String {
-        let key = BASE64_URL_SAFE_NO_PAD.encode([id as u8; 32]);
-        format!(r#"{{"id":{id},"created":0,"state":"{state}","key":"{key}"}}"#)
-    }
-
-    fn ring(keys: &[String]) -> Result<KeyRing, KeyRingError> {
-        KeyRing::parse(&format!(r#"{{"version":1,"keys":[{}]}}"#, keys.join(",")))
-    }
-
-    #[test]
-    fn a_created_ring_loads_and_is_for_its_owner_only() {
-        use std::os::unix::fs::PermissionsExt;
-        let path = std::env::temp_dir().join(format!("ring-{}.json", std::process::id()));
-        KeyRing::create(&path, Timestamp::from_unix(0)).unwrap();
-        let mode = fs::metadata(&path).unwrap().permissions().mode();
-        let loaded = KeyRing::load(&path);
-        let again = KeyRing::create(&path, Timestamp::from_unix(0));
-        fs::remove_file(&path).unwrap();
-        assert_eq!(mode & 0o777, 0o600);
-        assert_eq!(loaded.unwrap().active().id(), KeyId(1));
-        assert!(matches!(again, Err(KeyRingError::Unreadable(_))), "a ring is never overwritten");
-    }
-
-    #[test]
-    fn a_revoked_key_is_not_in_the_ring() {
-        let ring = ring(&[key(1, "revoked"), key(2, "active"), key(3, "open-only")]).unwrap();
-        assert!(ring.get(KeyId(1)).is_none());
-        assert!(ring.get(KeyId(3)).is_some());
-    }
-
-    /// A client registered before a rotation keeps its id and its secret, until its key is revoked.
-    #[test]
-    fn what_goes_with_a_sealed_text_survives_a_rotation() {
-        use crate::sealed::{OpenError, Sealer};
-        let sealer = |keys: &[String]| Sealer::new(ring(keys).unwrap(), "https://mcp.example.com");
-        let before = sealer(&[key(1, "active")]);
-        let text = before.seal(Purpose::Client, &[], &7u8);
-        let secret = before.companion(Purpose::Client, &text).unwrap();
-        let after = sealer(&[key(1, "open-only"), key(2, "active")]);
-        assert_eq!(after.open::<u8>(Purpose::Client, &[], &text), Ok(7));
-        assert!(after.companion(Purpose::Client, &text).unwrap() == secret);
-        let revoked = sealer(&[key(1, "revoked"), key(2, "active")]);
-        assert_eq!(revoked.companion(Purpose::Client, &text).err(), Some(OpenError::UnknownKey));
-        assert!(before.companion(Purpose::Client, &before.seal(Purpose::Client, &[], &7u8)).unwrap() != secret);
-    }
-
-    #[test]
-    fn a_ring_with_no_or_two_active_keys_is_refused() {
-        assert!(matches!(ring(&[]), Err(KeyRingError::Active(0))));
-        assert!(matches!(ring(&[key(1, "open-only")]), Err(KeyRingError::Active(0))));
-        assert!(matches!(ring(&[key(1, "active"), key(2, "active")]), Err(KeyRingError::Active(2))));
-    }
-
-    #[test]
-    fn duplicates_short_keys_and_other_versions_are_refused() {
-        assert!(matches!(ring(&[key(1, "active"), key(1, "open-only")]), Err(KeyRingError::Duplicate(_))));
-        let short = r#"{"id":1,"created":0,"state":"active","key":"AAAA"}"#.to_owned();
-        assert!(matches!(ring(&[short]), Err(KeyRingError::BadKey(_))));
-        assert!(matches!(KeyRing::parse(r#"{"version":2,"keys":[]}"#), Err(KeyRingError::Version(2))));
-    }
-}
+mod tests;

@@ -59,8 +59,8 @@ fn every_altered_bit_and_every_truncation_is_refused() {
 
 #[test]
 fn a_repeatable_seal_is_the_same_text_for_the_same_input_and_no_other() {
-    let ring = Arc::new(KeyRing::ephemeral());
-    let replica = || Sealer { ring: ring.clone(), issuer: ISSUER.into() };
+    let ours = sealer();
+    let replica = || ours.clone();
     let seal = |context: &[&[u8]], value: u32| replica().seal_repeatably(Purpose::RefreshToken, context, &value);
     let text = seal(&[b"client"], 1);
     assert_eq!(text, seal(&[b"client"], 1));
@@ -85,9 +85,8 @@ fn a_repeatable_seal_is_the_same_text_for_the_same_input_and_no_other() {
 fn another_installation_and_another_issuer_are_refused() {
     let text = sealer().seal(Purpose::Client, &[], &1u8);
     assert!(sealer().open::<u8>(Purpose::Client, &[], &text).is_err());
-    let ring = Arc::new(KeyRing::ephemeral());
-    let ours = Sealer { ring: ring.clone(), issuer: "https://a.example".into() };
-    let theirs = Sealer { ring, issuer: "https://b.example".into() };
+    let ours = sealer();
+    let theirs = Sealer { issuer: "https://b.example".into(), ..ours.clone() };
     let text = ours.seal(Purpose::Client, &[], &1u8);
     assert_eq!(theirs.open::<u8>(Purpose::Client, &[], &text), Err(OpenError::Forged));
 }
@@ -121,4 +120,84 @@ proptest! {
         }
         prop_assert!(sealer.open_record::<u8>("x", &SecretKey::random(), text.as_bytes()).is_err());
     }
+}
+
+fn ring(keys: &[(u8, KeyState)]) -> KeyRing {
+    let keys = keys.iter().map(|(id, state)| {
+        let key = BASE64_URL_SAFE_NO_PAD.encode([*id; 32]);
+        serde_json::json!({ "id": id, "created": 0, "state": state, "key": key })
+    });
+    let ring = serde_json::json!({ "version": 1, "keys": keys.collect::<Vec<_>>() });
+    KeyRing::parse(&ring.to_string()).unwrap()
+}
+
+fn counted(ring: KeyRing) -> (Sealer, IntCounterVec) {
+    let seals = IntCounterVec::new(Opts::new("seals", "For a test."), &["key"]).unwrap();
+    (Sealer::counting(ring, ISSUER, seals.clone()), seals)
+}
+
+#[test]
+fn a_replaced_ring_counts_for_all_clones_and_seals_are_counted_by_key() {
+    let (sealer, seals) = counted(ring(&[(1, KeyState::Active)]));
+    let clone = sealer.clone();
+    let text = clone.seal(Purpose::Client, &[], &1u8);
+    clone.seal_repeatably(Purpose::Client, &[], &1u8);
+    let record = clone.seal_record("a", &SecretKey::new([0; 32]), &1u8);
+    let id = clone.new_id();
+    sealer.replace(ring(&[(1, KeyState::OpenOnly), (2, KeyState::Active)])).unwrap();
+    assert_eq!(clone.open::<u8>(Purpose::Client, &[], &text), Ok(1));
+    clone.seal(Purpose::Client, &[], &1u8);
+    let count = |key| seals.with_label_values(&[key]).get();
+    assert_eq!((count("1"), count("2")), (3, 1));
+
+    sealer.replace(ring(&[(1, KeyState::Revoked), (2, KeyState::Active)])).unwrap();
+    assert_eq!(clone.open::<u8>(Purpose::Client, &[], &text), Err(OpenError::UnknownKey));
+    let opened = clone.open_record::<u8>("a", &SecretKey::new([0; 32]), &record);
+    assert_eq!(opened, Err(OpenError::UnknownKey));
+    assert_eq!(clone.index(&id), None);
+
+    assert!(matches!(sealer.replace(KeyRing::ephemeral()), Err(KeyRingError::Foreign(_))));
+    assert!(clone.open::<u8>(Purpose::Client, &[], &clone.seal(Purpose::Client, &[], &1u8)).is_ok());
+}
+
+/// Two replicas whose files change at different times, and threads that never stop: in two steps nothing is ever refused.
+#[test]
+fn a_rotation_in_two_steps_never_leaves_a_replica_behind() {
+    use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+    let steps = || {
+        [
+            ring(&[(1, KeyState::Active)]),
+            ring(&[(1, KeyState::Active), (2, KeyState::Next)]),
+            ring(&[(1, KeyState::OpenOnly), (2, KeyState::Active)]),
+        ]
+    };
+    let replicas = [(); 2].map(|()| counted(ring(&[(1, KeyState::Active)])).0);
+    let (over, opened) = (AtomicBool::new(false), AtomicU64::new(0));
+    std::thread::scope(|scope| {
+        for number in 0..4 {
+            let (over, opened, replicas) = (&over, &opened, &replicas);
+            scope.spawn(move || {
+                let (seals, opens) = (&replicas[number % 2], &replicas[(number + 1) % 2]);
+                while !over.load(Ordering::Relaxed) {
+                    let text = seals.seal(Purpose::AccessToken, &[b"r"], &number);
+                    assert_eq!(opens.open::<usize>(Purpose::AccessToken, &[b"r"], &text), Ok(number));
+                    let (id, secret) = (seals.new_id(), SecretKey::random());
+                    let record = seals.seal_record("a", &secret, &number);
+                    assert_eq!(opens.index(&id), seals.index(&id));
+                    assert_eq!(opens.open_record::<usize>("a", &secret, &record), Ok(number));
+                    opened.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+        }
+        for step in 0..3 {
+            for replica in &replicas {
+                let before = opened.load(Ordering::Relaxed);
+                replica.replace(steps().into_iter().nth(step).unwrap()).unwrap();
+                while opened.load(Ordering::Relaxed) < before + 100 {
+                    std::thread::yield_now();
+                }
+            }
+        }
+        over.store(true, Ordering::Relaxed);
+    });
 }

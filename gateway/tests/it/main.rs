@@ -4,6 +4,7 @@
 mod canaries;
 mod clients;
 mod hostile;
+mod keys;
 mod outage;
 mod program;
 mod refresh;

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc;
@@ -86,10 +87,14 @@ impl Running {
         line.split_whitespace().nth(1).unwrap().parse().unwrap()
     }
 
+    fn signal(&self, signal: &str) {
+        let status = Command::new("kill").args([signal, &self.child.id().to_string()]).status().unwrap();
+        assert!(status.success());
+    }
+
     /// SIGTERM; gives the exit code and the lines that were still unread.
     fn terminate(mut self) -> (Option<i32>, Vec<String>) {
-        let status = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().unwrap();
-        assert!(status.success());
+        self.signal("-TERM");
         let code = self.child.wait().unwrap().code();
         (code, self.lines.iter().collect())
     }
@@ -196,6 +201,42 @@ async fn serve_is_ready_within_a_second_small_and_stops_at_sigterm() {
     assert!(resident < 40 * 1024, "{resident} KiB");
     let (code, _) = running.terminate();
     assert_eq!(code, Some(0));
+}
+
+/// With SIGHUP the file need not have changed, so nothing but the signal can be the cause; then a change without a signal.
+#[tokio::test]
+async fn serve_takes_the_key_ring_anew_at_sighup_and_when_it_changes() {
+    let folder = Folder::new("ring");
+    let (port, admin_port) = (free_port(), free_port());
+    let file = configuration(&folder, port, admin_port);
+    let running = Running::start(&["serve", "--config", &file]);
+    running.read_until("listening");
+    running.read_until("listening");
+    running.signal("-HUP");
+    running.read_until("key ring reloaded");
+
+    let ring = folder.path("keys.json");
+    assert!(run(&["keys", "rotate", "--file", &ring]).status.success());
+    let line = running.read_until("key ring reloaded").pop().unwrap();
+    assert!(line.contains("\"active\":1") && line.contains("\"opening\":2"), "{line}");
+
+    // Read by others: said, and taken. Written by others: neither.
+    fs::set_permissions(&ring, PermissionsExt::from_mode(0o644)).unwrap();
+    running.read_until("everybody on this machine may read the key ring");
+    running.read_until("key ring reloaded");
+    fs::set_permissions(&ring, PermissionsExt::from_mode(0o666)).unwrap();
+    let line = running.read_until("key ring not reloaded").pop().unwrap();
+    assert!(line.contains("\"level\":\"ERROR\"") && line.contains("chmod it to 600"), "{line}");
+    running.signal("-HUP");
+    running.read_until("key ring not reloaded");
+    let answer = http_client().get(format!("http://127.0.0.1:{admin_port}/readyz")).send().await.unwrap();
+    assert_eq!(answer.status(), 200);
+    let (code, rest) = running.terminate();
+    assert_eq!(code, Some(0));
+    let key = fs::read_to_string(&ring).unwrap();
+    let key =
+        key.lines().find_map(|line| line.trim().strip_prefix("\"key\": \"")).unwrap().trim_end_matches('"').to_owned();
+    assert!(!rest.join("\n").contains(&key));
 }
 
 /// The log of a whole sign-in and a call, under the settings that people use, holds no token, code, state or query.

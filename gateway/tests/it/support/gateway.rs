@@ -1,6 +1,7 @@
 //! One gateway in this process, stopped when dropped.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -14,7 +15,7 @@ use sallyport::drain::StopSignal;
 use sallyport::oauth::{ClientSettings, Remember};
 use sallyport::public_url::PublicUrl;
 use sallyport::sealed::KeyRing;
-use sallyport::server::{Credential, Server, Settings, UpstreamSettings};
+use sallyport::server::{Credential, RingSource, Server, Settings, UpstreamSettings};
 use sallyport::{pool, session, store};
 use tokio::sync::oneshot;
 
@@ -73,6 +74,14 @@ impl Gateway {
         Self::run(entra, settings, Clock::system()).await
     }
 
+    /// Like [`Gateway::start`], with a key ring in a file.
+    pub async fn start_with_ring(upstream: &str, ring: &Path) -> Self {
+        let entra = stand_in().await;
+        let settings = settings(&entra, Options::simple(upstream), free_port(), free_port());
+        let settings = Settings { ring: RingSource::File(ring.to_owned()), ..settings };
+        Self::run(entra, settings, Clock::system()).await
+    }
+
     /// Two replicas behind one public URL, the first one's: one Redis, one key ring, one time.
     pub async fn replicas(upstream: &str, redis_url: &str, clock: &Clock) -> [Self; 2] {
         let entra = stand_in().await;
@@ -81,7 +90,10 @@ impl Gateway {
         let replica = |port| {
             let redis = store::RedisSettings { url: redis_url.parse().unwrap(), password: None };
             let options = Options { store: store::Settings::Redis(redis), ..Options::simple(upstream) };
-            Settings { ring: KeyRing::load(&ring).unwrap(), ..settings(&entra, options, port, free_port()) }
+            Settings {
+                ring: RingSource::Fixed(Box::new(KeyRing::load(&ring).unwrap())),
+                ..settings(&entra, options, port, free_port())
+            }
         };
         let first = replica(free_port());
         let second = Settings { public_url: first.public_url.clone(), ..replica(free_port()) };
@@ -168,7 +180,7 @@ fn settings(entra: &FakeEntra, options: Options, port: u16, admin_port: u16) -> 
             endpoint: entra.imds_url(),
         },
         store: options.store,
-        ring: KeyRing::ephemeral(),
+        ring: RingSource::Fixed(Box::new(KeyRing::ephemeral())),
         upstreams: upstreams.collect(),
         sessions: session::Settings::default(),
         server_name: "Test server".to_owned(),
