@@ -16,6 +16,8 @@ pub struct AuthorizeRequest<'a> {
     pub code_challenge: &'a str,
     pub prompt: Option<&'a str>,
     pub login_hint: Option<&'a str>,
+    /// A claims challenge of Entra's own ([`crate::Refusal::claims`]), replayed so that the user can answer it.
+    pub claims: Option<&'a str>,
 }
 
 pub(crate) fn url(authority: &Authority, client_id: &str, request: &AuthorizeRequest<'_>) -> Url {
@@ -31,7 +33,7 @@ pub(crate) fn url(authority: &Authority, client_id: &str, request: &AuthorizeReq
         .append_pair("nonce", request.nonce)
         .append_pair("code_challenge", request.code_challenge)
         .append_pair("code_challenge_method", "S256");
-    for (name, value) in [("prompt", request.prompt), ("login_hint", request.login_hint)] {
+    for (name, value) in [("prompt", request.prompt), ("login_hint", request.login_hint), ("claims", request.claims)] {
         if let Some(value) = value {
             query.append_pair(name, value);
         }
@@ -56,6 +58,7 @@ mod tests {
             code_challenge: "challenge",
             prompt: None,
             login_hint: None,
+            claims: None,
         };
         let expected = "https://login.microsoftonline.com/8f0c1c5e-0c3d-4b8e-9f59-5a3f1a2b3c4d/oauth2/v2.0/authorize\
             ?client_id=client&response_type=code&redirect_uri=https%3A%2F%2Fmcp.example.com%2Foauth-callback\
@@ -65,7 +68,9 @@ mod tests {
 
         request.prompt = Some("select_account");
         request.login_hint = Some("a+b@contoso.example");
-        let expected = format!("{expected}&prompt=select_account&login_hint=a%2Bb%40contoso.example");
+        request.claims = Some(r#"{"a":1}"#);
+        let expected =
+            format!("{expected}&prompt=select_account&login_hint=a%2Bb%40contoso.example&claims=%7B%22a%22%3A1%7D");
         assert_eq!(url(&authority, "client", &request).as_str(), expected);
     }
 }

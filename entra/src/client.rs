@@ -12,7 +12,7 @@ use crate::claims::{Expected, Signed, check_access_token, check_id_token};
 use crate::credential::{AssertionSource, CredentialError};
 use crate::http::{self, Answer, Peer, Silence};
 use crate::keys::Keys;
-use crate::token::{AccessToken, Redemption, SignIn, failure, success};
+use crate::token::{AccessToken, Redemption, Renewed, SignIn, Success, failure, success};
 use crate::{AccessTokenPolicy, AuthorizeRequest, ClaimsError, Error, Secret, VerifiedUser, authorize};
 
 /// What a [`Client`] is made of.
@@ -113,12 +113,28 @@ impl Client {
             check_id_token(claims, &expected, now)
         };
         match checked.await {
-            Ok(user) => Ok(SignIn { user, access_token: token.access_token }),
+            Ok(user) => Ok(SignIn { user, access_token: token.access_token, refresh_token: token.refresh_token }),
             Err(error @ ClaimsError::KeysUnavailable(_)) => {
                 Err(Error::TryLater { retry_after: None, cause: error.to_string() })
             }
             Err(error) => Err(Error::Untrusted(error)),
         }
+    }
+
+    /// Renews a user's tokens for `scope`, of one resource, plus `offline_access` for a new refresh token (RFC 6749 section 6,
+    /// entra.md 5.3). `claims` answers a challenge. Repeated like [`Client::on_behalf_of`]: Entra does not revoke the token
+    /// that was used, so a second try harms nobody. The id_token, if any, is not looked at: the token is bound to its user.
+    pub async fn refresh(
+        &self,
+        refresh_token: &Secret,
+        scope: &str,
+        claims: Option<&Secret>,
+    ) -> Result<Renewed, Error> {
+        let mut form =
+            vec![("grant_type", "refresh_token"), ("refresh_token", refresh_token.expose()), ("scope", scope)];
+        form.extend(claims.map(|claims| ("claims", claims.expose())));
+        let Success { access_token, refresh_token, .. } = self.persist("refresh_token", &form).await?;
+        Ok(Renewed { access_token, refresh_token })
     }
 
     /// Exchanges a user's token for one with `scope`, of one resource (RFC 7523 with Entra's `on_behalf_of`, entra.md 5.4).
@@ -131,19 +147,7 @@ impl Client {
             ("assertion", user_token.expose()),
             ("scope", scope),
         ];
-        match self.exchange(&form).await {
-            Err(Again::SameAssertion(error)) => {
-                tracing::info!(%error, "on-behalf-of failed; once more");
-                self.exchange(&form).await
-            }
-            Err(Again::NewAssertion(error)) => {
-                tracing::info!(%error, "client assertion refused; once more with a new one");
-                self.credential.forget();
-                self.exchange(&form).await
-            }
-            first => first,
-        }
-        .map_err(Again::into_error)
+        self.persist("on_behalf_of", &form).await.map(|answer| answer.access_token)
     }
 
     /// Checks an access token that arrived at a resource server: signature, tenant, issuer, audience, time, kind, scope,
@@ -158,12 +162,29 @@ impl Client {
         check_access_token(claims, &self.settings.authority, policy, self.settings.accept_emulator, now)
     }
 
-    async fn exchange(&self, form: &Form<'_>) -> Result<AccessToken, Again> {
+    /// A call that may be repeated, with one retry where that may help.
+    async fn persist(&self, grant: &str, form: &Form<'_>) -> Result<Success, Error> {
+        match self.ask(grant, form).await {
+            Err(Again::SameAssertion(error)) => {
+                tracing::info!(grant, %error, "a token call failed; once more");
+                self.ask(grant, form).await
+            }
+            Err(Again::NewAssertion(error)) => {
+                tracing::info!(grant, %error, "client assertion refused; once more with a new one");
+                self.credential.forget();
+                self.ask(grant, form).await
+            }
+            first => first,
+        }
+        .map_err(Again::into_error)
+    }
+
+    async fn ask(&self, grant: &str, form: &Form<'_>) -> Result<Success, Again> {
         let assertion = self.assertion().await.map_err(Again::Never)?;
         let answer = self.post(form, &assertion).await.map_err(|silence| Again::SameAssertion(silent(silence)))?;
-        self.note(&answer, "on_behalf_of");
+        self.note(&answer, grant);
         if answer.status == 200 {
-            return success(&answer).map(|token| token.access_token).map_err(Again::Never);
+            return success(&answer).map_err(Again::Never);
         }
         let error = failure(&answer);
         Err(match wants_new_assertion(&error) {
@@ -212,7 +233,7 @@ impl Client {
     }
 }
 
-/// A failed exchange, and whether it may be tried again.
+/// A failed call, and whether it may be tried again.
 enum Again {
     SameAssertion(Error),
     NewAssertion(Error),

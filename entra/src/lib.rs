@@ -28,5 +28,5 @@ pub use credential::{AssertionSource, CredentialError};
 pub use error::{Error, Refusal};
 pub use exchange::Exchange;
 pub use secret::Secret;
-pub use token::{AccessToken, Redemption, SignIn};
+pub use token::{AccessToken, Redemption, Renewed, SignIn};
 pub use url::Url;

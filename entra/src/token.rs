@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::{Secret, User};
 
-pub(crate) use answer::{failure, seconds, success};
+pub(crate) use answer::{Success, failure, seconds, success};
 
 /// An authorization code on its way to Entra (RFC 6749 section 4.1.3, RFC 7636).
 #[derive(Clone, Debug)]
@@ -26,6 +26,16 @@ pub struct Redemption<'a> {
 pub struct SignIn {
     pub user: User,
     pub access_token: AccessToken,
+    /// Only when the scope held `offline_access`.
+    pub refresh_token: Option<Secret>,
+}
+
+/// What a refresh token gave.
+#[derive(Clone, Debug)]
+pub struct Renewed {
+    pub access_token: AccessToken,
+    /// The newest; the one before stays good too (entra.md 5.3). `None`: Entra gave none, and the one before goes on.
+    pub refresh_token: Option<Secret>,
 }
 
 #[derive(Clone, Debug)]

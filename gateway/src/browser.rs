@@ -7,11 +7,13 @@ mod csrf;
 mod fault;
 mod lists;
 mod pages;
+mod person;
 mod transaction;
 
 pub use cookies::{ConsentState, Cookies, CsrfToken, EntraState, Jar, OPEN_TRANSACTIONS};
 pub use csrf::{CrossOrigin, same_origin};
 pub use fault::{Fault, Reference};
-pub use lists::{ApprovedClients, DeniedClients};
-pub use pages::{ConsentPage, Pages, RETRY_AFTER_SECONDS};
+pub use lists::{ApprovedClients, DeniedClients, Label};
+pub use pages::{ConsentPage, Pages, RETRY_AFTER_SECONDS, Vouched};
+pub use person::is_a_person;
 pub use transaction::Transaction;

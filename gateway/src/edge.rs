@@ -22,7 +22,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::HeaderName;
+use http::{HeaderName, Method};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::prelude::{Error, ErrorType, HttpPeer, Result};
 use pingora_proxy::{FailToProxy, ProxyHttp, Session};
@@ -37,7 +37,7 @@ use crate::public_url::PublicUrl;
 use crate::sealed::Sealer;
 use crate::session::Sessions;
 use headers::with_headers;
-use http_messages::{linger, status_error, write_whole};
+use http_messages::{has_long_header, linger, status_error, write_whole};
 use journey::Journey;
 use refusal::Refusal;
 
@@ -80,6 +80,9 @@ impl ProxyHttp for Edge {
     }
 
     async fn request_filter(&self, session: &mut Session, journey: &mut Journey) -> Result<bool> {
+        if has_long_header(session) {
+            return self.refuse(session, journey, Refusal::HeaderTooLarge).await;
+        }
         if !self.is_for_us(session) {
             return self.refuse(session, journey, Refusal::ForeignHost).await;
         }
@@ -203,7 +206,7 @@ impl ProxyHttp for Edge {
             tracing::info!(
                 target: "access",
                 request_id = journey.id,
-                method = session.req_header().method.as_str(),
+                method = method_name(&session.req_header().method),
                 route = journey.route,
                 status,
                 bytes = session.body_bytes_sent(),
@@ -217,11 +220,25 @@ impl ProxyHttp for Edge {
 
     /// Pingora would log the URL with its query, where codes travel.
     fn request_summary(&self, session: &Session, journey: &Journey) -> String {
-        format!("{} {} {}", session.req_header().method, journey.route, journey.id)
+        format!("{} {} {}", method_name(&session.req_header().method), journey.route, journey.id)
     }
 
     fn suppress_error_log(&self, _session: &Session, _journey: &Journey, error: &Error) -> bool {
         // A client that goes away is no fault of ours; `logging` counts it.
         matches!(error.esource(), pingora::ErrorSource::Downstream)
+    }
+}
+
+/// A method for the log; one that somebody made up could be of any length.
+fn method_name(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::POST => "POST",
+        Method::DELETE => "DELETE",
+        Method::HEAD => "HEAD",
+        Method::OPTIONS => "OPTIONS",
+        Method::PUT => "PUT",
+        Method::PATCH => "PATCH",
+        _ => "other",
     }
 }

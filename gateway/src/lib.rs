@@ -7,6 +7,7 @@
 //!             |         |-----> session            begins when Entra has signed the user in
 //!             |         '-----> entra --> Entra ID
 //!             |--> session --> store               a bearer token becomes an Admitted
+//!             |         '-----> entra              Entra's tokens are renewed
 //!             '--> pool -----> MCP server          only with an Admitted
 //! ```
 //!

@@ -1,4 +1,4 @@
-//! Sallyport as an authorization server: RFC 6749 as OAuth 2.1 reads it, with RFC 7591, 7636, 8414, 8707, 9207 and 9728.
+//! Sallyport as an authorization server: RFC 6749 as OAuth 2.1 reads it, with RFC 7009, 7591, 7636, 8414, 8707, 9207 and 9728.
 //!
 //! One door, [`AuthorizationServer::handle`]: a plain HTTP request in, a plain HTTP answer out, never an error. The rules of
 //! our endpoints live here; sockets, Pingora and Redis do not.
@@ -11,43 +11,57 @@
 //! | `/consent` | `consent` | the user says yes or no |
 //! | | `sign_in` | after a yes: a [`records::PendingAuthorization`] is stored, the browser goes to Entra |
 //! | `/oauth-callback` | `callback` | the same browser returns; Entra's code becomes a session, ours goes to the client |
-//! | `/token` | `token` | the client redeems its code, once |
+//! | `/connections`, `/signed-out` | `connections` | what this browser remembers, and forgets |
+//! | `/token` | `token`, `refresh` | the client redeems its code, once; later it goes on with its refresh token |
+//! | `/revoke` | `revoke` | the client signs out: its session ends everywhere |
 //!
-//! Errors are values of one enum and answered by one match, in `error`. Neighbours: `browser` for cookies and pages,
-//! `session` for what a code grants, the crate `entra` for the second door.
+//! Who a client is, `client` knows, and `client_authentication` how it proves that. Errors are values of one enum and
+//! answered by one match, in `error`. Neighbours: `browser` for cookies and pages, `session` for what a code grants, the
+//! crate `entra` for the second door.
 
 mod answer;
 mod authorize;
 mod callback;
 mod client;
+mod client_authentication;
 mod client_name;
+mod connections;
 mod consent;
 mod error;
 mod json;
 mod metadata;
 mod parameters;
 mod pkce;
+mod prompt;
 mod records;
 mod redirect_uri;
+mod refresh;
 mod register;
 mod resource;
+mod revoke;
 mod sign_in;
 mod token;
 
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{Method, Request, Response};
+use http::{HeaderMap, Method, Request, Response};
 
+pub use client::{
+    CUSTOM_SCHEMES, ClientSecret, ClientSettings, DocumentHost, DocumentSettings, METADATA_HOSTS, Network,
+    Preregistered, Resolver,
+};
 pub use metadata::resource_metadata_url;
+pub use redirect_uri::{BadRedirectUri, RedirectUri};
 pub use resource::{Resource, Resources};
 
-use crate::browser::{Cookies, Pages};
+use crate::browser::{Cookies, Pages, is_a_person};
 use crate::clock::Clock;
 use crate::public_url::PublicUrl;
 use crate::sealed::Sealer;
 use crate::session::Sessions;
 use crate::store::{Store, Table};
+use client::Clients;
 use error::Error;
 use metadata::Metadata;
 use records::{GrantedCode, PendingAuthorization};
@@ -64,10 +78,7 @@ pub struct Settings {
     /// What people call this installation; large on every page.
     pub server_name: String,
     pub remember: Remember,
-    /// Whether clients may register themselves (RFC 7591).
-    pub registration: bool,
-    /// Private-use schemes that a redirect URI may have, such as `cursor`.
-    pub custom_schemes: Vec<String>,
+    pub clients: ClientSettings,
 }
 
 /// Whether a browser remembers that a user allowed a client.
@@ -92,6 +103,7 @@ pub struct Parts {
 pub struct AuthorizationServer {
     settings: Settings,
     metadata: Metadata,
+    clients: Clients,
     sealer: Sealer,
     clock: Clock,
     cookies: Cookies,
@@ -103,11 +115,14 @@ pub struct AuthorizationServer {
 }
 
 impl AuthorizationServer {
-    pub fn new(settings: Settings, parts: Parts) -> Self {
+    /// # Errors
+    /// When no HTTP client can be made for clients' metadata documents.
+    pub fn new(settings: Settings, parts: Parts) -> Result<Self, reqwest::Error> {
         let Parts { sealer, store, clock, sessions, entra } = parts;
         let secure = settings.public_url.as_str().starts_with("https:");
-        Self {
+        Ok(Self {
             metadata: Metadata::new(&settings),
+            clients: Clients::new(&settings.clients, sealer.clone(), clock.clone())?,
             cookies: Cookies::new(sealer.clone(), clock.clone()),
             pages: Pages::new(settings.server_name.clone(), secure),
             pending: Table::new(store.clone(), sealer.clone(), clock.clone(), "authorization"),
@@ -117,13 +132,18 @@ impl AuthorizationServer {
             clock,
             sessions,
             entra,
-        }
+        })
     }
 
     /// Whether a path is answered here. Exact and undecoded, except that all of `/.well-known/` is ours: what is not there
     /// must be a 404 that discovery understands (A6).
     pub fn owns(&self, path: &str) -> bool {
         Route::find(path).is_some()
+    }
+
+    /// The page for somebody who opens a resource in a browser; `None` for a program, which gets the challenge.
+    pub fn how_to_connect(&self, headers: &HeaderMap, resource: &Resource) -> Option<Response<Bytes>> {
+        is_a_person(headers).then(|| self.pages.connect(resource.url()))
     }
 
     /// Answers a request whose body the edge has read and bounded.
@@ -135,8 +155,12 @@ impl AuthorizationServer {
             (Route::Authorize, &Method::GET) => self.authorize(&request).await,
             (Route::Consent, &Method::GET) => self.ask(&request),
             (Route::Consent, &Method::POST) => self.decide(&request).await,
+            (Route::Connections, &Method::GET) => Ok(self.connections(&request)),
+            (Route::Connections, &Method::POST) => self.forget(&request),
+            (Route::SignedOut, &Method::GET) => Ok(self.signed_out()),
             (Route::Callback, &Method::GET) => self.callback(&request).await,
             (Route::Token, &Method::POST) => self.token(&request).await,
+            (Route::Revoke, &Method::POST) => self.revoke(&request).await,
             (route, &Method::OPTIONS) if !route.is_for_browsers() => Ok(answer::preflight(route.methods())),
             (route, _) => Err(Error::MethodNotAllowed(route.methods())),
         };
@@ -155,7 +179,10 @@ enum Route {
     Authorize,
     Consent,
     Callback,
+    Connections,
+    SignedOut,
     Token,
+    Revoke,
 }
 
 impl Route {
@@ -165,7 +192,10 @@ impl Route {
             "/authorize" => Route::Authorize,
             "/consent" => Route::Consent,
             CALLBACK => Route::Callback,
+            connections::CONNECTIONS => Route::Connections,
+            connections::SIGNED_OUT => Route::SignedOut,
             "/token" => Route::Token,
+            "/revoke" => Route::Revoke,
             _ if path.starts_with("/.well-known/") => Route::WellKnown,
             _ => return None,
         })
@@ -173,15 +203,18 @@ impl Route {
 
     /// Pages carry cookies: no other origin may read them, so they have no CORS at all (C25).
     fn is_for_browsers(self) -> bool {
-        matches!(self, Route::Authorize | Route::Consent | Route::Callback)
+        match self {
+            Route::Authorize | Route::Consent | Route::Callback | Route::Connections | Route::SignedOut => true,
+            Route::WellKnown | Route::Register | Route::Token | Route::Revoke => false,
+        }
     }
 
     fn methods(self) -> &'static str {
         match self {
             Route::WellKnown => "GET, HEAD, OPTIONS",
-            Route::Register | Route::Token => "POST, OPTIONS",
-            Route::Authorize | Route::Callback => "GET",
-            Route::Consent => "GET, POST",
+            Route::Register | Route::Token | Route::Revoke => "POST, OPTIONS",
+            Route::Authorize | Route::Callback | Route::SignedOut => "GET",
+            Route::Consent | Route::Connections => "GET, POST",
         }
     }
 }

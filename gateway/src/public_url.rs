@@ -54,6 +54,12 @@ impl PublicUrl {
         &self.authority
     }
 
+    /// Whether a `Host` header or `:authority` names this origin; its default port may be written out.
+    pub fn is_at(&self, host: &str) -> bool {
+        let default_port = if self.scheme() == "https" { ":443" } else { ":80" };
+        host.strip_suffix(default_port).unwrap_or(host).eq_ignore_ascii_case(&self.authority)
+    }
+
     /// The URL of one of our own paths.
     pub fn join(&self, path: &str) -> String {
         format!("{}{path}", self.origin)
@@ -90,6 +96,17 @@ mod tests {
                 "http://[::1]:80" => assert!(parsed.is_err(), "a default port is not written"),
                 _ => assert_eq!(parsed.unwrap().as_str(), text),
             }
+        }
+    }
+
+    #[test]
+    fn a_host_is_ours_in_any_case_and_with_its_default_port() {
+        let url = PublicUrl::parse("https://mcp.example.com").unwrap();
+        for host in ["mcp.example.com", "MCP.example.com", "mcp.example.com:443"] {
+            assert!(url.is_at(host), "{host}");
+        }
+        for host in ["mcp.example.com:80", "mcp.example.com.", "evil.example", "", ":443", "a@mcp.example.com"] {
+            assert!(!url.is_at(host), "{host}");
         }
     }
 

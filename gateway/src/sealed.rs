@@ -70,14 +70,29 @@ impl Sealer {
 
     /// Seals `value`. `context` is not in the text, but the same context must be given to open it.
     pub fn seal<T: Serialize>(&self, purpose: Purpose, context: &[&[u8]], value: &T) -> String {
-        let key = self.ring.active();
+        let aad = self.associated_data(purpose.label(), context);
+        self.seal_with(purpose, random_bytes(), &aad, &encode(value))
+    }
+
+    /// Like [`Sealer::seal`], but the same value in the same context is the same text, on every replica with the same ring
+    /// and active key.
+    ///
+    /// The nonce is a keyed hash of everything that goes into the cipher, as in the SIV construction (RFC 5297): for two
+    /// different inputs it repeats no likelier than a random one, and where it does repeat by design the whole text does.
+    /// So nothing is ever encrypted twice under one nonce, which AES-GCM does not survive; all that an observer
+    /// learns is that two equal texts seal equal values.
+    pub fn seal_repeatably<T: Serialize>(&self, purpose: Purpose, context: &[&[u8]], value: &T) -> String {
         let plain = encode(value);
         let aad = self.associated_data(purpose.label(), context);
-        let sealed = encrypt(key.cipher(purpose), key.id(), &aad, &plain);
-        let mut text = String::with_capacity(purpose.prefix().len() + sealed.len() * 4 / 3 + 3);
-        text.push_str(purpose.prefix());
-        BASE64_URL_SAFE_NO_PAD.encode_string(sealed, &mut text);
-        text
+        let key = self.ring.active().nonce_key();
+        let mut mac = Hmac::<Sha256>::new_from_slice(key.expose()).expect("HMAC takes a key of any length");
+        // The associated data begins with the purpose's label. With its length first, no two pairs give the same bytes.
+        mac.update(&(aad.len() as u64).to_be_bytes());
+        mac.update(&aad);
+        mac.update(&plain);
+        let mut nonce = [0; NONCE];
+        nonce.copy_from_slice(&mac.finalize().into_bytes()[..NONCE]);
+        self.seal_with(purpose, nonce, &aad, &plain)
     }
 
     /// Opens what [`Sealer::seal`] made for the same purpose and context.
@@ -89,12 +104,24 @@ impl Sealer {
         decode(&decrypt(key.cipher(purpose), &aad, &sealed)?)
     }
 
+    /// The secret that goes with a sealed text: a MAC of it, under a key of the very root key that sealed it. Nobody has to
+    /// store it, and it lives exactly as long as the text opens, whatever key is active by then.
+    pub fn companion(&self, purpose: Purpose, text: &str) -> Result<SecretKey, OpenError> {
+        let body = text.strip_prefix(purpose.prefix()).ok_or(OpenError::Malformed)?;
+        let sealed = BASE64_URL_SAFE_NO_PAD.decode(body).map_err(|_| OpenError::Malformed)?;
+        let key = self.ring.get(key_id(&sealed)?).ok_or(OpenError::UnknownKey)?;
+        let mut mac =
+            Hmac::<Sha256>::new_from_slice(key.companion_key().expose()).expect("HMAC takes a key of any length");
+        mac.update(&self.associated_data(purpose.label(), &[text.as_bytes()]));
+        Ok(SecretKey::new(mac.finalize().into_bytes().into()))
+    }
+
     /// Seals a record for the store under a key that needs both the ring and `secret` (the double envelope of sessions).
     /// `name` is the record's own key in the store: a record moved elsewhere does not open (T37).
     pub fn seal_record<T: Serialize>(&self, name: &str, secret: &SecretKey, value: &T) -> Vec<u8> {
         let key = self.ring.active();
         let aad = self.associated_data("record", &[name.as_bytes()]);
-        encrypt(&record_cipher(key.record_key(), name, secret), key.id(), &aad, &encode(value))
+        encrypt(&record_cipher(key.record_key(), name, secret), key.id(), random_bytes(), &aad, &encode(value))
     }
 
     /// Opens what [`Sealer::seal_record`] made under the same name and secret.
@@ -120,6 +147,15 @@ impl Sealer {
         let mut mac = Hmac::<Sha256>::new_from_slice(key.index_key().expose()).expect("HMAC takes a key of any length");
         mac.update(&id.random);
         Some(Index(mac.finalize().into_bytes().into()))
+    }
+
+    fn seal_with(&self, purpose: Purpose, nonce: [u8; NONCE], aad: &[u8], plain: &[u8]) -> String {
+        let key = self.ring.active();
+        let sealed = encrypt(key.cipher(purpose), key.id(), nonce, aad, plain);
+        let mut text = String::with_capacity(purpose.prefix().len() + sealed.len() * 4 / 3 + 3);
+        text.push_str(purpose.prefix());
+        BASE64_URL_SAFE_NO_PAD.encode_string(sealed, &mut text);
+        text
     }
 
     /// Every part is preceded by its length, so that no two lists of parts give the same bytes.
@@ -164,8 +200,7 @@ fn key_id(sealed: &[u8]) -> Result<KeyId, OpenError> {
 }
 
 /// The header (version and key id) is authenticated too: it precedes the associated data.
-fn encrypt(cipher: &Aes256Gcm, key: KeyId, aad: &[u8], plain: &[u8]) -> Vec<u8> {
-    let nonce: [u8; NONCE] = random_bytes();
+fn encrypt(cipher: &Aes256Gcm, key: KeyId, nonce: [u8; NONCE], aad: &[u8], plain: &[u8]) -> Vec<u8> {
     let mut sealed = Vec::with_capacity(HEADER + plain.len() + TAG);
     sealed.push(VERSION);
     sealed.extend_from_slice(&key.get().to_be_bytes());

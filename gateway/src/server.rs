@@ -21,7 +21,7 @@ use crate::clock::Clock;
 use crate::drain::{Drain, GracefulStop, StopSignal};
 use crate::edge::{Edge, Origins, Routes, Upstream};
 use crate::metrics::Metrics;
-use crate::oauth::{self, AuthorizationServer, Parts, Remember, Resource, Resources};
+use crate::oauth::{self, AuthorizationServer, ClientSettings, Parts, Remember, Resource, Resources};
 use crate::pool::{self, Pool, PoolError};
 use crate::public_url::PublicUrl;
 use crate::sealed::{KeyRing, Sealer};
@@ -49,10 +49,7 @@ pub struct Settings {
     /// What people call this installation; large on every page.
     pub server_name: String,
     pub remember: Remember,
-    /// Whether clients may register themselves.
-    pub registration: bool,
-    /// Private-use schemes that a redirect URI may have.
-    pub custom_schemes: Vec<String>,
+    pub clients: ClientSettings,
     /// Web origins besides our own whose pages may call the MCP endpoints.
     pub allowed_origins: Vec<String>,
     pub access_log: bool,
@@ -89,6 +86,8 @@ pub enum BuildError {
     Store(#[from] store::SettingsError),
     #[error("the TLS certificate or key: {0}")]
     Tls(Box<pingora::Error>),
+    #[error("the HTTP client for metadata documents: {0}")]
+    Documents(#[from] reqwest::Error),
     #[error("an allowed origin: {0}")]
     Origin(#[from] http::header::InvalidHeaderValue),
 }
@@ -145,7 +144,9 @@ fn edge(settings: Settings, clock: Clock, metrics: Arc<Metrics>, drain: Drain) -
         store::Settings::Memory => Arc::new(MemoryStore::new(clock.clone())),
         store::Settings::Redis(redis) => Arc::new(RedisStore::new(redis)?),
     };
-    let sessions = Arc::new(Sessions::new(settings.sessions, store.clone(), sealer.clone(), clock.clone()));
+    let entra = Arc::new(entra::Client::new(settings.entra, credential(settings.credential)?)?);
+    let sessions = Sessions::new(settings.sessions, store.clone(), sealer.clone(), clock.clone(), entra.clone());
+    let sessions = Arc::new(sessions);
     let upstreams = settings
         .upstreams
         .into_iter()
@@ -161,17 +162,10 @@ fn edge(settings: Settings, clock: Clock, metrics: Arc<Metrics>, drain: Drain) -
             resources,
             server_name: settings.server_name,
             remember: settings.remember,
-            registration: settings.registration,
-            custom_schemes: settings.custom_schemes,
+            clients: settings.clients,
         },
-        Parts {
-            sealer: sealer.clone(),
-            store,
-            clock,
-            sessions: sessions.clone(),
-            entra: Arc::new(entra::Client::new(settings.entra, credential(settings.credential)?)?),
-        },
-    );
+        Parts { sealer: sealer.clone(), store, clock, sessions: sessions.clone(), entra },
+    )?;
     let own = [public_url.as_str()];
     let origins = Origins::new(own.into_iter().chain(settings.allowed_origins.iter().map(String::as_str)))?;
     Ok(Edge {

@@ -1,9 +1,16 @@
 //! Sessions: from a bearer token to what may go upstream.
 //!
-//! A session begins when Entra has signed a user in, and holds Entra's access token under a key that needs both our ring
-//! and the secret inside the client's token. [`Sessions::admit`] is the hot path, and the only maker of an [`Admitted`].
+//! A session begins when Entra has signed a user in, and holds Entra's tokens under a key that needs both our ring and the
+//! secret inside the client's tokens. [`Sessions::admit`] is the hot path, and the only maker of an [`Admitted`].
+//! [`Sessions::refresh`] keeps a session going: Entra's tokens are renewed when they are close to their end, by one caller
+//! at a time, and the client's refresh token is rotated. [`Sessions::end`] and [`Sessions::revoke`] end it everywhere.
 
 mod admitted;
+mod flights;
+mod record;
+mod refresh;
+mod renewal;
+mod revocation;
 mod token;
 
 use std::sync::Arc;
@@ -13,103 +20,146 @@ use entra::SignIn;
 use serde::{Deserialize, Serialize};
 
 pub use admitted::{Admitted, Denied};
-pub use token::{Grant, IssuedToken};
+pub use refresh::NotRefreshed;
+pub use token::{Grant, IssuedTokens, RefreshToken};
 
 use crate::clock::{Clock, Timestamp};
 use crate::sealed::{Id, Index, Sealer};
 use crate::secret::SecretKey;
-use crate::store::{Store, StoreError, Table};
+use crate::store::{Generations, Locks, Store, StoreError, Table};
+use flights::Flights;
+use record::{EntraTokens, Record};
 use token::AccessToken;
-
-/// Taken off Entra's lifetime, so that a token of ours never outlives the one it stands for.
-const ENTRA_MARGIN: Duration = Duration::from_secs(30);
 
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// How long a client's access token lives at most.
     pub access_lifetime: Duration,
+    /// How long a session lives after its last refresh.
+    pub session_idle: Duration,
     /// How long a session lives at most, whatever Entra says.
     pub session_max: Duration,
+    /// For how long a refresh token that was used may be used again, and gives the same successor (D7).
+    pub refresh_grace: Duration,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { access_lifetime: Duration::from_secs(3600), session_max: Duration::from_secs(7 * 24 * 3600) }
+        Self {
+            access_lifetime: Duration::from_secs(3600),
+            session_idle: Duration::from_secs(24 * 3600),
+            session_max: Duration::from_secs(7 * 24 * 3600),
+            refresh_grace: Duration::from_secs(45),
+        }
     }
 }
 
-/// Begins, admits and ends sessions.
+/// Begins, admits, refreshes and ends sessions.
 pub struct Sessions {
     settings: Settings,
     sealer: Sealer,
     clock: Clock,
+    entra: Arc<entra::Client>,
     table: Table<Record>,
+    generations: Generations,
+    locks: Locks,
+    flights: Flights,
 }
 
 /// What opens a session: its name and the secret that its record is sealed with. Travels only inside sealed values.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Handle {
+struct Handle {
     id: Id,
     secret: SecretKey,
+}
+
+/// A session that has begun, as it waits for the client that will use it.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Begun {
+    handle: Handle,
+    /// When the first access token must end.
     expires: Timestamp,
-}
-
-/// A session at rest.
-#[derive(Serialize, Deserialize)]
-struct Record {
-    entra_token: String,
-    tenant_id: String,
-    object_id: String,
-}
-
-impl Drop for Record {
-    fn drop(&mut self) {
-        zeroize::Zeroize::zeroize(&mut self.entra_token);
-    }
+    /// Whether Entra gave what renews it.
+    renewable: bool,
 }
 
 impl Sessions {
-    pub fn new(settings: Settings, store: Arc<dyn Store>, sealer: Sealer, clock: Clock) -> Self {
-        let table = Table::new(store, sealer.clone(), clock.clone(), "session");
-        Self { settings, sealer, clock, table }
+    pub fn new(
+        settings: Settings,
+        store: Arc<dyn Store>,
+        sealer: Sealer,
+        clock: Clock,
+        entra: Arc<entra::Client>,
+    ) -> Self {
+        Self {
+            table: Table::new(store.clone(), sealer.clone(), clock.clone(), "session"),
+            generations: Generations::new(store.clone()),
+            locks: Locks::new(store),
+            flights: Flights::default(),
+            settings,
+            sealer,
+            clock,
+            entra,
+        }
     }
 
-    /// Keeps what Entra gave for as long as it is worth something.
-    pub async fn begin(&self, sign_in: &SignIn) -> Result<Handle, StoreError> {
-        let record = Record {
-            entra_token: sign_in.access_token.token.expose().to_owned(),
+    /// Keeps what Entra gave for as long as it is worth something. `scope` is what it was asked for, and will be again.
+    pub async fn begin(&self, sign_in: &SignIn, scope: &str) -> Result<Begun, StoreError> {
+        let now = self.clock.now();
+        let entra = EntraTokens::new(&sign_in.access_token, sign_in.refresh_token.as_ref(), now);
+        let renewable = sign_in.refresh_token.is_some();
+        let ends = now.after(self.settings.session_max);
+        let ends = if renewable { ends } else { ends.min(entra.ends) };
+        let mut record = Record {
+            entra,
+            scope: scope.to_owned(),
             tenant_id: sign_in.user.tenant_id.clone(),
             object_id: sign_in.user.object_id.clone(),
+            ends,
+            kept_until: now,
+            trouble: None,
         };
-        let lifetime = sign_in.access_token.expires_in.saturating_sub(ENTRA_MARGIN).min(self.settings.session_max);
-        let expires = self.clock.now().after(lifetime);
-        let handle = Handle { id: self.sealer.new_id(), secret: SecretKey::random(), expires };
+        let lifetime = record.keep(now, self.settings.session_idle);
+        let handle = Handle { id: self.sealer.new_id(), secret: SecretKey::random() };
+        if renewable && let Some(session) = self.sealer.index(&handle.id) {
+            self.generations.start(session, now, lifetime).await?;
+        }
         self.table.put(&handle.id, &handle.secret, &record, lifetime).await?;
-        Ok(handle)
+        Ok(Begun { handle, expires: record.expires(), renewable })
     }
 
-    /// The access token for a client that was granted the use of a session.
-    pub fn issue(&self, handle: &Handle, grant: &Grant) -> IssuedToken {
+    /// The first tokens for a client that was granted the use of a session.
+    pub fn issue(&self, begun: &Begun, grant: &Grant) -> IssuedTokens {
+        self.issue_until(begun.expires, &begun.handle, begun.renewable.then_some(0), grant)
+    }
+
+    /// What the store calls this session; enough to end it, not to open it.
+    pub fn index(&self, begun: &Begun) -> Option<Index> {
+        self.sealer.index(&begun.handle.id)
+    }
+
+    /// Lifetimes are true: an access token ends before Entra's token does that it stands for, and before its session.
+    fn issue_until(&self, expires: Timestamp, handle: &Handle, generation: Option<u32>, grant: &Grant) -> IssuedTokens {
         let now = self.clock.now();
-        let expires_in = handle.expires.remaining(now).min(self.settings.access_lifetime);
-        let token = AccessToken {
+        let expires_in = expires.remaining(now).min(self.settings.access_lifetime);
+        let access_token = AccessToken {
             id: handle.id,
             secret: handle.secret.clone(),
             expires: now.after(expires_in),
             client: grant.client,
         };
-        IssuedToken { token: token.seal(&self.sealer, &grant.resource), expires_in }
+        let refresh_token = |generation| RefreshToken { handle: handle.clone(), generation, grant: grant.clone() };
+        IssuedTokens {
+            access_token: access_token.seal(&self.sealer, &grant.resource),
+            expires_in,
+            refresh_token: generation.map(|generation| refresh_token(generation).seal(&self.sealer)),
+        }
     }
+}
 
-    /// What the store calls this session; enough to end it, not to open it.
-    pub fn index(&self, handle: &Handle) -> Option<Index> {
-        self.sealer.index(&handle.id)
-    }
-
-    /// Ends a session: the very next request with a token of it is refused.
-    pub async fn end(&self, session: Index) -> Result<(), StoreError> {
-        self.table.remove(session).await
-    }
+/// What logs call a session: enough to find its lines, too little to be its name in the store.
+fn reference(session: Index) -> String {
+    session.0[..4].iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

@@ -6,6 +6,8 @@
 
 #[cfg(test)]
 mod conformance;
+mod generations;
+mod locks;
 mod memory;
 mod redis;
 mod table;
@@ -14,9 +16,14 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+pub use generations::Generations;
+pub use locks::{Held, Locks};
 pub use memory::MemoryStore;
 pub use redis::{RedisSettings, RedisStore, RedisUrl, RedisUrlError, SettingsError};
 pub use table::{Redeemed, Table};
+
+use crate::clock::Timestamp;
+use crate::sealed::Index;
 
 /// Which store to use.
 #[derive(Clone, Debug)]
@@ -46,12 +53,72 @@ pub trait Store: Send + Sync {
 
     async fn remove(&self, name: &str) -> Result<(), StoreError>;
 
+    /// Writes `value` only where there is something: what was removed is not revived by somebody who read it before.
+    /// Whether it was written. A lifetime of less than a second removes.
+    async fn replace(&self, name: &str, value: &[u8], lifetime: Duration) -> Result<bool, StoreError>;
+
+    /// Writes `value` only where there is nothing: of many callers, one gets `true`. A lifetime of less than a second
+    /// writes nothing.
+    async fn put_new(&self, name: &str, value: &[u8], lifetime: Duration) -> Result<bool, StoreError>;
+
+    /// Removes what [`Store::put_new`] or [`Store::put`] wrote, only if it is still `value`. Whether it was.
+    async fn remove_if(&self, name: &str, value: &[u8]) -> Result<bool, StoreError>;
+
     /// Writes a value that only [`Store::redeem`] can read.
     async fn put_guarded(&self, name: &str, value: Guarded<'_>, lifetime: Duration) -> Result<(), StoreError>;
 
     /// Compares and takes in one step. A wrong guess leaves the value where it is (T11); the right one leaves its epitaph
     /// for `epitaph_lifetime`, so that a second redemption is recognised.
     async fn redeem(&self, name: &str, guard: &Guard, epitaph_lifetime: Duration) -> Result<Redemption, StoreError>;
+
+    /// Writes a counter that stands at 0 and that only [`Store::advance`] can read, replacing what was there.
+    async fn start_counter(&self, name: &str, now: Timestamp, lifetime: Duration) -> Result<(), StoreError>;
+
+    /// Compares and moves in one step: who presents where the counter stands moves it by one, and it lives for
+    /// `step.lifetime` from then on (a second at least).
+    async fn advance(&self, name: &str, step: Step) -> Result<Advance, StoreError>;
+}
+
+/// What is presented to a counter.
+#[derive(Clone, Copy, Debug)]
+pub struct Step {
+    /// Where the caller believes that the counter stands.
+    pub presented: u32,
+    pub now: Timestamp,
+    /// For how long after a move the place before it is still taken for an honest repetition, the last second included.
+    pub grace: Duration,
+    pub lifetime: Duration,
+}
+
+/// What [`Store::advance`] did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Advance {
+    /// The counter stood at what was presented, and now stands here.
+    Rotated(u32),
+    /// Somebody moved it from there to here a moment ago. Nothing is changed.
+    Repeated(u32),
+    /// It was moved from there long ago, or further since: whoever asks has an old value. Nothing is changed.
+    Reused,
+    /// There is no such counter, or it has never stood there.
+    Missing,
+}
+
+impl Advance {
+    /// The rules, for a counter that stands at `current` since `moved`. Redis has them in a script of its own.
+    fn of(current: u32, moved: Timestamp, step: &Step) -> Self {
+        let since = step.now.unix().saturating_sub(moved.unix());
+        match step.presented.checked_add(1) {
+            Some(next) if step.presented == current => Advance::Rotated(next),
+            Some(next) if next == current && since <= step.grace.as_secs() => Advance::Repeated(current),
+            _ if step.presented < current => Advance::Reused,
+            _ => Advance::Missing,
+        }
+    }
+}
+
+/// `sallyport:<kind>:<keyed hash of the id>`.
+fn name_of(kind: &str, index: Index) -> String {
+    format!("sallyport:{kind}:{}", index.to_text())
 }
 
 /// A value, what it is bound to, and what remains of it.

@@ -13,6 +13,7 @@ use crate::{Error, Refusal, Secret};
 pub(crate) struct Success {
     pub access_token: AccessToken,
     pub id_token: Option<Secret>,
+    pub refresh_token: Option<Secret>,
 }
 
 /// Reads a 200. What does not hold a bearer token and its lifetime is Entra's trouble, so [`Error::TryLater`].
@@ -24,12 +25,14 @@ pub(crate) fn success(answer: &Answer) -> Result<Success, Error> {
         expires_in: Option<Value>,
         scope: Option<String>,
         id_token: Option<String>,
+        refresh_token: Option<String>,
     }
     let unusable = |what: &str| Error::TryLater { retry_after: None, cause: format!("token answer {what}") };
     // The parser's error is dropped: it may quote the text around the mistake.
     let body: Body = serde_json::from_slice(&answer.body).map_err(|_| unusable("is not the JSON it should be"))?;
     let token = body.access_token.filter(|token| !token.is_empty()).map(Secret::new);
     let id_token = body.id_token.map(Secret::new);
+    let refresh_token = body.refresh_token.filter(|token| !token.is_empty()).map(Secret::new);
     if !body.token_type.is_some_and(|kind| kind.eq_ignore_ascii_case("Bearer")) {
         return Err(unusable("is not of type Bearer"));
     }
@@ -38,7 +41,7 @@ pub(crate) fn success(answer: &Answer) -> Result<Success, Error> {
         expires_in: body.expires_in.as_ref().and_then(seconds).ok_or_else(|| unusable("without expires_in"))?,
         scope: body.scope.unwrap_or_default(),
     };
-    Ok(Success { access_token, id_token })
+    Ok(Success { access_token, id_token, refresh_token })
 }
 
 /// Reads anything but a 200.
@@ -69,7 +72,9 @@ pub(crate) fn failure(answer: &Answer) -> Error {
         | "invalid_resource"
         | "invalid_request"
         | "unsupported_grant_type" => Error::SetUp(refusal.to_string()),
-        _ => Error::Refused(refusal),
+        "invalid_grant" | "access_denied" => Error::Refused(refusal),
+        // Words that Entra does not use: a proxy's. They must end nobody's session.
+        _ => later(refusal.to_string()),
     }
 }
 

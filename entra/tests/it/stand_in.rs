@@ -62,7 +62,7 @@ fn policy(fake: &FakeEntra) -> AccessTokenPolicy {
 }
 
 fn scope(fake: &FakeEntra) -> String {
-    format!("{} openid profile", fake.scope())
+    format!("{} openid profile offline_access", fake.scope())
 }
 
 /// Sends a browser to the authorize URL; what the callback gets.
@@ -77,6 +77,7 @@ async fn callback(fake: &FakeEntra, client: &Client, user: &str) -> Url {
         code_challenge: CHALLENGE,
         prompt: None,
         login_hint: None,
+        claims: None,
     };
     let browser = reqwest::Client::builder()
         .redirect(reqwest::redirect::Policy::none())
@@ -242,6 +243,32 @@ async fn errors_of_entra_reach_whom_they_concern() {
         (90055, "later"),
     ];
     assert_eq!(kinds, expected);
+}
+
+#[tokio::test]
+async fn a_sign_in_is_renewed_until_entra_says_no() {
+    let fake = start().await;
+    let gateway = gateway(&fake);
+    let signed_in = sign_in(&fake, &gateway, "adele@contoso.example").await;
+    let first = signed_in.refresh_token.expect("offline_access was asked for");
+    let renewed = gateway.refresh(&first, &scope(&fake), None).await.unwrap();
+    let second = renewed.refresh_token.expect("every use gives a new one");
+    assert_ne!(second.expose(), first.expose());
+    let user = server(&fake).verify_access_token(renewed.access_token.token.expose(), &policy(&fake), now()).await;
+    assert_eq!(user.unwrap().user.object_id, signed_in.user.object_id);
+    gateway.refresh(&first, &scope(&fake), None).await.expect("the old one stays good");
+    assert!(fake.journal().iter().all(|entry| !entry.resource || entry.path.starts_with("/metadata")));
+
+    let fault = |aadsts| Fault { aadsts: Some(aadsts), ..Fault::on("/oauth2/v2.0/token") };
+    fake.fault(fault(50173));
+    assert!(matches!(gateway.refresh(&second, &scope(&fake), None).await, Err(Error::Refused(_))));
+    fake.fault(fault(50076));
+    let Err(Error::UserMustAct(refusal)) = gateway.refresh(&second, &scope(&fake), None).await else {
+        panic!("another factor is due")
+    };
+    assert!(refusal.claims.is_some());
+    let forged = Secret::new("1.AXforged".into());
+    assert!(matches!(gateway.refresh(&forged, &scope(&fake), None).await, Err(Error::Refused(_))));
 }
 
 #[tokio::test]

@@ -115,6 +115,49 @@ async fn on_behalf_of_is_tried_once_more_when_that_may_help() {
 }
 
 #[tokio::test]
+async fn a_refresh_sends_what_entra_wants_and_reads_what_it_may_leave_out() {
+    let stage = Stage::start().await;
+    let whole = json!({"token_type": "Bearer", "access_token": "a", "expires_in": 4000, "refresh_token": "new"});
+    stage.will([answer(200, whole), token("b")]);
+    let client = stage.client(GATEWAY);
+    let claims = secret(r#"{"access_token":{}}"#);
+    let renewed = client.refresh(&secret("old"), SCOPE, Some(&claims)).await.unwrap();
+    assert_eq!((renewed.access_token.token.expose(), renewed.access_token.expires_in.as_secs()), ("a", 4000));
+    assert_eq!(renewed.refresh_token.unwrap().expose(), "new");
+    let call = stage.last_call();
+    for (name, value) in [
+        ("grant_type", "refresh_token"),
+        ("refresh_token", "old"),
+        ("scope", SCOPE),
+        ("claims", claims.expose()),
+        ("client_id", GATEWAY),
+        ("client_assertion", "assertion"),
+    ] {
+        assert_eq!(call.form[name], value);
+    }
+    let renewed = client.refresh(&secret("old"), SCOPE, None).await.unwrap();
+    assert!(renewed.refresh_token.is_none());
+    assert!(!stage.last_call().form.contains_key("claims"));
+}
+
+#[tokio::test]
+async fn a_refresh_is_tried_once_more_when_that_may_help() {
+    for (script, calls, good) in [
+        (vec![answer(502, "<html>"), token("t")], 2, true),
+        (vec![answer(503, ""), answer(503, ""), token("t")], 2, false),
+        (vec![answer(401, json!({"error": "invalid_client", "error_codes": [700024]})), token("t")], 2, true),
+        (vec![answer(400, json!({"error": "invalid_grant", "error_codes": [700082]})), token("t")], 1, false),
+        (vec![answer(429, ""), token("t")], 1, false),
+    ] {
+        let stage = Stage::start().await;
+        let first = (script[0].status, script[0].body.clone());
+        stage.will(script);
+        let outcome = stage.client(GATEWAY).refresh(&secret("r"), SCOPE, None).await;
+        assert_eq!((stage.calls("/token"), outcome.is_ok()), (calls, good), "{first:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_refused_assertion_is_replaced() {
     let stage = Stage::start().await;
     stage.will([answer(401, json!({"error": "invalid_client", "error_codes": [700024]})), token("t")]);

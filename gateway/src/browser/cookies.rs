@@ -12,7 +12,7 @@ use http::{HeaderMap, HeaderValue};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::Transaction;
+use super::{ApprovedClients, DeniedClients, Transaction};
 use crate::clock::{Clock, Timestamp};
 use crate::sealed::{Id, Purpose, Sealer};
 use crate::secret::SecretKey;
@@ -110,8 +110,10 @@ impl Jar {
     /// there by somebody else.
     pub fn of(headers: &HeaderMap) -> Self {
         let mut values: HashMap<String, Option<String>> = HashMap::new();
-        for header in headers.get_all(COOKIE) {
-            for cookie in header.to_str().map(Cookie::split_parse).into_iter().flatten().flatten() {
+        // Pair by pair: a cookie of a sibling site that is not text must not hide ours.
+        let pairs = headers.get_all(COOKIE).iter().flat_map(|header| header.as_bytes().split(|byte| *byte == b';'));
+        for pair in pairs.filter_map(|pair| std::str::from_utf8(pair).ok()) {
+            if let Ok(cookie) = Cookie::parse(pair.trim()) {
                 values
                     .entry(cookie.name().to_owned())
                     .and_modify(|value| *value = None)
@@ -157,6 +159,13 @@ impl Cookies {
 
     pub fn clear_for<T: PerTransaction>(&self, transaction: Transaction) -> HeaderValue {
         cleared(&name_for::<T>(&transaction.suffix()))
+    }
+
+    /// Clears whatever is ours.
+    pub fn clear_all(&self, jar: &Jar) -> Vec<HeaderValue> {
+        let lists = [ApprovedClients::NAME, DeniedClients::NAME];
+        let ours = jar.0.keys().filter(|name| lists.contains(&name.as_str()) || any_suffix(name).is_some());
+        ours.map(|name| cleared(name)).collect()
     }
 
     /// Clears the oldest transactions, so that with `current` at most [`OPEN_TRANSACTIONS`] stay.
@@ -205,8 +214,10 @@ fn name_for<T: PerTransaction>(suffix: &str) -> String {
     format!("{}-{suffix}", T::NAME)
 }
 
+/// Only what we could have set: names that somebody made up are not answered, lest thousands of them are.
 fn suffix_of<T: PerTransaction>(name: &str) -> Option<&str> {
-    name.strip_prefix(T::NAME)?.strip_prefix('-')
+    let suffix = name.strip_prefix(T::NAME)?.strip_prefix('-')?;
+    (suffix.len() == 8 && suffix.bytes().all(|byte| byte.is_ascii_hexdigit())).then_some(suffix)
 }
 
 fn any_suffix(name: &str) -> Option<&str> {

@@ -13,6 +13,9 @@ pub enum Fault {
     UnknownClient,
     UnregisteredRedirect,
     MalformedRequest,
+    DeniedClient,
+    BadClientDocument,
+    NoClientDocument,
     ConsentExpired,
     ForeignOrigin,
     CrossSite,
@@ -22,6 +25,7 @@ pub enum Fault {
     UnknownDecision,
     OtherBrowser,
     SignInOver,
+    NotForgotten,
     Unavailable,
 }
 
@@ -36,6 +40,9 @@ impl Fault {
             Fault::UnknownClient => "SP-1001",
             Fault::UnregisteredRedirect => "SP-1002",
             Fault::MalformedRequest => "SP-1003",
+            Fault::DeniedClient => "SP-1004",
+            Fault::BadClientDocument => "SP-1005",
+            Fault::NoClientDocument => "SP-1006",
             Fault::ConsentExpired => "SP-1101",
             Fault::ForeignOrigin => "SP-1201",
             Fault::CrossSite => "SP-1202",
@@ -45,6 +52,7 @@ impl Fault {
             Fault::UnknownDecision => "SP-1206",
             Fault::OtherBrowser => "SP-1301",
             Fault::SignInOver => "SP-1302",
+            Fault::NotForgotten => "SP-1401",
             Fault::Unavailable => "SP-1901",
         }
     }
@@ -54,16 +62,19 @@ impl Fault {
             Fault::UnknownClient
             | Fault::UnregisteredRedirect
             | Fault::MalformedRequest
+            | Fault::BadClientDocument
             | Fault::ConsentExpired
             | Fault::UnknownDecision
             | Fault::SignInOver => StatusCode::BAD_REQUEST,
-            Fault::ForeignOrigin
+            Fault::DeniedClient
+            | Fault::ForeignOrigin
             | Fault::CrossSite
             | Fault::WrongFormToken
             | Fault::ConsentNotShown
-            | Fault::OtherBrowser => StatusCode::FORBIDDEN,
+            | Fault::OtherBrowser
+            | Fault::NotForgotten => StatusCode::FORBIDDEN,
             Fault::NotAForm => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            Fault::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+            Fault::Unavailable | Fault::NoClientDocument => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 
@@ -72,6 +83,9 @@ impl Fault {
             Fault::UnknownClient => "This application is not known here",
             Fault::UnregisteredRedirect => "The return address does not belong to this application",
             Fault::MalformedRequest => "This sign-in link is not complete",
+            Fault::DeniedClient => "This application is not allowed here",
+            Fault::BadClientDocument => "This application describes itself wrongly",
+            Fault::NoClientDocument => "This application's description cannot be read now",
             Fault::ConsentExpired => "This page was open for too long",
             Fault::ForeignOrigin | Fault::CrossSite | Fault::WrongFormToken | Fault::ConsentNotShown => {
                 "This answer did not come from our page"
@@ -79,6 +93,7 @@ impl Fault {
             Fault::NotAForm | Fault::UnknownDecision => "This answer cannot be understood",
             Fault::OtherBrowser => "This sign-in was not started in this browser",
             Fault::SignInOver => "This sign-in is over",
+            Fault::NotForgotten => "Nothing was forgotten",
             Fault::Unavailable => "Try again in a moment",
         }
     }
@@ -95,6 +110,17 @@ impl Fault {
                  not start this from an application, close this page."
             }
             Fault::MalformedRequest => "Start again from your application. If you followed a link, do not trust it.",
+            Fault::DeniedClient => {
+                "Whoever runs this server does not allow this application, or the address that it would send your access \
+                 to. Ask them if you need it."
+            }
+            Fault::BadClientDocument => {
+                "The document that its publisher has put on the web is missing or not right, so nothing was sent. Tell the \
+                 publisher; reloading helps after a minute if it has been put right."
+            }
+            Fault::NoClientDocument => {
+                "The site of its publisher did not answer. Nothing was lost: reload this page in a minute."
+            }
             Fault::ConsentExpired => "Start again from your application.",
             Fault::ForeignOrigin | Fault::CrossSite => {
                 "For your safety nothing was allowed. Start again from your application, and answer on the page that opens."
@@ -111,8 +137,12 @@ impl Fault {
             Fault::SignInOver => {
                 "It was completed already, or it took too long. If your application is not connected, start again there."
             }
+            Fault::NotForgotten => {
+                "The answer did not come from our page, or the page was open for too long, or this browser refuses cookies. \
+                 Open the page again."
+            }
             Fault::Unavailable => {
-                "A part of this service does not answer. Nothing was lost: reload this page in a few seconds."
+                "A part of this service does not answer. Wait a few seconds, then start again in your application."
             }
         }
     }

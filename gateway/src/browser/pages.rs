@@ -3,6 +3,9 @@
 //! No script, nothing from elsewhere, no framing (T5, T6). Templates escape by default; the only raw text is our own
 //! style sheet, whose hash the policy names.
 
+mod connect;
+mod connections;
+
 use std::sync::LazyLock;
 use std::time::Duration;
 
@@ -45,6 +48,7 @@ pub struct Pages {
 /// What the consent page says.
 pub struct ConsentPage<'a> {
     pub client_name: &'a str,
+    pub vouched: Vouched<'a>,
     /// Where the answer goes, for a person: host, or scheme of another program.
     pub destination: &'a str,
     pub redirect_uri: &'a str,
@@ -58,6 +62,16 @@ pub struct ConsentPage<'a> {
     pub offer_to_remember: bool,
     pub request: &'a str,
     pub csrf: &'a str,
+}
+
+/// Who stands behind a client's name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Vouched<'a> {
+    Nobody,
+    /// Whoever runs this installation has registered it.
+    Operator,
+    /// The site at this host, which publishes what the client is.
+    Publisher(&'a str),
 }
 
 #[derive(Template)]

@@ -11,6 +11,9 @@ use crate::secret::random_bytes;
 pub struct Transaction([u8; 16]);
 
 impl Transaction {
+    /// No authorization: the page about what the browser remembers.
+    pub const OF_THE_BROWSER: Self = Self([0; 16]);
+
     pub fn random() -> Self {
         Self(random_bytes())
     }

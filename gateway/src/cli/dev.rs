@@ -1,6 +1,7 @@
 //! `sallyport dev`: the stand-in for Entra, the sample MCP server and the edge in one process, on loopback.
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
@@ -14,11 +15,12 @@ use super::FAILED;
 use super::signal::Terminate;
 use crate::clock::Clock;
 use crate::log;
-use crate::oauth::Remember;
+use crate::oauth::{CUSTOM_SCHEMES, ClientSettings, DocumentHost, DocumentSettings, METADATA_HOSTS, Network, Remember};
 use crate::pool;
 use crate::public_url::PublicUrl;
 use crate::sealed::KeyRing;
 use crate::server::{Credential, Server, Settings, UpstreamSettings};
+use crate::store::{RedisSettings, RedisUrl};
 use crate::{session, store};
 
 #[derive(Args)]
@@ -29,6 +31,12 @@ pub struct Dev {
     /// The port of /metrics, /healthz and /readyz on 127.0.0.1.
     #[arg(long, default_value_t = 9464)]
     admin_port: u16,
+    /// Keep the key ring in this file, made if it is not there: clients stay registered across restarts.
+    #[arg(long, value_name = "FILE")]
+    keys: Option<PathBuf>,
+    /// Keep records in this Redis, `redis://host:port`, as in production, instead of in memory.
+    #[arg(long, value_name = "URL")]
+    store: Option<RedisUrl>,
     /// Log lines as JSON, as `serve` writes them.
     #[arg(long)]
     json: bool,
@@ -84,8 +92,11 @@ impl Dev {
                 client_id: Some(entra.gateway_identity().to_owned()),
                 endpoint: entra.imds_url(),
             },
-            store: store::Settings::Memory,
-            ring: KeyRing::ephemeral(),
+            store: match &self.store {
+                Some(url) => store::Settings::Redis(RedisSettings { url: url.clone(), password: None }),
+                None => store::Settings::Memory,
+            },
+            ring: self.ring()?,
             upstreams: vec![UpstreamSettings {
                 path: "/mcp".to_owned(),
                 scope: entra.scope(),
@@ -94,12 +105,19 @@ impl Dev {
             sessions: session::Settings::default(),
             server_name: "Sallyport development server".to_owned(),
             remember: Remember::Ask,
-            registration: true,
-            custom_schemes: Vec::new(),
+            clients: clients(),
             // MCP Inspector's page.
             allowed_origins: vec!["http://localhost:6274".to_owned(), "http://127.0.0.1:6274".to_owned()],
             access_log: true,
         })
+    }
+
+    fn ring(&self) -> anyhow::Result<KeyRing> {
+        let Some(file) = &self.keys else { return Ok(KeyRing::ephemeral()) };
+        if !file.exists() {
+            KeyRing::create(file, Clock::system().now()).with_context(|| format!("cannot make {}", file.display()))?;
+        }
+        KeyRing::load(file).with_context(|| format!("the key ring {}", file.display()))
     }
 
     fn welcome(&self, entra: &FakeEntra) -> String {
@@ -112,7 +130,7 @@ impl Dev {
             .join("\n              ");
         format!(
             "
-Sallyport for development: nothing here is kept, and nothing here is for production.
+Sallyport for development: nobody's identity is proven here, and nothing here is for production.
 
   MCP URL     http://localhost:{port}/mcp        (legacy SSE: http://localhost:{port}/mcp/sse)
   Inspector   npx @modelcontextprotocol/inspector --server-url http://localhost:{port}/mcp --transport http
@@ -150,6 +168,16 @@ impl Neighbours {
             anyhow::Ok((entra, server))
         })?;
         Ok(Self { runtime, entra, server })
+    }
+}
+
+/// As `serve` has them by default.
+fn clients() -> ClientSettings {
+    let hosts = METADATA_HOSTS.iter().map(|host| DocumentHost::parse(host).expect("a host is a host")).collect();
+    ClientSettings {
+        custom_schemes: CUSTOM_SCHEMES.map(str::to_owned).to_vec(),
+        documents: Some(DocumentSettings { hosts, network: Network::default() }),
+        ..ClientSettings::default()
     }
 }
 

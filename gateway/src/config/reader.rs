@@ -145,6 +145,12 @@ impl<'a> Section<'a> {
         }
     }
 
+    /// Likewise, and there may be none.
+    pub fn optional_sections(&self, key: &str) -> Vec<Section<'a>> {
+        let none = |value: &Spanned<DeValue<'_>>| value.get_ref().as_array().is_some_and(|items| items.is_empty());
+        if self.value(key).is_none_or(none) { Vec::new() } else { self.sections(key) }
+    }
+
     /// Whether anything in it is set.
     pub fn is_given(&self) -> bool {
         let in_environment = self.in_environment && self.source.environment.has_below(&self.path);

@@ -1,5 +1,6 @@
 //! The keys there are. One function a section, each ending with the section's unknown keys.
 
+mod clients;
 mod entra;
 mod store;
 mod upstream;
@@ -29,7 +30,7 @@ pub fn read(root: &Section<'_>) -> Option<(log::Settings, Settings)> {
     let upstreams = upstream::read(root, entra.scope.as_deref());
     let sessions = tokens(&root.section("tokens"));
     let (server_name, remember) = consent(&root.section("consent"), public_url.as_ref());
-    let (registration, custom_schemes) = clients(&root.section("clients"));
+    let clients = clients::read(&root.section("clients"));
     let allowed_origins = cors(&root.section("cors"));
     let (log, access_log) = log(&root.section("log"));
     let settings = Settings {
@@ -45,8 +46,7 @@ pub fn read(root: &Section<'_>) -> Option<(log::Settings, Settings)> {
         sessions: sessions?,
         server_name: server_name?,
         remember: remember?,
-        registration: registration?,
-        custom_schemes: custom_schemes?,
+        clients: clients?,
         allowed_origins: allowed_origins?,
         access_log: access_log?,
     };
@@ -84,13 +84,23 @@ fn keys(section: &Section<'_>) -> Option<KeyRing> {
 
 fn tokens(section: &Section<'_>) -> Option<session::Settings> {
     let access_lifetime = section.text("access_lifetime").or("1h").parse(|text| duration(text, MINUTE, DAY));
+    let session_idle = section.text("session_idle").or("24h").parse(|text| duration(text, 5 * MINUTE, 90 * DAY));
     let session_max = section.text("session_max").or("7d").parse(|text| duration(text, 5 * MINUTE, 90 * DAY));
+    let refresh_grace = section.text("refresh_grace").or("45s").parse(|text| duration(text, SECOND, 5 * MINUTE));
     section.finish();
-    let (access_lifetime, session_max) = access_lifetime.zip(session_max)?;
-    if access_lifetime > session_max {
+    let settings = session::Settings {
+        access_lifetime: access_lifetime?,
+        session_idle: session_idle?,
+        session_max: session_max?,
+        refresh_grace: refresh_grace?,
+    };
+    if settings.access_lifetime > settings.session_max {
         section.mistake("access_lifetime", "must not be longer than tokens.session_max");
+    } else if settings.access_lifetime >= settings.session_idle {
+        // A client refreshes when its access token has ended: the session would be over by then.
+        section.mistake("access_lifetime", "must be shorter than tokens.session_idle");
     }
-    Some(session::Settings { access_lifetime, session_max })
+    Some(settings)
 }
 
 fn consent(section: &Section<'_>, public_url: Option<&PublicUrl>) -> (Option<String>, Option<Remember>) {
@@ -99,13 +109,6 @@ fn consent(section: &Section<'_>, public_url: Option<&PublicUrl>) -> (Option<Str
     let remember = section.text("remember").or("ask").parse(|text| word(text, &words));
     section.finish();
     (server_name, remember)
-}
-
-fn clients(section: &Section<'_>) -> (Option<bool>, Option<Vec<String>>) {
-    let registration = section.flag("registration", true);
-    let custom_schemes = section.list("custom_schemes").or(&["cursor", "vscode"]).each(custom_scheme);
-    section.finish();
-    (registration, custom_schemes)
 }
 
 fn cors(section: &Section<'_>) -> Option<Vec<String>> {
@@ -135,20 +138,6 @@ fn address(text: &str) -> Result<SocketAddr, &'static str> {
     address.ok_or("must be an IP address and a port, such as 127.0.0.1:8443 or [::]:8443")
 }
 
-/// RFC 3986 section 3.1, in lower case. Some schemes are never a client's own: they run code, read files, or are the web's.
-fn custom_scheme(text: &str) -> Result<String, &'static str> {
-    let rest = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"+-.".contains(&byte);
-    if !text.starts_with(|first: char| first.is_ascii_lowercase()) || !text.bytes().all(rest) {
-        return Err("must be a URI scheme in lower case, without colon, such as vscode");
-    }
-    match text {
-        "http" | "https" => Err("must not be http or https, which clients may use anyway by stricter rules"),
-        "javascript" | "data" | "file" | "vbscript" | "blob" | "about" | "filesystem" | "view-source" => {
-            Err("must not be a scheme that browsers act on themselves")
-        }
-        _ => Ok(text.to_owned()),
-    }
-}
-
+const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
 const DAY: Duration = Duration::from_secs(24 * 3600);

@@ -24,6 +24,7 @@ static FOLDER: LazyLock<PathBuf> = LazyLock::new(|| {
     }
     std::fs::write(folder.join("redis-password"), "canary-of-redis\n").unwrap();
     std::fs::write(folder.join("function-key"), "canary-of-functions\r\n").unwrap();
+    std::fs::write(folder.join("assistant-secret"), "canary-of-the-assistant-0123456789\n").unwrap();
     std::fs::write(folder.join("empty"), "\n").unwrap();
     std::fs::write(folder.join("two-lines"), "one\ntwo\n").unwrap();
     std::fs::write(folder.join("binary"), b"\xff\xfe").unwrap();
@@ -65,8 +66,8 @@ fn the_example_is_valid_as_it_stands() {
     assert_eq!(config.server.sessions.access_lifetime, Duration::from_secs(3600));
     assert_eq!(config.server.server_name, "mcp.example.com");
     assert_eq!(config.server.remember, Remember::Ask);
-    assert_eq!(config.server.custom_schemes, ["cursor", "vscode"]);
-    assert!(config.server.registration && config.server.access_log);
+    assert_eq!(config.server.clients.custom_schemes, ["cursor", "vscode"]);
+    assert!(config.server.clients.registration && config.server.access_log);
     assert!(config.server.allowed_origins.is_empty());
     assert_eq!((config.log.format, config.log.level), (log::Format::Json, tracing::Level::INFO));
     let Credential::WorkloadIdentity { token_file } = &config.server.credential else { panic!("another kind") };
@@ -92,6 +93,11 @@ fn the_example_is_valid_with_every_key() {
     assert_eq!(redis.password.as_ref().unwrap().as_str(), "canary-of-redis");
     assert_eq!(config.server.allowed_origins, ["https://inspector.example.com"]);
     assert_eq!(config.server.server_name, "Example MCP");
+    assert_eq!(config.server.clients.denied, ["bad.example"]);
+    let client = &config.server.clients.preregistered[0];
+    assert_eq!((client.client_id.as_str(), client.name.as_str()), ("contoso-assistant", "Contoso Assistant"));
+    assert_eq!(client.redirect_uris[0].as_str(), "https://assistant.contoso.example/callback");
+    assert!(client.secret.as_ref().unwrap().matches("canary-of-the-assistant-0123456789"));
 }
 
 #[test]
@@ -105,6 +111,8 @@ fn the_examples_defaults_are_the_defaults() {
         "upstream[0].headers",
         "consent.server_name",
         "cors.",
+        "clients.denied",
+        "clients.preregistered",
     ];
     for line in with.lines().filter(|line| !examples.iter().any(|key| line.starts_with(key))) {
         assert!(
@@ -149,7 +157,7 @@ fn the_environment_wins() {
     assert_eq!(config.server.public_url.as_str(), "http://localhost:8080");
     assert_eq!(config.server.listen[0].to_string(), "127.0.0.1:8080");
     assert!(matches!(config.server.credential, Credential::ManagedIdentity { client_id: None, .. }));
-    assert_eq!(config.server.custom_schemes, ["cursor", "windsurf"]);
+    assert_eq!(config.server.clients.custom_schemes, ["cursor", "windsurf"]);
     assert!(!config.server.access_log);
     assert_eq!(config.log.format, log::Format::Text);
     let effective = config.effective.to_string();
@@ -200,7 +208,8 @@ fn nothing_shows_a_secret() {
     assert!(effective.contains("store.password_file = \"redis-password\""), "{effective}");
     assert!(effective.contains("upstream[0].headers.x-functions-key.file = \"function-key\""), "{effective}");
     let store::Settings::Redis(redis) = &config.server.store else { panic!("another store") };
-    for shown in [effective, format!("{redis:?}"), format!("{:?}", config.server.upstreams[0].pool.headers)] {
+    let clients = format!("{:?}", config.server.clients);
+    for shown in [effective, clients, format!("{redis:?}"), format!("{:?}", config.server.upstreams[0].pool.headers)] {
         assert!(!shown.contains("canary"), "{shown}");
     }
     // A secret in the wrong place is not quoted either.

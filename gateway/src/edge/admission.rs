@@ -22,12 +22,13 @@ impl Edge {
         let header = session.req_header();
         let host = header.uri.authority().map(|authority| authority.as_str());
         let host = host.or_else(|| header.headers.get(HOST).and_then(|value| value.to_str().ok()));
-        host.is_some_and(|host| host.eq_ignore_ascii_case(self.public_url.authority()))
+        host.is_some_and(|host| self.public_url.is_at(host))
     }
 
     /// Our own endpoints: the body read whole, the answer written whole.
     pub(super) async fn authorize(&self, session: &mut Session, journey: &mut Journey) -> Result<bool> {
         match read_whole(session).await? {
+            Whole::Unreadable => self.refuse(session, journey, Refusal::BadRequest).await,
             Whole::Request(request) => {
                 let answer = self.oauth.handle(*request).await;
                 write_whole(session, answer).await?;
@@ -52,6 +53,16 @@ impl Edge {
                 Response::builder().status(StatusCode::NO_CONTENT).body(Bytes::new()).expect("no parts to fail");
             write_whole(session, with_headers(answer, preflight)).await?;
             return Ok(true);
+        }
+        // Nothing of an upstream is in it, and no token was shown: a page about the address that was typed.
+        if header.method == Method::GET && target.endpoint != Endpoint::Message {
+            let page = self.oauth.how_to_connect(&header.headers, &target.upstream.resource);
+            if let Some(page) = page {
+                // 401 all the same: a program that only looks like a browser still learns where to sign in.
+                let metadata = resource_metadata_url(&self.public_url, &target.path());
+                write_whole(session, challenge::with_page(&metadata, page)).await?;
+                return Ok(true);
+            }
         }
         // One header, once: with two, whoever reads the other one would see another caller.
         let mut values = header.headers.get_all(AUTHORIZATION).iter();

@@ -1,7 +1,7 @@
 //! The answers to a request that is not admitted (RFC 6750, RFC 9728).
 
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, VARY, WWW_AUTHENTICATE};
 use http::{Response, StatusCode};
 use serde_json::json;
 
@@ -55,6 +55,16 @@ pub fn challenge(resource_metadata: &str, error: Option<&str>) -> Response<Bytes
     let mut response = json_answer(StatusCode::UNAUTHORIZED, &body);
     response.headers_mut().insert(WWW_AUTHENTICATE, value.try_into().expect("URLs and scopes are visible ASCII"));
     response
+}
+
+/// The challenge with a page for people as its body.
+pub fn with_page(resource_metadata: &str, mut page: Response<Bytes>) -> Response<Bytes> {
+    let (mut parts, _) = challenge(resource_metadata, None).into_parts();
+    let value = parts.headers.remove(WWW_AUTHENTICATE).expect("a challenge has one");
+    *page.status_mut() = parts.status;
+    page.headers_mut().insert(WWW_AUTHENTICATE, value);
+    page.headers_mut().insert(VARY, http::HeaderValue::from_static("Accept, Authorization"));
+    page
 }
 
 /// An answer that says "try again", with when.

@@ -3,8 +3,7 @@
 use bytes::Bytes;
 use http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
-    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_HEADERS, AUTHORIZATION, COOKIE,
-    FORWARDED, LOCATION, ORIGIN, SERVER, SET_COOKIE, VARY, WWW_AUTHENTICATE,
+    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_HEADERS, ORIGIN, VARY,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Response};
 
@@ -13,34 +12,92 @@ const EXPOSED: &str = "WWW-Authenticate, Mcp-Session-Id, MCP-Protocol-Version";
 const ALLOWED: &str = "authorization, content-type, accept, mcp-protocol-version, mcp-session-id, last-event-id, \
                        mcp-method, mcp-name";
 
-/// Names of headers that must not reach an upstream from a client: its credentials, and whatever an upstream might take for
-/// the edge's word on who is calling (T26). A name with an underscore goes too: some servers read it as a hyphen.
+/// Names of headers that must not reach an upstream from a client: its credentials, and whatever an upstream or its
+/// framework might take for a proxy's word on who is calling, from where, or for what (T26). Everything else passes: MCP
+/// wants unknown headers forwarded (C3).
 pub fn refused_upstream(headers: &HeaderMap) -> Vec<HeaderName> {
-    headers.keys().filter(|name| is_refused(name)).cloned().collect()
+    headers.keys().filter(|name| is_refused_upstream(name.as_str())).cloned().collect()
 }
 
-fn is_refused(name: &HeaderName) -> bool {
-    let text = name.as_str();
-    *name == AUTHORIZATION
-        || *name == COOKIE
-        || *name == ORIGIN
-        || *name == FORWARDED
-        || text.contains('_')
-        || ["x-forwarded-", "x-ms-", "x-sallyport-", "x-original-", "x-real-ip", "x-client-ip", "x-request-id"]
-            .iter()
-            .any(|prefix| text.starts_with(prefix))
+fn is_refused_upstream(name: &str) -> bool {
+    // Some servers read an underscore or a dot as a hyphen.
+    name.contains(['_', '.'])
+        || REFUSED_UPSTREAM.contains(&name)
+        || REFUSED_UPSTREAM_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
 }
 
-/// Names of headers that must not reach a client from an upstream: challenges, cookies, CORS and redirects are the edge's
-/// own (T28).
+/// Names of headers that must not reach a client from an upstream: challenges, cookies, redirects, CORS, and what binds a
+/// browser to a policy for the whole origin, are the edge's own (T28).
 pub fn refused_downstream(headers: &HeaderMap) -> Vec<HeaderName> {
     let refused = |name: &&HeaderName| {
-        [WWW_AUTHENTICATE, SET_COOKIE, LOCATION, SERVER].contains(name)
-            || name.as_str().starts_with("access-control-")
-            || name.as_str() == "clear-site-data"
+        REFUSED_DOWNSTREAM.contains(&name.as_str()) || name.as_str().starts_with("access-control-")
     };
     headers.keys().filter(refused).cloned().collect()
 }
+
+/// `mcp-session-id` is among them because the client's is a sealed name: the edge puts the server's own in its place.
+const REFUSED_UPSTREAM: [&str; 14] = [
+    "authorization",
+    "cookie",
+    "origin",
+    "referer",
+    "forwarded",
+    "via",
+    "proxy",
+    "from",
+    "mcp-session-id",
+    "true-client-ip",
+    "x-real-ip",
+    "x-request-id",
+    "x-scheme",
+    "x-method-override",
+];
+
+const REFUSED_UPSTREAM_PREFIXES: [&str; 22] = [
+    "x-forwarded",
+    "x-original-",
+    "x-rewrite-",
+    "x-http-method",
+    "x-client-",
+    "x-cluster-client-",
+    "x-remote-",
+    "remote-",
+    "x-auth-",
+    "x-user",
+    "x-sallyport-",
+    "x-ms-",
+    "x-azure-",
+    "x-arr-",
+    "x-appservice-",
+    "x-zumo-",
+    "x-goog-",
+    "x-amz",
+    "x-envoy-",
+    "cf-",
+    "client-cert",
+    "ssl-",
+];
+
+const REFUSED_DOWNSTREAM: [&str; 18] = [
+    "www-authenticate",
+    "proxy-authenticate",
+    "proxy-authentication-info",
+    "authentication-info",
+    "set-cookie",
+    "location",
+    "content-location",
+    "refresh",
+    "link",
+    "server",
+    "alt-svc",
+    "clear-site-data",
+    "strict-transport-security",
+    "content-security-policy",
+    "service-worker-allowed",
+    "report-to",
+    "reporting-endpoints",
+    "nel",
+];
 
 /// Adds headers to an answer of ours.
 pub fn with_headers(mut response: Response<Bytes>, headers: Vec<(HeaderName, HeaderValue)>) -> Response<Bytes> {
@@ -119,20 +176,57 @@ mod tests {
 
     #[test]
     fn credentials_and_identity_stay_at_the_edge() {
-        let refused =
-            ["Authorization", "Cookie", "Origin", "Forwarded", "X-Forwarded-User", "x_forwarded_user", "X-MS-TOKEN"];
-        let passed =
-            ["mcp-session-id", "mcp-protocol-version", "last-event-id", "mcp-param-x", "accept", "traceparent"];
+        let refused = [
+            "Authorization",
+            "Cookie",
+            "Origin",
+            "Referer",
+            "Forwarded",
+            "Via",
+            "Proxy",
+            "Mcp-Session-Id",
+            "X-Forwarded",
+            "X-Forwarded-User",
+            "X.Forwarded.For",
+            "x_forwarded_user",
+            "X-MS-CLIENT-PRINCIPAL",
+            "Remote-User",
+            "X-Auth-Request-User",
+            "X-User",
+            "X-Goog-Iap-Jwt-Assertion",
+            "X-Amzn-Oidc-Data",
+            "Cf-Access-Jwt-Assertion",
+            "Client-Cert",
+            "X-Rewrite-URL",
+            "X-HTTP-Method-Override",
+            "X-Envoy-Original-Path",
+            "True-Client-IP",
+        ];
+        let passed = [
+            "mcp-protocol-version",
+            "mcp-method",
+            "mcp-name",
+            "mcp-param-x",
+            "last-event-id",
+            "accept",
+            "content-type",
+            "user-agent",
+            "traceparent",
+            "tracestate",
+            "baggage",
+            "x-api-version",
+        ];
         let headers = map(&[&refused[..], &passed[..]].concat());
         assert_eq!(refused_upstream(&headers).len(), refused.len());
         for name in passed {
-            assert!(!is_refused(&name.parse().unwrap()), "{name}");
+            assert!(!is_refused_upstream(name), "{name}");
         }
     }
 
     #[test]
     fn an_upstream_neither_challenges_nor_sets_cookies_nor_redirects() {
-        let refused = ["www-authenticate", "set-cookie", "location", "server", "access-control-allow-origin"];
+        let refused =
+            ["www-authenticate", "set-cookie", "location", "server", "alt-svc", "access-control-allow-origin"];
         assert_eq!(refused_downstream(&map(&refused)).len(), refused.len());
         assert!(refused_downstream(&map(&["mcp-session-id", "content-type"])).is_empty());
     }

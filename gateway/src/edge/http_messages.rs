@@ -14,6 +14,7 @@ pub const BODY_LIMIT: usize = 16 * 1024;
 /// For the whole body, not per read: one byte now and then must not hold a connection.
 const BODY_DEADLINE: Duration = Duration::from_secs(10);
 
+const HEADER_LIMIT: usize = 32 * 1024;
 const LINGER: Duration = Duration::from_secs(2);
 
 /// What became of reading a request whole.
@@ -23,6 +24,8 @@ pub enum Whole {
     TooLarge,
     /// Not there in time.
     TooSlow,
+    /// Its framing is broken.
+    Unreadable,
 }
 
 /// Reads a request with a body of at most [`BODY_LIMIT`] bytes.
@@ -34,7 +37,11 @@ pub async fn read_whole(session: &mut Session) -> Result<Whole> {
         session.write_continue_response().await?;
     }
     let Ok(body) = tokio::time::timeout(BODY_DEADLINE, read_body(session)).await else { return Ok(Whole::TooSlow) };
-    let Some(body) = body? else { return Ok(Whole::TooLarge) };
+    let body = match body {
+        Ok(Some(body)) => body,
+        Ok(None) => return Ok(Whole::TooLarge),
+        Err(_) => return Ok(Whole::Unreadable),
+    };
     let header = session.req_header();
     let mut request = Request::new(body);
     *request.method_mut() = header.method.clone();
@@ -70,6 +77,13 @@ pub async fn linger(session: &mut Session) {
     let reading = async { while let Ok(Some(_)) = session.read_request_body().await {} };
     // Whether it ended or not: the connection is closed now.
     let _ = tokio::time::timeout(LINGER, reading).await;
+}
+
+/// Whether the header block is longer than [`HEADER_LIMIT`]: Pingora itself would take a megabyte.
+pub fn has_long_header(session: &Session) -> bool {
+    let header = session.req_header();
+    let fields: usize = header.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
+    fields + header.method.as_str().len() + header.raw_path().len() > HEADER_LIMIT
 }
 
 /// The length a request announces; `None` when it announces none. An unreadable one counts as endless.

@@ -15,6 +15,7 @@ pub enum Refusal {
     UnknownSession,
     Method,
     TokenInQuery,
+    HeaderTooLarge,
     BodyTooLarge,
     BodyTooSlow,
     BadRequest,
@@ -60,6 +61,7 @@ impl Refusal {
             Refusal::UnknownPath | Refusal::UnknownSession => StatusCode::NOT_FOUND,
             Refusal::Method => StatusCode::METHOD_NOT_ALLOWED,
             Refusal::TokenInQuery | Refusal::BadRequest => StatusCode::BAD_REQUEST,
+            Refusal::HeaderTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Refusal::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Refusal::BodyTooSlow => StatusCode::REQUEST_TIMEOUT,
             Refusal::NoUpstream => StatusCode::SERVICE_UNAVAILABLE,
@@ -87,6 +89,7 @@ impl Refusal {
                 problem(status, "invalid_request", "Send the token in the Authorization header, never in the URL.")
             }
             Refusal::BadRequest => problem(status, "invalid_request", "The request could not be read."),
+            Refusal::HeaderTooLarge => problem(status, "invalid_request", "The header is too large."),
             Refusal::BodyTooLarge => problem(status, "invalid_request", "The body is too large."),
             Refusal::BodyTooSlow => problem(status, "invalid_request", "The body did not arrive in time."),
             Refusal::NoUpstream => unavailable(status, "temporarily_unavailable", "The MCP server is not available."),

@@ -2,7 +2,10 @@
 
 use bytes::Bytes;
 use http::StatusCode;
-use http::header::{ACCEPT_ENCODING, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HOST, WWW_AUTHENTICATE};
+use http::header::{
+    ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST, TRANSFER_ENCODING,
+    WWW_AUTHENTICATE,
+};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::prelude::{Error, ErrorType, OrErr, Result};
 use pingora_proxy::Session;
@@ -59,15 +62,18 @@ impl Edge {
             self.answer_for_the_upstream(response, journey)?;
         }
         self.seal_session(response, journey)?;
-        let content_type = response.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
-        journey.streamed = content_type.starts_with("text/event-stream");
+        journey.streamed = is_event_stream(response);
         if journey.streamed {
             // Tells other proxies in front of us not to collect events (C5).
             response.insert_header("x-accel-buffering", "no")?;
-            if journey.destination()?.target.endpoint == Endpoint::Sse && response.status == StatusCode::OK {
-                response.remove_header(&CONTENT_LENGTH);
-                journey.rewriter = Some(EndpointRewriter::default());
+        }
+        if journey.destination()?.target.endpoint == Endpoint::Sse && response.status.is_success() {
+            // Nothing but a stream that can be read is passed on: its endpoint event would go unseen.
+            if !journey.streamed || response.headers.contains_key(CONTENT_ENCODING) {
+                return Err(status_error(502, "the upstream's answer is no plain event stream"));
             }
+            response.remove_header(&CONTENT_LENGTH);
+            journey.rewriter = Some(EndpointRewriter::default());
         }
         response.insert_header("x-content-type-options", "nosniff")?;
         for (name, value) in journey.caller.cors() {
@@ -99,7 +105,9 @@ impl Edge {
         self.metrics.upstream_failed(upstream, "refused_token");
         let metadata = resource_metadata_url(&self.public_url, &destination.target.path());
         let (parts, _) = challenge::challenge(&metadata, Some("invalid_token")).into_parts();
-        response.remove_header(&CONTENT_TYPE);
+        for name in [CONTENT_TYPE, CONTENT_ENCODING, TRANSFER_ENCODING] {
+            response.remove_header(&name);
+        }
         response.insert_header(CONTENT_LENGTH, "0")?;
         response.insert_header(WWW_AUTHENTICATE, &parts.headers[WWW_AUTHENTICATE])?;
         journey.drop_body = true;
@@ -125,4 +133,10 @@ impl Edge {
         let sealed = message.seal(&self.sealer, destination.admitted.session(), resource.url());
         Some(format!("{}{}?sessionId={sealed}", resource.path(), Endpoint::Message.suffix()))
     }
+}
+
+fn is_event_stream(response: &ResponseHeader) -> bool {
+    let content_type = response.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let essence = content_type.split(';').next().unwrap_or_default();
+    essence.trim().eq_ignore_ascii_case("text/event-stream")
 }

@@ -3,23 +3,23 @@
 use bytes::Bytes;
 use http::{Request, Response};
 
-use super::client::{Client, ClientRef};
-use super::client_name::ClientName;
+use super::client::{Client, NoClient};
 use super::error::{Error, Reason};
 use super::parameters::Parameters;
 use super::pkce::CodeChallenge;
+use super::prompt::{NotAlone, Prompt};
 use super::records::AuthorizationRequest;
 use super::redirect_uri::ReturnAddress;
 use super::{AuthorizationServer, Remember, answer};
 use crate::browser::{ApprovedClients, Fault, Jar, Transaction};
 
 const STATE_AT_MOST: usize = 2048;
-const LOGIN_HINT_AT_MOST: usize = 128;
+const LOGIN_HINT_AT_MOST: usize = 256;
 
 impl AuthorizationServer {
     pub(super) async fn authorize(&self, request: &Request<Bytes>) -> Result<Response<Bytes>, Error> {
         let parameters = Parameters::parse(request.uri().query().unwrap_or_default().as_bytes());
-        let request_to_ask = self.authorization_request(&parameters)?;
+        let request_to_ask = self.authorization_request(&parameters).await?;
         let jar = Jar::of(request.headers());
         if self.is_approved(&request_to_ask, &jar) {
             let transaction = request_to_ask.transaction;
@@ -27,13 +27,17 @@ impl AuthorizationServer {
             let cookies = self.cookies.make_room(&jar, transaction).into_iter().chain([sign_in.cookie]);
             return Ok(answer::with_cookies(answer::see_other(&sign_in.url), cookies));
         }
+        if request_to_ask.prompt == Some(Prompt::None) {
+            let words = "The user must be asked, and prompt=none forbids it.";
+            return Err(Error::client(request_to_ask.return_to, Reason::ConsentRequired, words));
+        }
         let sealed = request_to_ask.seal(&self.sealer);
         Ok(answer::see_other(&self.settings.public_url.join(&format!("/consent?request={sealed}"))))
     }
 
     /// First the client and its redirect URI: until both are proven, no answer may be a redirect (T7, T8). Then the rest.
-    fn authorization_request(&self, parameters: &Parameters<'_>) -> Result<AuthorizationRequest, Error> {
-        let (client, name, mut return_to) = self.proven(parameters)?;
+    async fn authorization_request(&self, parameters: &Parameters<'_>) -> Result<AuthorizationRequest, Error> {
+        let (client, mut return_to) = self.proven(parameters).await?;
         // An error carries the state back only if there is one that can be carried.
         let state = usable_state(parameters);
         return_to.state = state.clone().unwrap_or_default();
@@ -65,37 +69,55 @@ impl AuthorizationServer {
         let Some(challenge) = value("code_challenge").and_then(CodeChallenge::parse) else {
             return refuse(Reason::InvalidRequest, "code_challenge must be 43 characters of base64url.");
         };
-        let login_hint = value("login_hint").filter(|hint| hint.len() <= LOGIN_HINT_AT_MOST && is_printable(hint));
+        let prompt = match value("prompt").map(Prompt::parse).transpose() {
+            Ok(prompt) => prompt.flatten(),
+            Err(NotAlone) => return refuse(Reason::InvalidRequest, "prompt=none must stand alone."),
+        };
+        // A hint would answer the very question that `select_account` asks for.
+        let login_hint = value("login_hint")
+            .filter(|hint| hint.len() <= LOGIN_HINT_AT_MOST && is_printable(hint))
+            .filter(|_| prompt != Some(Prompt::SelectAccount));
         Ok(AuthorizationRequest {
-            client,
-            client_name: name,
+            client: client.reference,
+            client_kind: client.kind,
+            client_name: client.name,
             return_to: return_to.clone(),
             challenge,
             resource,
+            prompt,
             login_hint: login_hint.map(str::to_owned),
             transaction: Transaction::random(),
             issued: self.clock.now(),
         })
     }
 
-    fn proven(&self, parameters: &Parameters<'_>) -> Result<(ClientRef, ClientName, ReturnAddress), Error> {
+    async fn proven(&self, parameters: &Parameters<'_>) -> Result<(Client, ReturnAddress), Error> {
         let required = |name| match parameters.one(name) {
             Ok(Some(value)) => Ok(value),
             Ok(None) => Err(Error::page(Fault::MalformedRequest, format_args!("{name} is missing"))),
             Err(repeated) => Err(Error::page(Fault::MalformedRequest, format_args!("{name}: {repeated}"))),
         };
         let (client_id, redirect_uri) = (required("client_id")?, required("redirect_uri")?);
-        let (client, client_ref) =
-            Client::open(&self.sealer, client_id).map_err(|cause| Error::page(Fault::UnknownClient, cause))?;
+        let client = self.clients.find(client_id).await.map_err(|none| match none {
+            NoClient::Unknown(_) => Error::page(Fault::UnknownClient, none),
+            NoClient::Denied => Error::page(Fault::DeniedClient, none),
+            NoClient::BadDocument(_) => Error::page(Fault::BadClientDocument, none),
+            NoClient::Unavailable(_) => Error::page(Fault::NoClientDocument, none),
+        })?;
+        if self.clients.denied().refuses_redirect_uri(redirect_uri) {
+            return Err(Error::page(Fault::DeniedClient, "the redirect URI leads to a denied host"));
+        }
         let redirect_uri = client
             .accept(redirect_uri)
             .ok_or_else(|| Error::page(Fault::UnregisteredRedirect, "no registered redirect URI matches"))?;
-        Ok((client_ref, client.name, ReturnAddress { redirect_uri, state: None }))
+        Ok((client, ReturnAddress { redirect_uri, state: None }))
     }
 
-    /// Whether this browser's user allowed just this before, and wanted that to be remembered.
+    /// Whether this browser's user allowed just this before, wanted that to be remembered, and need not be asked anew.
     fn is_approved(&self, request: &AuthorizationRequest, jar: &Jar) -> bool {
         self.settings.remember != Remember::Never
+            && request.may_be_remembered()
+            && request.prompt != Some(Prompt::Consent)
             && self
                 .cookies
                 .get::<ApprovedClients>(jar)

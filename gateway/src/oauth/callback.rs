@@ -9,12 +9,22 @@ use http::{Request, Response};
 
 use super::error::{Error, Reason};
 use super::parameters::Parameters;
+use super::prompt::Prompt;
 use super::records::{AuthorizationRequest, CODE_LIFETIME, Code, GrantedCode, PendingAuthorization};
+use super::sign_in::SignIn;
 use super::{AuthorizationServer, answer};
 use crate::browser::{ConsentState, CsrfToken, EntraState, Fault, Jar};
 use crate::sealed::Id;
 use crate::secret::SecretKey;
 use crate::store::StoreError;
+
+/// Where the browser goes from here.
+enum Next {
+    /// To the client, with our code.
+    Client(String),
+    /// To Entra again, once.
+    Entra(SignIn),
+}
 
 impl AuthorizationServer {
     pub(super) async fn callback(&self, request: &Request<Bytes>) -> Result<Response<Bytes>, Error> {
@@ -28,8 +38,11 @@ impl AuthorizationServer {
             Err(cause) => return Err(Error::page(Fault::Unavailable, cause)),
         };
         let response = match self.complete(&parameters, &pending).await {
-            Ok(code) => {
+            Ok(Next::Client(code)) => {
                 answer::see_other(&pending.request.return_to.with_code(self.settings.public_url.as_str(), &code))
+            }
+            Ok(Next::Entra(SignIn { url, cookie })) => {
+                return Ok(answer::with_cookies(answer::see_other(&url), [cookie]));
             }
             Err(error) => self.answer(error),
         };
@@ -50,8 +63,11 @@ impl AuthorizationServer {
     }
 
     /// Entra's answer becomes a session, and the session a code for the client.
-    async fn complete(&self, parameters: &Parameters<'_>, pending: &PendingAuthorization) -> Result<String, Error> {
+    async fn complete(&self, parameters: &Parameters<'_>, pending: &PendingAuthorization) -> Result<Next, Error> {
         let request = &pending.request;
+        if self.clients.denied().refuses(request.client, &request.client_kind, &request.return_to.redirect_uri) {
+            return Err(Error::page(Fault::DeniedClient, "denied since it asked"));
+        }
         let value = |name| parameters.one(name).ok().flatten();
         if let Some(error) = value("error") {
             return Err(refused_by_entra(request, error, value("error_description").unwrap_or_default()));
@@ -59,29 +75,35 @@ impl AuthorizationServer {
         let Some(code) = value("code") else {
             return Err(refuse(request, Reason::ServerError, "The sign-in gave no answer."));
         };
-        let sign_in = self
-            .entra
-            .redeem(
-                entra::Redemption {
-                    code: &entra::Secret::new(code.to_owned()),
-                    redirect_uri: &self.callback_url(),
-                    scope: &self.entra_scope(&request.resource)?,
-                    code_verifier: &entra::Secret::new(pending.verifier.expose().to_owned()),
-                    nonce: &pending.nonce,
-                },
-                self.clock.now().into(),
-            )
-            .await
-            .map_err(|error| failed_at_entra(request, &error))?;
-        self.grant(request, &sign_in).await.map_err(|cause| {
-            tracing::error!(%cause, "a sign-in could not be kept");
-            refuse(request, Reason::TemporarilyUnavailable, "A part of this service does not answer. Try again.")
-        })
+        let scope = self.entra_scope(&request.resource)?;
+        let redemption = entra::Redemption {
+            code: &entra::Secret::new(code.to_owned()),
+            redirect_uri: &self.callback_url(),
+            scope: &scope,
+            code_verifier: &entra::Secret::new(pending.verifier.expose().to_owned()),
+            nonce: &pending.nonce,
+        };
+        match self.entra.redeem(redemption, self.clock.now().into()).await {
+            Ok(sign_in) => self.grant(request, &sign_in, &scope).await.map(Next::Client).map_err(|cause| {
+                tracing::error!(%cause, "a sign-in could not be kept");
+                refuse(request, Reason::TemporarilyUnavailable, "A part of this service does not answer. Try again.")
+            }),
+            Err(entra::Error::UserMustAct(refusal)) if may_bounce(pending) && can_be_answered(&refusal) => {
+                tracing::info!(%refusal, "Entra asks for more: the user goes there again, once");
+                self.bounce(request.clone(), refusal.claims.as_ref()).await.map(Next::Entra)
+            }
+            Err(error) => Err(failed_at_entra(request, &error)),
+        }
     }
 
     /// The code is minted here and nowhere earlier (S5).
-    async fn grant(&self, request: &AuthorizationRequest, sign_in: &entra::SignIn) -> Result<String, StoreError> {
-        let session = self.sessions.begin(sign_in).await?;
+    async fn grant(
+        &self,
+        request: &AuthorizationRequest,
+        sign_in: &entra::SignIn,
+        scope: &str,
+    ) -> Result<String, StoreError> {
+        let session = self.sessions.begin(sign_in, scope).await?;
         let epitaph = self
             .sessions
             .index(&session)
@@ -94,31 +116,54 @@ impl AuthorizationServer {
     }
 }
 
+/// At most once, or a policy that no sign-in satisfies would loop; and never for a client that wants nobody to be asked.
+fn may_bounce(pending: &PendingAuthorization) -> bool {
+    !pending.bounced && pending.request.prompt != Some(Prompt::None)
+}
+
 fn refuse(request: &AuthorizationRequest, reason: Reason, description: &'static str) -> Error {
     Error::client(request.return_to.clone(), reason, description)
 }
 
 /// Entra answered with an error. Its prose names tenants and users: of it, only the number of the error is logged.
 fn refused_by_entra(request: &AuthorizationRequest, error: &str, description: &str) -> Error {
+    let silent = request.prompt == Some(Prompt::None);
     let (reason, text) = match error {
+        "login_required" if silent => (Reason::LoginRequired, "The user must sign in."),
+        "consent_required" if silent => (Reason::ConsentRequired, "The user must be asked."),
+        "interaction_required" if silent => (Reason::InteractionRequired, "The user must be asked."),
         "access_denied" => (Reason::AccessDenied, "The user or an administrator refused."),
         "temporarily_unavailable" => (Reason::TemporarilyUnavailable, "The sign-in service is busy. Try again."),
         "server_error" => (Reason::ServerError, "The sign-in service failed. Try again."),
-        // Also what only `prompt=none` could cause, which we never send.
         _ => (Reason::ServerError, "The sign-in could not be completed."),
     };
     let number = aadsts(description).unwrap_or_default();
     match reason {
-        Reason::AccessDenied => tracing::info!(number, "Entra said no"),
+        Reason::AccessDenied | Reason::LoginRequired | Reason::ConsentRequired | Reason::InteractionRequired => {
+            tracing::info!(number, "Entra said no");
+        }
         _ => tracing::error!(number, "Entra answered the sign-in with an error"),
     }
     refuse(request, reason, text)
+}
+
+/// Whether going through Entra's pages again can bring what was missing (GU-9). A missing consent cannot be given
+/// there unless it is asked for, so that is for an administrator.
+fn can_be_answered(refusal: &entra::Refusal) -> bool {
+    match (refusal.error.as_str(), refusal.suberror.as_deref()) {
+        ("consent_required", _) | (_, Some("consent_required")) => false,
+        ("interaction_required" | "login_required", _) | (_, Some("basic_action" | "additional_action")) => true,
+        _ => refusal.claims.is_some(),
+    }
 }
 
 /// The one match from a failed redemption to what the client learns.
 fn failed_at_entra(request: &AuthorizationRequest, error: &entra::Error) -> Error {
     tracing::warn!(%error, "Entra's code was not redeemed");
     match error {
+        entra::Error::UserMustAct(_) if request.prompt == Some(Prompt::None) => {
+            refuse(request, Reason::InteractionRequired, "The user must be asked.")
+        }
         entra::Error::UserMustAct(_) => refuse(
             request,
             Reason::AccessDenied,

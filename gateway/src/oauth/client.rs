@@ -1,37 +1,152 @@
-//! A client, however it is known. So far by its sealed registration: the client id carries everything, so that no
-//! registration can be lost and none fills a store (D4, T18).
+//! A client, however it is known, and the one place that knows all the ways (A9):
+//!
+//! | client id | known by | file |
+//! | --- | --- | --- |
+//! | `sp1_cl_…` | its registration, sealed into the id itself | [`registration`] |
+//! | `https://…` | the document that the client publishes there | [`document`] |
+//! | a plain word | the operator's configuration | [`preregistered`] |
+//!
+//! Whoever asks gets one type, [`Client`], and asks again at every step: what an operator bans meanwhile is banned.
+
+mod denied;
+pub mod document;
+mod preregistered;
+pub mod registration;
+mod secret;
+
+use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+pub use denied::Denied;
+pub use document::{DocumentHost, DocumentSettings, Network, Resolver};
+pub use preregistered::Preregistered;
+pub use secret::ClientSecret;
+
 use super::client_name::ClientName;
 use super::redirect_uri::RedirectUri;
-use crate::clock::Timestamp;
-use crate::sealed::{OpenError, Purpose, Sealer};
+use crate::clock::Clock;
+use crate::sealed::Sealer;
+use document::Documents;
+use registration::Registration;
 
-/// A registered client.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// Which clients there may be.
+#[derive(Clone, Debug)]
+pub struct ClientSettings {
+    /// Whether clients may register themselves (RFC 7591).
+    pub registration: bool,
+    /// Private-use schemes that a redirect URI may have, such as `cursor`.
+    pub custom_schemes: Vec<String>,
+    /// Clients that the operator knows.
+    pub preregistered: Vec<Preregistered>,
+    /// Client ids, and hosts of metadata documents and redirect URIs, that are refused at every step.
+    pub denied: Vec<String>,
+    /// Whether a client id may be the URL of a document; `None`: it may not.
+    pub documents: Option<DocumentSettings>,
+}
+
+/// A client that may ask.
+#[derive(Clone, Debug)]
 pub struct Client {
+    pub reference: ClientRef,
+    pub kind: Kind,
     pub name: ClientName,
+    /// None of them leads to a denied host. Never empty.
     pub redirect_uris: Vec<RedirectUri>,
-    pub issued: Timestamp,
+    /// What it proves itself with at `/token`; a public client has none, and PKCE protects its code.
+    pub secret: Option<ClientSecret>,
+}
+
+/// How a client is known, and so what its name is worth.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Kind {
+    /// It registered itself. Its name is its own word.
+    Registered,
+    /// The operator has configured it.
+    Preregistered,
+    /// Its publisher describes it at this host. What it says of itself may change; the fingerprint then does.
+    MetadataDocument { host: String, fingerprint: [u8; 32] },
 }
 
 /// Names a client in what we seal and store: the SHA-256 of its client id.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct ClientRef([u8; 32]);
 
+/// Why there is no client for a client id.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NoClient {
+    #[error("{0}")]
+    Unknown(String),
+    #[error("the operator denies it")]
+    Denied,
+    #[error("its document: {0}")]
+    BadDocument(String),
+    /// Not for good: its document was not to be had just now.
+    #[error("its document: {0}")]
+    Unavailable(String),
+}
+
+/// All the clients there are.
+pub struct Clients {
+    sealer: Sealer,
+    preregistered: HashMap<String, Client>,
+    documents: Option<Documents>,
+    denied: Denied,
+}
+
+/// Private-use schemes of well-known clients.
+pub const CUSTOM_SCHEMES: [&str; 2] = ["cursor", "vscode"];
+
+/// Where well-known clients publish their documents.
+pub const METADATA_HOSTS: [&str; 3] = ["vscode.dev", "claude.ai", "chatgpt.com"];
+
+impl Default for ClientSettings {
+    /// Whoever registers itself, and nobody else.
+    fn default() -> Self {
+        Self {
+            registration: true,
+            custom_schemes: Vec::new(),
+            preregistered: Vec::new(),
+            denied: Vec::new(),
+            documents: None,
+        }
+    }
+}
+
+impl Clients {
+    /// # Errors
+    /// When no HTTP client can be made for documents.
+    pub fn new(settings: &ClientSettings, sealer: Sealer, clock: Clock) -> Result<Self, reqwest::Error> {
+        let preregistered = settings.preregistered.iter();
+        let documents = settings.documents.as_ref();
+        Ok(Self {
+            sealer,
+            preregistered: preregistered.map(|client| (client.client_id.clone(), client.to_client())).collect(),
+            documents: documents.map(|own| Documents::new(own, &settings.custom_schemes, clock)).transpose()?,
+            denied: Denied::new(&settings.denied),
+        })
+    }
+
+    /// The client that a client id names.
+    pub async fn find(&self, client_id: &str) -> Result<Client, NoClient> {
+        let client = match (self.preregistered.get(client_id), &self.documents) {
+            (Some(client), _) => client.clone(),
+            (None, Some(documents)) if client_id.starts_with("https://") => {
+                self.denied.check_document(client_id)?;
+                documents.find(client_id).await?
+            }
+            (None, _) => Registration::find(&self.sealer, client_id)?,
+        };
+        self.denied.check(client)
+    }
+
+    pub fn denied(&self) -> &Denied {
+        &self.denied
+    }
+}
+
 impl Client {
-    /// The client id. It has exactly one spelling, for base64url is read strictly.
-    pub fn seal(&self, sealer: &Sealer) -> String {
-        sealer.seal(Purpose::Client, &[], self)
-    }
-
-    pub fn open(sealer: &Sealer, client_id: &str) -> Result<(Self, ClientRef), OpenError> {
-        let client = sealer.open(Purpose::Client, &[], client_id)?;
-        Ok((client, ClientRef::of(client_id)))
-    }
-
     /// The redirect URI as the client sent it, when a registered one allows it.
     pub fn accept(&self, redirect_uri: &str) -> Option<RedirectUri> {
         self.redirect_uris.iter().find_map(|registered| registered.accept(redirect_uri))
@@ -39,41 +154,11 @@ impl Client {
 }
 
 impl ClientRef {
-    fn of(client_id: &str) -> Self {
+    pub fn of(client_id: &str) -> Self {
         Self(Sha256::digest(client_id).into())
     }
 
     pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::sealed::KeyRing;
-
-    fn client() -> Client {
-        Client {
-            name: ClientName::clean("Inspector"),
-            redirect_uris: vec![RedirectUri::parse("http://localhost:6274/oauth/callback", &[]).unwrap()],
-            issued: Timestamp::from_unix(1_000),
-        }
-    }
-
-    #[test]
-    fn a_client_id_carries_its_registration() {
-        let sealer = Sealer::new(KeyRing::ephemeral(), "https://mcp.example.com");
-        let id = client().seal(&sealer);
-        assert!(id.starts_with("sp1_cl_") && id.len() < 200, "{} characters", id.len());
-        assert_eq!(Client::open(&sealer, &id).unwrap().0, client());
-    }
-
-    #[test]
-    fn another_installation_does_not_know_it() {
-        let ours = Sealer::new(KeyRing::ephemeral(), "https://mcp.example.com");
-        let theirs = Sealer::new(KeyRing::ephemeral(), "https://mcp.example.com");
-        assert!(Client::open(&theirs, &client().seal(&ours)).is_err());
-        assert!(Client::open(&ours, "https://client.example/metadata.json").is_err());
     }
 }

@@ -3,12 +3,13 @@
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response};
 
+use super::client::Kind;
 use super::error::{Error, Reason};
 use super::parameters::Parameters;
 use super::records::AuthorizationRequest;
 use super::{AuthorizationServer, Remember, SCOPE, answer};
 use crate::browser::{
-    ApprovedClients, ConsentPage, ConsentState, CrossOrigin, CsrfToken, DeniedClients, Fault, Jar, same_origin,
+    ApprovedClients, ConsentPage, ConsentState, CrossOrigin, CsrfToken, DeniedClients, Fault, Jar, Vouched, same_origin,
 };
 use crate::secret::SecretKey;
 
@@ -27,13 +28,18 @@ impl AuthorizationServer {
         let redirect_uri = &asked.return_to.redirect_uri;
         let page = self.pages.consent(ConsentPage {
             client_name: &asked.client_name.to_string(),
+            vouched: match &asked.client_kind {
+                Kind::Registered => Vouched::Nobody,
+                Kind::Preregistered => Vouched::Operator,
+                Kind::MetadataDocument { host, .. } => Vouched::Publisher(host),
+            },
             destination: redirect_uri.destination(),
             redirect_uri: redirect_uri.as_str(),
             loopback: redirect_uri.is_loopback(),
             resource: &asked.resource,
             scope: SCOPE,
             refused: denied.age(asked.client.as_bytes(), self.clock.now()),
-            offer_to_remember: self.settings.remember == Remember::Ask,
+            offer_to_remember: self.settings.remember == Remember::Ask && asked.may_be_remembered(),
             request: sealed,
             csrf: &csrf.to_text(),
         });
@@ -72,8 +78,11 @@ impl AuthorizationServer {
         };
         let asked = AuthorizationRequest::open(&self.sealer, sealed)
             .map_err(|cause| Error::page(Fault::MalformedRequest, cause))?;
-        match asked.has_expired(self.clock.now()) {
-            true => Err(Error::page(Fault::ConsentExpired, "the page was open for too long")),
+        if asked.has_expired(self.clock.now()) {
+            return Err(Error::page(Fault::ConsentExpired, "the page was open for too long"));
+        }
+        match self.clients.denied().refuses(asked.client, &asked.client_kind, &asked.return_to.redirect_uri) {
+            true => Err(Error::page(Fault::DeniedClient, "denied since it asked")),
             false => Ok((sealed, asked)),
         }
     }
@@ -103,9 +112,9 @@ impl AuthorizationServer {
             Remember::Always => true,
             Remember::Never => false,
         };
-        if remember {
+        if remember && asked.may_be_remembered() {
             let mut approved = self.cookies.get::<ApprovedClients>(jar).unwrap_or_default();
-            approved.add(asked.approval(), self.clock.now());
+            approved.add(asked.approval(), asked.label(), self.clock.now());
             cookies.push(self.cookies.set(&approved));
         }
         if let Some(mut denied) = self.cookies.get::<DeniedClients>(jar) {
@@ -122,7 +131,7 @@ impl AuthorizationServer {
         let now = self.clock.now();
         let mut cookies = self.answered(asked);
         let mut denied = self.cookies.get::<DeniedClients>(jar).unwrap_or_default();
-        denied.add(*asked.client.as_bytes(), now);
+        denied.add(*asked.client.as_bytes(), asked.label(), now);
         cookies.push(self.cookies.set(&denied));
         if let Some(mut approved) = self.cookies.get::<ApprovedClients>(jar) {
             approved.remove(&asked.approval());

@@ -3,6 +3,8 @@
 //! Two messages each: fixed words for the caller, the cause for the log. Which kind of answer an error has is a matter of
 //! who is proven: until a client and its redirect URI are, a page and never a redirect (T8).
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use http::header::{ALLOW, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderName, HeaderValue, Response, StatusCode};
@@ -21,10 +23,12 @@ pub enum Error {
     /// With the methods that are allowed.
     MethodNotAllowed(&'static str),
     InvalidRequest(&'static str),
-    /// The client id is not one of ours, or there is none; current SDKs then register anew (A25).
+    /// The client id is not one of ours, there is none, or it was not proven; current SDKs then register anew (A25).
     InvalidClient {
         used_authorization_header: bool,
     },
+    /// The operator bans it.
+    UnauthorizedClient,
     /// All causes look alike to the caller.
     InvalidGrant(&'static str),
     InvalidTarget,
@@ -34,6 +38,12 @@ pub enum Error {
     RegistrationClosed,
     /// Transient: clients keep what they have and come again (D8).
     Unavailable(StoreError),
+    /// Likewise, when the trouble is Entra's.
+    Later {
+        retry_after: Option<Duration>,
+    },
+    /// Likewise: the client's own document is not to be had.
+    ClientUnavailable(String),
 
     // For a person, as a page.
     Page(Fault, String),
@@ -50,7 +60,7 @@ pub struct Refusal {
     pub description: &'static str,
 }
 
-/// RFC 6749 section 4.1.2.1 and RFC 8707 section 2.
+/// RFC 6749 section 4.1.2.1, RFC 8707 section 2, and for `prompt=none` OpenID Connect Core section 3.1.2.6.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
     InvalidRequest,
@@ -59,6 +69,9 @@ pub enum Reason {
     AccessDenied,
     ServerError,
     TemporarilyUnavailable,
+    LoginRequired,
+    ConsentRequired,
+    InteractionRequired,
 }
 
 impl Error {
@@ -80,6 +93,9 @@ impl Reason {
             Reason::AccessDenied => "access_denied",
             Reason::ServerError => "server_error",
             Reason::TemporarilyUnavailable => "temporarily_unavailable",
+            Reason::LoginRequired => "login_required",
+            Reason::ConsentRequired => "consent_required",
+            Reason::InteractionRequired => "interaction_required",
         }
     }
 }
@@ -95,11 +111,10 @@ impl AuthorizationServer {
             ),
             Error::InvalidRequest(description) => bad_request("invalid_request", description),
             Error::InvalidClient { used_authorization_header } => {
-                tracing::info!("a client id that does not open");
                 let response = problem(
                     StatusCode::UNAUTHORIZED,
                     "invalid_client",
-                    "This client is not registered here. Register it again.",
+                    "This client is not registered here, or its secret is wrong. Register it again.",
                 );
                 match used_authorization_header {
                     // RFC 6749 section 5.2: the scheme that the client tried must be named.
@@ -107,12 +122,21 @@ impl AuthorizationServer {
                     false => response,
                 }
             }
+            Error::UnauthorizedClient => {
+                tracing::info!("a denied client was refused");
+                bad_request("unauthorized_client", "This client may not be used at this server.")
+            }
             Error::InvalidGrant(cause) => {
-                tracing::info!(cause, "a code was not redeemed");
-                bad_request("invalid_grant", "The code is not valid, was used, or belongs to another request.")
+                tracing::info!(cause, "a code or refresh token was refused");
+                bad_request(
+                    "invalid_grant",
+                    "The grant is not valid, was used, or belongs to another client or request.",
+                )
             }
             Error::InvalidTarget => bad_request("invalid_target", "The resource is not one of this server's."),
-            Error::UnsupportedGrantType => bad_request("unsupported_grant_type", "Use authorization_code."),
+            Error::UnsupportedGrantType => {
+                bad_request("unsupported_grant_type", "Use authorization_code or refresh_token.")
+            }
             Error::InvalidRedirectUri(description) => bad_request("invalid_redirect_uri", description),
             Error::InvalidClientMetadata(description) => bad_request("invalid_client_metadata", description),
             Error::RegistrationClosed => {
@@ -120,12 +144,18 @@ impl AuthorizationServer {
             }
             Error::Unavailable(cause) => {
                 tracing::error!(%cause, "answered 503");
-                let response = problem(
-                    StatusCode::SERVICE_UNAVAILABLE,
-                    "temporarily_unavailable",
-                    "A part of this service does not answer. Try again.",
-                );
-                with(response, RETRY_AFTER, RETRY_AFTER_SECONDS)
+                try_later("A part of this service does not answer. Try again.")
+            }
+            Error::Later { retry_after } => {
+                let mut response = try_later("The sign-in service does not answer. Try again.");
+                if let Some(wait) = retry_after {
+                    response.headers_mut().insert(RETRY_AFTER, wait.as_secs().into());
+                }
+                response
+            }
+            Error::ClientUnavailable(cause) => {
+                tracing::warn!(cause, "answered 503");
+                try_later("The client's metadata document cannot be read now. Try again.")
             }
             Error::Page(fault, cause) => {
                 let reference = Reference::random();
@@ -143,6 +173,11 @@ impl AuthorizationServer {
 
 fn bad_request(error: &str, description: &str) -> Response<Bytes> {
     problem(StatusCode::BAD_REQUEST, error, description)
+}
+
+fn try_later(description: &str) -> Response<Bytes> {
+    let response = problem(StatusCode::SERVICE_UNAVAILABLE, "temporarily_unavailable", description);
+    with(response, RETRY_AFTER, RETRY_AFTER_SECONDS)
 }
 
 fn problem(status: StatusCode, error: &str, description: &str) -> Response<Bytes> {

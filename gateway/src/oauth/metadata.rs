@@ -13,6 +13,7 @@ use http::{HeaderValue, Request, Response, StatusCode};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
+use super::client::registration::AuthenticationMethod;
 use super::error::Error;
 use super::{SCOPE, Settings};
 use crate::public_url::PublicUrl;
@@ -75,6 +76,7 @@ impl Document {
 
 /// Says only what is served (S14), and has no member that is null (A4).
 fn authorization_server(settings: &Settings) -> Value {
+    let methods = AuthenticationMethod::ALL.map(AuthenticationMethod::as_str);
     let url = &settings.public_url;
     let mut document = json!({
         "issuer": url.as_str(),
@@ -82,13 +84,18 @@ fn authorization_server(settings: &Settings) -> Value {
         "token_endpoint": url.join("/token"),
         "response_types_supported": ["code"],
         "response_modes_supported": ["query"],
-        "grant_types_supported": ["authorization_code"],
+        "revocation_endpoint": url.join("/revoke"),
+        "grant_types_supported": ["authorization_code", "refresh_token"],
         "code_challenge_methods_supported": ["S256"],
-        "token_endpoint_auth_methods_supported": ["none"],
+        "token_endpoint_auth_methods_supported": methods,
+        "revocation_endpoint_auth_methods_supported": methods,
         "scopes_supported": [SCOPE],
         "authorization_response_iss_parameter_supported": true,
     });
-    if settings.registration {
+    if settings.clients.documents.is_some() {
+        document["client_id_metadata_document_supported"] = true.into();
+    }
+    if settings.clients.registration {
         document["registration_endpoint"] = url.join("/register").into();
     }
     document

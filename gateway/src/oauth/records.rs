@@ -9,15 +9,16 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::client::ClientRef;
+use super::client::{ClientRef, Kind};
 use super::client_name::ClientName;
 use super::pkce::{CodeChallenge, CodeVerifier};
+use super::prompt::Prompt;
 use super::redirect_uri::ReturnAddress;
-use crate::browser::Transaction;
+use crate::browser::{Label, Transaction};
 use crate::clock::Timestamp;
 use crate::sealed::{Id, OpenError, Purpose, Sealer};
 use crate::secret::SecretKey;
-use crate::session::Handle;
+use crate::session::Begun;
 use crate::store::Guard;
 
 /// How long a person may take to read the consent page.
@@ -32,11 +33,13 @@ pub const CODE_LIFETIME: Duration = Duration::from_secs(60);
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AuthorizationRequest {
     pub client: ClientRef,
+    pub client_kind: Kind,
     pub client_name: ClientName,
     pub return_to: ReturnAddress,
     pub challenge: CodeChallenge,
     /// The canonical URL of the resource.
     pub resource: String,
+    pub prompt: Option<Prompt>,
     pub login_hint: Option<String>,
     pub transaction: Transaction,
     pub issued: Timestamp,
@@ -49,12 +52,14 @@ pub struct PendingAuthorization {
     pub request: AuthorizationRequest,
     pub verifier: CodeVerifier,
     pub nonce: String,
+    /// Whether this is the second turn at Entra, which there is at most one of (GU-9).
+    pub bounced: bool,
 }
 
 /// What a code stands for in the store.
 #[derive(Serialize, Deserialize)]
 pub struct GrantedCode {
-    pub session: Handle,
+    pub session: Begun,
 }
 
 /// The plaintext of a code.
@@ -82,9 +87,27 @@ impl AuthorizationRequest {
         sealer.open(Purpose::AuthorizationRequest, &[], text)
     }
 
-    /// Names what a browser may remember a "yes" for: this client, at this redirect URI, for this resource (D-3).
+    /// Names what a browser may remember a "yes" for: this client, at this redirect URI, for this resource, and as its
+    /// document described it then (D-3).
     pub fn approval(&self) -> [u8; 32] {
-        digest(&[self.client.as_bytes(), self.return_to.redirect_uri.as_str().as_bytes(), self.resource.as_bytes()])
+        let fingerprint: &[u8] = match &self.client_kind {
+            Kind::MetadataDocument { fingerprint, .. } => fingerprint,
+            Kind::Registered | Kind::Preregistered => &[],
+        };
+        let redirect_uri = self.return_to.redirect_uri.as_str();
+        digest(&[self.client.as_bytes(), redirect_uri.as_bytes(), self.resource.as_bytes(), fingerprint])
+    }
+
+    /// A client id that is public knowledge, with an answer that goes to whichever program takes it on this computer: any
+    /// program could ask in that client's name, so somebody must look each time (T20).
+    pub fn may_be_remembered(&self) -> bool {
+        let known_to_all = !matches!(self.client_kind, Kind::Registered);
+        !(known_to_all && self.return_to.redirect_uri.is_local())
+    }
+
+    /// By which the user recognises it later.
+    pub fn label(&self) -> Label {
+        Label::new(&self.client_name.to_string(), self.return_to.redirect_uri.destination())
     }
 
     pub fn has_expired(&self, now: Timestamp) -> bool {

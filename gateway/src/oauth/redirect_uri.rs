@@ -101,6 +101,11 @@ impl RedirectUri {
         without_port(&self.0).is_some()
     }
 
+    /// Whether the answer goes to a program on the user's own computer: loopback, or a scheme that opens one.
+    pub fn is_local(&self) -> bool {
+        self.scheme() != "https"
+    }
+
     /// What a person should look at: the host with its port, or the scheme that opens another program.
     pub fn destination(&self) -> &str {
         match self.scheme() {
@@ -167,6 +172,15 @@ fn authority(text: &str) -> &str {
 
 fn has_user_info(text: &str) -> bool {
     authority(text).contains('@')
+}
+
+/// The host, without its port. Of a private-use scheme, what stands in that place.
+pub fn host(text: &str) -> &str {
+    let authority = authority(text);
+    match authority.rsplit_once(':') {
+        Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
+        _ => authority,
+    }
 }
 
 /// A loopback `http` URI without its port: host and everything after the port. `None` for any other URI.

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use serde_json::{Map, Value, json};
 
-use super::client::Client;
+use super::client::registration::{AuthenticationMethod, Registration};
 use super::client_name::ClientName;
 use super::error::Error;
 use super::redirect_uri::RedirectUri;
@@ -16,7 +16,7 @@ const CLIENT_ID_AT_MOST: usize = 4096;
 
 impl AuthorizationServer {
     pub(super) fn register(&self, request: &Request<Bytes>) -> Result<Response<Bytes>, Error> {
-        if !self.settings.registration {
+        if !self.settings.clients.registration {
             return Err(Error::RegistrationClosed);
         }
         if !answer::is_of_type(request.headers(), answer::JSON) {
@@ -25,16 +25,25 @@ impl AuthorizationServer {
         let metadata = strict_json::parse_object(request.body())
             .map_err(|_| Error::InvalidClientMetadata("Send one JSON object, with each name once."))?;
         check_flow(&metadata)?;
-        let client = Client {
+        let registration = Registration {
             name: client_name(&metadata)?,
             redirect_uris: self.redirect_uris(&metadata)?,
             issued: self.clock.now(),
+            method: method(&metadata)?,
         };
-        let client_id = client.seal(&self.sealer);
+        let client_id = registration.seal(&self.sealer);
         if client_id.len() > CLIENT_ID_AT_MOST {
             return Err(Error::InvalidClientMetadata("This is too much to register. Use fewer redirect URIs."));
         }
-        Ok(answer::json(StatusCode::CREATED, &registration(&client, &client_id, &metadata)))
+        let secret =
+            registration.secret(&self.sealer, &client_id).expect("the key that has just sealed is in the ring");
+        let mut answer = registered(&registration, &client_id, &metadata);
+        if let Some(secret) = secret {
+            answer["client_secret"] = secret.as_str().into();
+            // RFC 7591 section 3.2.1: required beside a secret, and 0 says that it does not expire.
+            answer["client_secret_expires_at"] = 0.into();
+        }
+        Ok(answer::json(StatusCode::CREATED, &answer))
     }
 
     /// The good ones are kept and the bad ones dropped, as RFC 7591 section 2 allows: clients register several at once, and
@@ -49,7 +58,10 @@ impl AuthorizationServer {
         let mut kept = Vec::new();
         for uri in sent {
             let uri = uri.as_str().ok_or(Error::InvalidRedirectUri("Every redirect URI must be a string."))?;
-            match RedirectUri::parse(uri, &self.settings.custom_schemes) {
+            match RedirectUri::parse(uri, &self.settings.clients.custom_schemes) {
+                Ok(uri) if self.clients.denied().refuses_redirect_uri(uri.as_str()) => {
+                    tracing::info!("a redirect URI leads to a denied host");
+                }
                 Ok(uri) if !kept.contains(&uri) => kept.push(uri),
                 Ok(_) => {}
                 Err(cause) => tracing::info!(%cause, "a redirect URI was not registered"),
@@ -72,8 +84,18 @@ fn client_name(metadata: &Map<String, Value>) -> Result<ClientName, Error> {
     }
 }
 
+/// `none` unless a secret is asked for. RFC 7591's own default is a secret, but clients that say nothing are public ones
+/// that would not know what to do with it (A12).
+fn method(metadata: &Map<String, Value>) -> Result<AuthenticationMethod, Error> {
+    match metadata.get("token_endpoint_auth_method") {
+        None | Some(Value::Null) => Ok(AuthenticationMethod::None),
+        Some(Value::String(name)) => Ok(AuthenticationMethod::for_request(name)),
+        Some(_) => Err(Error::InvalidClientMetadata("token_endpoint_auth_method must be a string.")),
+    }
+}
+
 /// Refuses a client that cannot work here: one that leaves out the only flow there is.
-fn check_flow(metadata: &Map<String, Value>) -> Result<(), Error> {
+pub fn check_flow(metadata: &Map<String, Value>) -> Result<(), Error> {
     for (name, needed) in [("grant_types", "authorization_code"), ("response_types", "code")] {
         let works = match metadata.get(name) {
             None | Some(Value::Null) => true,
@@ -89,16 +111,15 @@ fn check_flow(metadata: &Map<String, Value>) -> Result<(), Error> {
 
 /// RFC 7591 section 3.2.1: what was registered, which may differ from what was asked for. What was not sent and has no
 /// value is left out: clients choke on empty strings and nulls (A11).
-fn registration(client: &Client, client_id: &str, sent: &Map<String, Value>) -> Value {
+fn registered(registration: &Registration, client_id: &str, sent: &Map<String, Value>) -> Value {
     let mut answer = json!({
         "client_id": client_id,
-        "client_id_issued_at": client.issued.unix(),
-        "client_name": client.name,
-        "redirect_uris": client.redirect_uris,
-        "grant_types": ["authorization_code"],
+        "client_id_issued_at": registration.issued.unix(),
+        "client_name": registration.name,
+        "redirect_uris": registration.redirect_uris,
+        "grant_types": ["authorization_code", "refresh_token"],
         "response_types": ["code"],
-        // Whatever was asked for: a public client has no secret, and PKCE protects its code (A12).
-        "token_endpoint_auth_method": "none",
+        "token_endpoint_auth_method": registration.method.as_str(),
     });
     if matches!(sent.get("scope"), Some(Value::String(_))) {
         answer["scope"] = SCOPE.into();

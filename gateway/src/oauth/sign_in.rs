@@ -6,6 +6,7 @@ use http::HeaderValue;
 
 use super::error::Error;
 use super::pkce::CodeVerifier;
+use super::prompt::Prompt;
 use super::records::{AuthorizationRequest, PendingAuthorization, SIGN_IN_LIFETIME};
 use super::{AuthorizationServer, CALLBACK};
 use crate::browser::{EntraState, Fault};
@@ -20,8 +21,27 @@ pub struct SignIn {
 }
 
 impl AuthorizationServer {
-    /// Stores the authorization under a secret that only this browser's cookie holds.
     pub(super) async fn begin_sign_in(&self, request: AuthorizationRequest) -> Result<SignIn, Error> {
+        self.send_to_entra(request, None, false).await
+    }
+
+    /// Once more, because Entra asked for more than the user had given; `claims` says for what, in Entra's own words. It is
+    /// the same transaction in the same browser, with a new state, nonce and verifier.
+    pub(super) async fn bounce(
+        &self,
+        request: AuthorizationRequest,
+        claims: Option<&entra::Secret>,
+    ) -> Result<SignIn, Error> {
+        self.send_to_entra(request, claims, true).await
+    }
+
+    /// Stores the authorization under a secret that only this browser's cookie holds.
+    async fn send_to_entra(
+        &self,
+        request: AuthorizationRequest,
+        claims: Option<&entra::Secret>,
+        bounced: bool,
+    ) -> Result<SignIn, Error> {
         let scope = self.entra_scope(&request.resource)?;
         let state =
             EntraState { transaction: request.transaction, id: self.sealer.new_id(), binder: SecretKey::random() };
@@ -29,6 +49,7 @@ impl AuthorizationServer {
             request,
             verifier: CodeVerifier::random(),
             nonce: BASE64_URL_SAFE_NO_PAD.encode(random_bytes::<32>()),
+            bounced,
         };
         self.pending
             .put(&state.id, &state.binder, &pending, SIGN_IN_LIFETIME)
@@ -40,16 +61,18 @@ impl AuthorizationServer {
             state: &state.id.to_text(),
             nonce: &pending.nonce,
             code_challenge: &pending.verifier.challenge().to_text(),
-            prompt: None,
+            prompt: pending.request.prompt.and_then(Prompt::for_entra),
             login_hint: pending.request.login_hint.as_deref(),
+            claims: claims.map(entra::Secret::expose),
         });
         Ok(SignIn { url: url.into(), cookie: self.cookies.set_for(&state) })
     }
 
-    /// What Entra is asked for: the upstream's own scope, and an id_token. The client's `resource` never goes there (GU-2).
+    /// What Entra is asked for: the upstream's own scope, an id_token, and a refresh token. The client's `resource` never goes
+    /// there (GU-2).
     pub(super) fn entra_scope(&self, resource: &str) -> Result<String, Error> {
         match self.settings.resources.find(resource) {
-            Some(resource) => Ok(format!("{} openid profile", resource.entra_scope())),
+            Some(resource) => Ok(format!("{} openid profile offline_access", resource.entra_scope())),
             None => Err(Error::page(Fault::ConsentExpired, "the resource is no longer configured")),
         }
     }

@@ -1,9 +1,18 @@
 //! The authorization server whole, from request to answer: alone, and against the stand-in for Entra.
 
+mod clients;
+mod connections;
 mod consent;
+mod corpora;
 mod discovery;
+mod documents;
 mod outage;
+mod prompt;
+#[path = "../../tests/it/support/publisher.rs"]
+pub mod publisher;
+mod refresh;
 mod register;
+mod revoke;
 mod sign_in;
 mod support;
 mod takeover;

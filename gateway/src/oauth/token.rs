@@ -1,18 +1,17 @@
-//! `/token`: a client redeems its code, once (RFC 6749 section 4.1.3).
+//! `/token`: a client redeems its code, once (RFC 6749 section 4.1.3). Its other grant is in `refresh`.
 
 use bytes::Bytes;
-use http::header::AUTHORIZATION;
 use http::{Request, Response, StatusCode};
 use serde_json::json;
 
-use super::client::{Client, ClientRef};
+use super::client::ClientRef;
 use super::error::Error;
 use super::parameters::Parameters;
 use super::pkce::CodeVerifier;
 use super::records::{Binding, Code};
 use super::{AuthorizationServer, SCOPE, answer};
 use crate::sealed::Index;
-use crate::session::{Grant, IssuedToken};
+use crate::session::{Grant, IssuedTokens};
 use crate::store::{Redeemed, StoreError};
 
 impl AuthorizationServer {
@@ -22,38 +21,27 @@ impl AuthorizationServer {
         }
         let form = Parameters::parse(request.body());
         form.each_once().map_err(|_| Error::InvalidRequest("A parameter is there more than once."))?;
-        let client = self.client(request, &form)?;
+        let client = self.authenticate(request, &form).await?;
         let issued = match required(&form, "grant_type", "grant_type is missing.")? {
-            "authorization_code" => self.redeem(client, &form).await?,
+            "authorization_code" => self.redeem(client.reference, &form).await?,
+            "refresh_token" => self.refresh(client.reference, &form).await?,
             _ => return Err(Error::UnsupportedGrantType),
         };
-        Ok(answer::json(
-            StatusCode::OK,
-            &json!({
-                "access_token": issued.token,
-                "token_type": "Bearer",
-                "expires_in": issued.expires_in.as_secs(),
-                "scope": SCOPE,
-            }),
-        ))
-    }
-
-    fn client(&self, request: &Request<Bytes>, form: &Parameters<'_>) -> Result<ClientRef, Error> {
-        let used_authorization_header = request.headers().contains_key(AUTHORIZATION);
-        let client_id = match form.one("client_id") {
-            Ok(Some(client_id)) => client_id,
-            _ if used_authorization_header => return Err(Error::InvalidClient { used_authorization_header }),
-            _ => return Err(Error::InvalidRequest("client_id is missing.")),
-        };
-        match Client::open(&self.sealer, client_id) {
-            Ok((_, client)) => Ok(client),
-            Err(_) => Err(Error::InvalidClient { used_authorization_header }),
+        let mut body = json!({
+            "access_token": issued.access_token,
+            "token_type": "Bearer",
+            "expires_in": issued.expires_in.as_secs(),
+            "scope": SCOPE,
+        });
+        if let Some(refresh_token) = issued.refresh_token {
+            body["refresh_token"] = refresh_token.into();
         }
+        Ok(answer::json(StatusCode::OK, &body))
     }
 
     /// What is presented must be what was authorized, all of it at once; a wrong guess costs nothing (T11), a second use
     /// ends what the first one gave (T10).
-    async fn redeem(&self, client: ClientRef, form: &Parameters<'_>) -> Result<IssuedToken, Error> {
+    async fn redeem(&self, client: ClientRef, form: &Parameters<'_>) -> Result<IssuedTokens, Error> {
         let code = required(form, "code", "code is missing.")?;
         let redirect_uri = required(form, "redirect_uri", "redirect_uri is missing.")?;
         let verifier = required(form, "code_verifier", "code_verifier is missing.")?;
@@ -61,7 +49,7 @@ impl AuthorizationServer {
             .ok_or(Error::InvalidRequest("code_verifier must be 43 to 128 unreserved characters."))?;
         let code = Code::open(&self.sealer, client, code)
             .map_err(|_| Error::InvalidGrant("not a code of ours, or of another client"))?;
-        self.check_resource(form, &code)?;
+        self.check_resource(form, &code.resource)?;
         let binding = Binding { client, redirect_uri, challenge: verifier.challenge(), resource: &code.resource };
         match self.codes.redeem(&code.id, &code.secret, &binding.guard()).await {
             Ok(Redeemed::Value(granted)) => {
@@ -84,15 +72,15 @@ impl AuthorizationServer {
     }
 
     /// RFC 8707 section 2.2. Absent means what was authorized: older clients send it once or never.
-    fn check_resource(&self, form: &Parameters<'_>, code: &Code) -> Result<(), Error> {
+    pub(super) fn check_resource(&self, form: &Parameters<'_>, bound: &str) -> Result<(), Error> {
         match form.one("resource").ok().flatten().map(|resource| self.settings.resources.find(resource)) {
             None => Ok(()),
-            Some(Some(resource)) if resource.url() == code.resource => Ok(()),
+            Some(Some(resource)) if resource.url() == bound => Ok(()),
             Some(_) => Err(Error::InvalidTarget),
         }
     }
 }
 
-fn required<'a>(form: &'a Parameters<'_>, name: &str, description: &'static str) -> Result<&'a str, Error> {
+pub(super) fn required<'a>(form: &'a Parameters<'_>, name: &str, description: &'static str) -> Result<&'a str, Error> {
     form.one(name).ok().flatten().ok_or(Error::InvalidRequest(description))
 }

@@ -19,6 +19,8 @@ pub enum SseError {
     TooLong,
     #[error("the endpoint names another server or no path")]
     ForeignEndpoint,
+    #[error("an event before the endpoint is not UTF-8")]
+    NotText,
 }
 
 impl EndpointRewriter {
@@ -31,7 +33,7 @@ impl EndpointRewriter {
         let mut out = BytesMut::new();
         while let Some(end) = event_end(&self.pending) {
             let event = self.pending.split_to(end);
-            match endpoint(&event) {
+            match endpoint(&event)? {
                 None => out.extend_from_slice(&event),
                 Some(endpoint) => {
                     let ours = rewrite(endpoint).ok_or(SseError::ForeignEndpoint)?;
@@ -74,9 +76,11 @@ fn line(text: &[u8]) -> Option<(usize, usize)> {
     }
 }
 
-/// The data of an `endpoint` event.
-fn endpoint(event: &[u8]) -> Option<&str> {
-    let text = std::str::from_utf8(event).ok()?;
+/// The data of an `endpoint` event; `None` for other events. Read as a client reads it: a byte order mark is skipped, and
+/// text that a client would repair is refused, for what it repairs to is unknown here.
+fn endpoint(event: &[u8]) -> Result<Option<&str>, SseError> {
+    let text = std::str::from_utf8(event).map_err(|_| SseError::NotText)?;
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut data = None;
     let mut named = false;
     for line in text.split(['\r', '\n']) {
@@ -88,7 +92,7 @@ fn endpoint(event: &[u8]) -> Option<&str> {
             _ => {}
         }
     }
-    data.filter(|_| named)
+    Ok(data.filter(|_| named))
 }
 
 #[cfg(test)]
@@ -125,6 +129,15 @@ mod tests {
     fn only_the_first_endpoint_event_is_touched() {
         let text = "event: endpoint\ndata: /a\n\nevent: endpoint\ndata: /b\n\n";
         assert_eq!(feed_in_pieces(text, 7).unwrap(), "event: endpoint\ndata: /mcp/a\n\nevent: endpoint\ndata: /b\n\n");
+    }
+
+    #[test]
+    fn what_hides_an_endpoint_from_us_and_not_from_a_client_is_seen_or_refused() {
+        let marked = "\u{feff}event: endpoint\ndata: https://evil.example/\n\n";
+        assert_eq!(feed_in_pieces(marked, 4), Err(SseError::ForeignEndpoint));
+        let mut rewriter = EndpointRewriter::default();
+        let broken = Bytes::from_static(b"event: endpoint\nid: \xff\ndata: https://evil.example/\n\n");
+        assert_eq!(rewriter.feed(broken, ours), Err(SseError::NotText));
     }
 
     #[test]

@@ -55,6 +55,8 @@ pub(super) struct RingKey {
     ciphers: Vec<Aes256Gcm>,
     record: SecretKey,
     index: SecretKey,
+    nonce: SecretKey,
+    companion: SecretKey,
 }
 
 impl KeyId {
@@ -137,7 +139,14 @@ impl RingKey {
             let key = derive(id, root, purpose.label());
             Aes256Gcm::new(key.expose().into())
         });
-        Self { id, ciphers: ciphers.collect(), record: derive(id, root, "record"), index: derive(id, root, "index") }
+        Self {
+            id,
+            ciphers: ciphers.collect(),
+            record: derive(id, root, "record"),
+            index: derive(id, root, "index"),
+            nonce: derive(id, root, "nonce"),
+            companion: derive(id, root, "companion"),
+        }
     }
 
     pub(super) fn id(&self) -> KeyId {
@@ -154,6 +163,14 @@ impl RingKey {
 
     pub(super) fn index_key(&self) -> &SecretKey {
         &self.index
+    }
+
+    pub(super) fn nonce_key(&self) -> &SecretKey {
+        &self.nonce
+    }
+
+    pub(super) fn companion_key(&self) -> &SecretKey {
+        &self.companion
     }
 }
 
@@ -238,6 +255,22 @@ mod tests {
         let ring = ring(&[key(1, "revoked"), key(2, "active"), key(3, "open-only")]).unwrap();
         assert!(ring.get(KeyId(1)).is_none());
         assert!(ring.get(KeyId(3)).is_some());
+    }
+
+    /// A client registered before a rotation keeps its id and its secret, until its key is revoked.
+    #[test]
+    fn what_goes_with_a_sealed_text_survives_a_rotation() {
+        use crate::sealed::{OpenError, Sealer};
+        let sealer = |keys: &[String]| Sealer::new(ring(keys).unwrap(), "https://mcp.example.com");
+        let before = sealer(&[key(1, "active")]);
+        let text = before.seal(Purpose::Client, &[], &7u8);
+        let secret = before.companion(Purpose::Client, &text).unwrap();
+        let after = sealer(&[key(1, "open-only"), key(2, "active")]);
+        assert_eq!(after.open::<u8>(Purpose::Client, &[], &text), Ok(7));
+        assert!(after.companion(Purpose::Client, &text).unwrap() == secret);
+        let revoked = sealer(&[key(1, "revoked"), key(2, "active")]);
+        assert_eq!(revoked.companion(Purpose::Client, &text).err(), Some(OpenError::UnknownKey));
+        assert!(before.companion(Purpose::Client, &before.seal(Purpose::Client, &[], &7u8)).unwrap() != secret);
     }
 
     #[test]

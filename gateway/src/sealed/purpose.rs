@@ -5,6 +5,8 @@
 pub enum Purpose {
     /// The opaque bearer token of an MCP client.
     AccessToken,
+    /// What a client renews its access token with.
+    RefreshToken,
     /// An authorization code on its way through the browser.
     AuthorizationCode,
     /// A client id that carries its own registration.
@@ -21,8 +23,9 @@ pub enum Purpose {
 }
 
 impl Purpose {
-    pub const ALL: [Purpose; 10] = [
+    pub const ALL: [Purpose; 11] = [
         Purpose::AccessToken,
+        Purpose::RefreshToken,
         Purpose::AuthorizationCode,
         Purpose::Client,
         Purpose::McpSession,
@@ -38,6 +41,7 @@ impl Purpose {
     pub fn label(self) -> &'static str {
         match self {
             Purpose::AccessToken => "access-token",
+            Purpose::RefreshToken => "refresh-token",
             Purpose::AuthorizationCode => "authorization-code",
             Purpose::Client => "client",
             Purpose::McpSession => "mcp-session",
@@ -54,6 +58,7 @@ impl Purpose {
     pub fn prefix(self) -> &'static str {
         match self {
             Purpose::AccessToken => "sp1_at_",
+            Purpose::RefreshToken => "sp1_rt_",
             Purpose::AuthorizationCode => "sp1_ac_",
             Purpose::Client => "sp1_cl_",
             Purpose::McpSession => "sp1_ms_",

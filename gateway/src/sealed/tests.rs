@@ -58,6 +58,30 @@ fn every_altered_bit_and_every_truncation_is_refused() {
 }
 
 #[test]
+fn a_repeatable_seal_is_the_same_text_for_the_same_input_and_no_other() {
+    let ring = Arc::new(KeyRing::ephemeral());
+    let replica = || Sealer { ring: ring.clone(), issuer: ISSUER.into() };
+    let seal = |context: &[&[u8]], value: u32| replica().seal_repeatably(Purpose::RefreshToken, context, &value);
+    let text = seal(&[b"client"], 1);
+    assert_eq!(text, seal(&[b"client"], 1));
+    assert_eq!(replica().open::<u32>(Purpose::RefreshToken, &[b"client"], &text), Ok(1));
+    assert_eq!(replica().open::<u32>(Purpose::RefreshToken, &[b"other"], &text), Err(OpenError::Forged));
+
+    // One nonce for two inputs would give both away.
+    let nonce = |text: &str| {
+        let sealed = BASE64_URL_SAFE_NO_PAD.decode(text.strip_prefix("sp1_rt_").unwrap()).unwrap();
+        sealed[HEADER - NONCE..HEADER].to_vec()
+    };
+    let mut nonces: Vec<_> = (0..1000).map(|generation| nonce(&seal(&[b"client"], generation))).collect();
+    nonces.extend([nonce(&seal(&[b"client", b""], 1)), nonce(&seal(&[b"clien", b"t"], 1)), nonce(&seal(&[], 1))]);
+    nonces.sort();
+    nonces.dedup();
+    assert_eq!(nonces.len(), 1003);
+    assert_ne!(nonce(&text), nonce(&sealer().seal_repeatably(Purpose::RefreshToken, &[b"client"], &1u32)));
+    assert_ne!(text, replica().seal(Purpose::RefreshToken, &[b"client"], &1u32), "the usual seal never repeats");
+}
+
+#[test]
 fn another_installation_and_another_issuer_are_refused() {
     let text = sealer().seal(Purpose::Client, &[], &1u8);
     assert!(sealer().open::<u8>(Purpose::Client, &[], &text).is_err());

@@ -3,7 +3,7 @@
 use http::HeaderValue;
 
 use super::token::AccessToken;
-use super::{Record, Sessions};
+use super::{Record, Sessions, reference};
 use crate::sealed::{Index, OpenError};
 use crate::store::StoreError;
 
@@ -40,6 +40,10 @@ impl Sessions {
         }
         let session = self.sealer.index(&token.id).ok_or(Denied::Ended)?;
         let record = self.table.get(&token.id, &token.secret).await?.ok_or(Denied::Ended)?;
+        // Our token ends before Entra's does; unless a clock was set, this never happens.
+        if record.entra.ends.has_passed(self.clock.now()) {
+            return Err(Denied::Expired);
+        }
         Ok(Admitted { session, client: token.client, bearer: record.bearer()? })
     }
 }
@@ -57,7 +61,7 @@ impl Admitted {
 
     /// What logs call the session: enough to find its lines, too little to be its name in the store.
     pub fn reference(&self) -> String {
-        self.session.0[..4].iter().map(|byte| format!("{byte:02x}")).collect()
+        reference(self.session)
     }
 
     /// SHA-256 of the client id.
@@ -68,7 +72,8 @@ impl Admitted {
 
 impl Record {
     fn bearer(&self) -> Result<HeaderValue, Denied> {
-        let mut value = HeaderValue::try_from(format!("Bearer {}", self.entra_token)).map_err(|_| Denied::Ended)?;
+        let mut value =
+            HeaderValue::try_from(format!("Bearer {}", self.entra.access_token)).map_err(|_| Denied::Ended)?;
         value.set_sensitive(true);
         Ok(value)
     }

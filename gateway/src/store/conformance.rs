@@ -8,7 +8,7 @@ mod redis_only;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Guarded, MemoryStore, Redemption, Store};
+use super::{Advance, Guarded, MemoryStore, Redemption, Step, Store};
 use super::{RedisSettings, RedisStore};
 use crate::clock::{Clock, Timestamp};
 use redis_server::RedisServer;
@@ -104,6 +104,15 @@ promises! {
     plain_and_guarded_replace_each_other
     a_removed_guarded_value_leaves_no_epitaph
     an_epitaph_lives_as_long_as_asked
+    only_what_is_there_is_replaced
+    only_what_is_not_there_is_put_new
+    of_many_who_put_new_one_wins
+    only_the_same_value_is_removed
+    a_counter_moves_for_who_knows_where_it_stands
+    a_repetition_is_one_within_the_grace_and_a_reuse_after
+    of_many_who_advance_one_moves_and_all_learn_where_to
+    a_counter_lives_from_its_last_move
+    a_counter_is_invisible_to_everybody_else
 }
 
 async fn a_value_is_read_as_often_as_asked_until_it_is_removed(Subject { store, .. }: Subject) {
@@ -251,6 +260,133 @@ async fn an_epitaph_lives_as_long_as_asked(subject: Subject) {
     assert_eq!(redeemed, Redemption::Value(VALUE.to_vec()));
     subject.second_passes().await;
     assert_eq!(subject.redeem(RIGHT).await, Redemption::Missing);
+}
+
+async fn only_what_is_there_is_replaced(subject: Subject) {
+    let store = &subject.store;
+    assert!(!store.replace(NAME, b"revived", MINUTE).await.unwrap());
+    assert_eq!(store.get(NAME).await.unwrap(), None);
+    store.put(NAME, b"old", SECOND).await.unwrap();
+    assert!(store.replace(NAME, &VALUE, MINUTE).await.unwrap());
+    subject.second_passes().await;
+    assert_eq!(store.get(NAME).await.unwrap().unwrap(), VALUE, "with its new lifetime");
+    assert!(!store.replace(NAME, b"brief", Duration::from_millis(999)).await.unwrap());
+    assert_eq!(store.get(NAME).await.unwrap(), None);
+    store.put(NAME, b"old", SECOND).await.unwrap();
+    subject.second_passes().await;
+    assert!(!store.replace(NAME, b"late", MINUTE).await.unwrap(), "what has ended is not there");
+}
+
+async fn only_what_is_not_there_is_put_new(subject: Subject) {
+    let store = &subject.store;
+    assert!(!store.put_new(NAME, b"brief", Duration::ZERO).await.unwrap());
+    assert_eq!(store.get(NAME).await.unwrap(), None);
+    assert!(store.put_new(NAME, b"first", SECOND).await.unwrap());
+    assert!(!store.put_new(NAME, b"second", MINUTE).await.unwrap());
+    assert_eq!(store.get(NAME).await.unwrap().unwrap(), b"first");
+    subject.second_passes().await;
+    assert!(store.put_new(NAME, b"third", MINUTE).await.unwrap(), "a lock ends by itself");
+}
+
+async fn of_many_who_put_new_one_wins(Subject { store, .. }: Subject) {
+    let won = at_once(|| {
+        let store = store.clone();
+        async move { store.put_new(NAME, &VALUE, MINUTE).await.unwrap() }
+    });
+    assert_eq!(won.await.into_iter().filter(|won| *won).count(), 1);
+}
+
+async fn only_the_same_value_is_removed(subject: Subject) {
+    let store = &subject.store;
+    assert!(!store.remove_if(NAME, b"mine").await.unwrap());
+    store.put(NAME, b"another's", MINUTE).await.unwrap();
+    assert!(!store.remove_if(NAME, b"mine").await.unwrap());
+    assert!(!store.remove_if(NAME, b"another's ").await.unwrap());
+    assert_eq!(store.get(NAME).await.unwrap().unwrap(), b"another's");
+    assert!(store.remove_if(NAME, b"another's").await.unwrap());
+    assert_eq!(store.get(NAME).await.unwrap(), None);
+    subject.put_guarded(MINUTE).await;
+    assert!(!store.remove_if(NAME, &VALUE).await.unwrap());
+    assert_eq!(subject.redeem(RIGHT).await, Redemption::Value(VALUE.to_vec()));
+}
+
+async fn a_counter_moves_for_who_knows_where_it_stands(Subject { store, .. }: Subject) {
+    let advance = async |presented| store.advance(NAME, step(presented, 100)).await.unwrap();
+    assert_eq!(advance(0).await, Advance::Missing);
+    store.start_counter(NAME, at(100), MINUTE).await.unwrap();
+    assert_eq!(advance(1).await, Advance::Missing, "nobody was ever told that");
+    assert_eq!(advance(u32::MAX).await, Advance::Missing);
+    for presented in 0..12 {
+        assert_eq!(advance(presented).await, Advance::Rotated(presented + 1));
+    }
+    assert_eq!(advance(10).await, Advance::Reused, "its successor was used");
+    assert_eq!(advance(0).await, Advance::Reused);
+    assert_eq!(advance(12).await, Advance::Rotated(13), "no refusal moves it");
+    store.start_counter(NAME, at(100), MINUTE).await.unwrap();
+    assert_eq!(advance(0).await, Advance::Rotated(1));
+    store.remove(NAME).await.unwrap();
+    assert_eq!(advance(1).await, Advance::Missing);
+}
+
+async fn a_repetition_is_one_within_the_grace_and_a_reuse_after(Subject { store, .. }: Subject) {
+    let advance = async |presented, now| store.advance(NAME, step(presented, now)).await.unwrap();
+    // A number that a careless script would write as 1.7e+18.
+    const NOW: u64 = 1_800_000_000_000;
+    store.start_counter(NAME, at(NOW), MINUTE).await.unwrap();
+    assert_eq!(advance(0, NOW).await, Advance::Rotated(1));
+    for now in [NOW, NOW + 1, NOW + 45, NOW - 7] {
+        assert_eq!(advance(0, now).await, Advance::Repeated(1), "{now}: another replica's clock may be behind");
+    }
+    assert_eq!(advance(0, NOW + 46).await, Advance::Reused);
+    assert_eq!(advance(1, NOW + 46).await, Advance::Rotated(2));
+    assert_eq!(advance(1, NOW + 91).await, Advance::Repeated(2), "the grace is counted from the last move");
+    assert_eq!(advance(1, NOW + 92).await, Advance::Reused);
+}
+
+async fn of_many_who_advance_one_moves_and_all_learn_where_to(Subject { store, .. }: Subject) {
+    store.start_counter(NAME, at(100), MINUTE).await.unwrap();
+    let advanced = at_once(|| {
+        let store = store.clone();
+        async move { store.advance(NAME, step(0, 100)).await.unwrap() }
+    });
+    let advanced = advanced.await;
+    assert_eq!(advanced.iter().filter(|advance| **advance == Advance::Rotated(1)).count(), 1);
+    assert_eq!(advanced.iter().filter(|advance| **advance == Advance::Repeated(1)).count(), CALLERS - 1);
+}
+
+async fn a_counter_lives_from_its_last_move(subject: Subject) {
+    let store = &subject.store;
+    let brief = |presented| Step { lifetime: Duration::ZERO, ..step(presented, 100) };
+    store.start_counter(NAME, at(100), SECOND).await.unwrap();
+    assert_eq!(store.advance(NAME, step(0, 100)).await.unwrap(), Advance::Rotated(1));
+    subject.second_passes().await;
+    assert_eq!(store.advance(NAME, brief(1)).await.unwrap(), Advance::Rotated(2));
+    assert_eq!(store.advance(NAME, brief(1)).await.unwrap(), Advance::Repeated(2), "a second at least");
+    subject.second_passes().await;
+    assert_eq!(store.advance(NAME, step(2, 100)).await.unwrap(), Advance::Missing);
+}
+
+async fn a_counter_is_invisible_to_everybody_else(subject: Subject) {
+    let store = &subject.store;
+    store.start_counter(NAME, at(100), MINUTE).await.unwrap();
+    assert_eq!(store.get(NAME).await.unwrap(), None);
+    assert_eq!(store.take(NAME).await.unwrap(), None);
+    assert!(!store.remove_if(NAME, b"0:100").await.unwrap());
+    assert_eq!(subject.redeem(RIGHT).await, Redemption::Missing);
+    assert_eq!(store.advance(NAME, step(0, 100)).await.unwrap(), Advance::Rotated(1));
+    // And what a caller stores never passes for a counter.
+    store.put(NAME, b"C0:100", MINUTE).await.unwrap();
+    assert_eq!(store.advance(NAME, step(0, 100)).await.unwrap(), Advance::Missing);
+    subject.put_guarded(MINUTE).await;
+    assert_eq!(store.advance(NAME, step(0, 100)).await.unwrap(), Advance::Missing);
+}
+
+fn at(seconds: u64) -> Timestamp {
+    Timestamp::from_unix(seconds)
+}
+
+fn step(presented: u32, now: u64) -> Step {
+    Step { presented, now: at(now), grace: Duration::from_secs(45), lifetime: MINUTE }
 }
 
 /// What each of many callers gets that start together.

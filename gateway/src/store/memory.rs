@@ -7,11 +7,12 @@ use std::time::Duration;
 use async_trait::async_trait;
 use subtle::ConstantTimeEq;
 
-use super::{Epitaph, Guard, Guarded, Redemption, Store, StoreError};
+use super::{Advance, Epitaph, Guard, Guarded, Redemption, Step, Store, StoreError};
 use crate::clock::{Clock, Timestamp};
 
 /// Dead records are swept when the map has grown by this many since the last sweep.
 const SWEEP_EVERY: usize = 1024;
+const ONE_SECOND: Duration = Duration::from_secs(1);
 
 pub struct MemoryStore {
     clock: Clock,
@@ -33,6 +34,7 @@ enum Content {
     Plain(Vec<u8>),
     Guarded { guard: Guard, epitaph: Epitaph, value: Vec<u8> },
     Spent(Epitaph),
+    Counter { current: u32, moved: Timestamp },
 }
 
 impl MemoryStore {
@@ -81,6 +83,35 @@ impl Store for MemoryStore {
         Ok(())
     }
 
+    async fn replace(&self, name: &str, value: &[u8], lifetime: Duration) -> Result<bool, StoreError> {
+        let now = self.clock.now();
+        let mut records = self.records();
+        let there = records.live(name, now).is_some();
+        if there {
+            records.write(name, Record { expires: now.after(lifetime), content: Content::Plain(value.to_vec()) }, now);
+        }
+        Ok(there && lifetime >= ONE_SECOND)
+    }
+
+    async fn put_new(&self, name: &str, value: &[u8], lifetime: Duration) -> Result<bool, StoreError> {
+        let now = self.clock.now();
+        let mut records = self.records();
+        let free = records.live(name, now).is_none() && lifetime >= ONE_SECOND;
+        if free {
+            records.write(name, Record { expires: now.after(lifetime), content: Content::Plain(value.to_vec()) }, now);
+        }
+        Ok(free)
+    }
+
+    async fn remove_if(&self, name: &str, value: &[u8]) -> Result<bool, StoreError> {
+        let mut records = self.records();
+        let same = matches!(records.live(name, self.clock.now()), Some(Content::Plain(found)) if found == value);
+        if same {
+            records.by_name.remove(name);
+        }
+        Ok(same)
+    }
+
     async fn put_guarded(&self, name: &str, value: Guarded<'_>, lifetime: Duration) -> Result<(), StoreError> {
         let Guarded { guard, epitaph, value } = value;
         self.write(name, Content::Guarded { guard: *guard, epitaph: *epitaph, value: value.to_vec() }, lifetime);
@@ -93,6 +124,7 @@ impl Store for MemoryStore {
         let epitaph = match records.live(name, now) {
             None | Some(Content::Plain(_)) => return Ok(Redemption::Missing),
             Some(Content::Spent(epitaph)) => return Ok(Redemption::Spent(*epitaph)),
+            Some(Content::Counter { .. }) => return Ok(Redemption::Missing),
             Some(Content::Guarded { guard, .. }) if !bool::from(guard.ct_eq(guess)) => return Ok(Redemption::Mismatch),
             Some(Content::Guarded { epitaph, .. }) => *epitaph,
         };
@@ -101,6 +133,23 @@ impl Store for MemoryStore {
             Some(Content::Guarded { value, .. }) => Redemption::Value(value),
             _ => Redemption::Missing,
         })
+    }
+
+    async fn start_counter(&self, name: &str, now: Timestamp, lifetime: Duration) -> Result<(), StoreError> {
+        self.write(name, Content::Counter { current: 0, moved: now }, lifetime);
+        Ok(())
+    }
+
+    async fn advance(&self, name: &str, step: Step) -> Result<Advance, StoreError> {
+        let now = self.clock.now();
+        let mut records = self.records();
+        let Some(Content::Counter { current, moved }) = records.live(name, now) else { return Ok(Advance::Missing) };
+        let advance = Advance::of(*current, *moved, &step);
+        if let Advance::Rotated(next) = advance {
+            let content = Content::Counter { current: next, moved: step.now };
+            records.write(name, Record { expires: now.after(step.lifetime.max(ONE_SECOND)), content }, now);
+        }
+        Ok(advance)
     }
 }
 

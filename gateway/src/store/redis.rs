@@ -10,6 +10,7 @@
 //! | `P` value | plain: `get` and `take` read it |
 //! | `L` guard (32) epitaph (32) value | guarded and live: only `redeem` reads it |
 //! | `S` epitaph (32) | guarded and spent |
+//! | `C` number `:` Unix seconds | a counter, and when it moved: only `advance` reads it |
 
 mod settings;
 
@@ -21,7 +22,8 @@ use ::redis::io::tcp::{TcpSettings, socket2::TcpKeepalive};
 use ::redis::{Client, Cmd, ErrorKind, FromRedisValue, RedisError, Script, ScriptInvocation};
 use async_trait::async_trait;
 
-use super::{Epitaph, Guard, Guarded, Redemption, Store, StoreError};
+use super::{Advance, Epitaph, Guard, Guarded, Redemption, Step, Store, StoreError};
+use crate::clock::Timestamp;
 
 pub use settings::{RedisSettings, RedisUrl, RedisUrlError, SettingsError};
 
@@ -31,6 +33,8 @@ pub struct RedisStore {
     connection: Mutex<Option<Connection>>,
     take: Script,
     redeem: Script,
+    remove_if: Script,
+    advance: Script,
 }
 
 /// Reconnects by itself when it is cut. Shared, so that one can tell it from its successor.
@@ -49,7 +53,14 @@ impl RedisStore {
             // every request until then would time out on a dead connection.
             .set_user_timeout(CONNECT_TIMEOUT);
         let client = Client::open(settings.connection_info().set_tcp_settings(tcp)).map_err(|_| SettingsError)?;
-        Ok(Self { client, connection: Mutex::default(), take: Script::new(TAKE), redeem: Script::new(REDEEM) })
+        Ok(Self {
+            client,
+            connection: Mutex::default(),
+            take: Script::new(TAKE),
+            redeem: Script::new(REDEEM),
+            remove_if: Script::new(REMOVE_IF),
+            advance: Script::new(ADVANCE),
+        })
     }
 
     async fn command<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, StoreError> {
@@ -104,6 +115,27 @@ impl RedisStore {
             seconds => self.command(::redis::cmd("SET").arg(name).arg(frame).arg("EX").arg(seconds)).await,
         }
     }
+
+    /// On the condition `XX`, that there is something, or `NX`, that there is nothing.
+    async fn write_if(
+        &self,
+        condition: &str,
+        name: &str,
+        value: &[u8],
+        lifetime: Duration,
+    ) -> Result<bool, StoreError> {
+        let frame = [&[PLAIN], value].concat();
+        match lifetime.as_secs() {
+            0 => self.remove(name).await.map(|()| false),
+            seconds => {
+                let mut command = ::redis::cmd("SET");
+                command.arg(name).arg(frame).arg("EX").arg(seconds).arg(condition);
+                // OK, or nil when the condition is not met.
+                let written: Option<String> = self.command(&command).await?;
+                Ok(written.is_some())
+            }
+        }
+    }
 }
 
 #[async_trait]
@@ -126,6 +158,23 @@ impl Store for RedisStore {
         self.command(::redis::cmd("DEL").arg(name)).await
     }
 
+    async fn replace(&self, name: &str, value: &[u8], lifetime: Duration) -> Result<bool, StoreError> {
+        self.write_if("XX", name, value, lifetime).await
+    }
+
+    async fn put_new(&self, name: &str, value: &[u8], lifetime: Duration) -> Result<bool, StoreError> {
+        match lifetime.as_secs() {
+            0 => Ok(false),
+            _ => self.write_if("NX", name, value, lifetime).await,
+        }
+    }
+
+    async fn remove_if(&self, name: &str, value: &[u8]) -> Result<bool, StoreError> {
+        let mut invocation = self.remove_if.key(name);
+        invocation.arg([&[PLAIN], value].concat());
+        self.script(&invocation).await
+    }
+
     async fn put_guarded(&self, name: &str, value: Guarded<'_>, lifetime: Duration) -> Result<(), StoreError> {
         let Guarded { guard, epitaph, value } = value;
         self.write(name, &[&[LIVE], &guard[..], epitaph, value].concat(), lifetime).await
@@ -140,7 +189,25 @@ impl Store for RedisStore {
             Some([MISMATCH]) => Ok(Redemption::Mismatch),
             Some([SPENT, epitaph @ ..]) => Ok(Redemption::Spent(digest(epitaph)?)),
             Some([LIVE, bound @ ..]) if bound.len() >= BOUND => Ok(Redemption::Value(bound[BOUND..].to_vec())),
-            Some(_) => Err(StoreError::Unavailable("Redis holds a record that is not framed as ours".into())),
+            Some(_) => Err(not_ours()),
+        }
+    }
+
+    async fn start_counter(&self, name: &str, now: Timestamp, lifetime: Duration) -> Result<(), StoreError> {
+        self.write(name, format!("C0:{}", now.unix()).as_bytes(), lifetime).await
+    }
+
+    async fn advance(&self, name: &str, step: Step) -> Result<Advance, StoreError> {
+        let mut invocation = self.advance.key(name);
+        invocation.arg(step.presented).arg(step.now.unix()).arg(step.grace.as_secs());
+        invocation.arg(step.lifetime.as_secs().max(1));
+        let answer: (String, u32) = self.script(&invocation).await?;
+        match (answer.0.as_str(), answer.1) {
+            ("rotated", next) => Ok(Advance::Rotated(next)),
+            ("repeated", current) => Ok(Advance::Repeated(current)),
+            ("reused", _) => Ok(Advance::Reused),
+            ("missing", _) => Ok(Advance::Missing),
+            _ => Err(not_ours()),
         }
     }
 }
@@ -157,6 +224,10 @@ async fn was_never_made(connection: &Connection, error: &RedisError) -> bool {
 
 fn plain(frame: Vec<u8>) -> Option<Vec<u8>> {
     frame.strip_prefix(&[PLAIN]).map(<[u8]>::to_vec)
+}
+
+fn not_ours() -> StoreError {
+    StoreError::Unavailable("Redis holds a record that is not framed as ours".into())
 }
 
 fn digest(bytes: &[u8]) -> Result<Epitaph, StoreError> {
@@ -212,3 +283,25 @@ if kind ~= 'L' then return false end
 if frame:sub(2, 33) ~= ARGV[1] then return 'M' end
 redis.call('SET', KEYS[1], 'S' .. frame:sub(34, 65), 'EX', ARGV[2])
 return frame";
+
+/// A lock is opened by its owner alone.
+const REMOVE_IF: &str = "
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+redis.call('DEL', KEYS[1])
+return 1";
+
+/// The rules of `Advance::of`, in one step: of many who present the same generation, one moves the counter.
+const ADVANCE: &str = "
+local frame = redis.call('GET', KEYS[1])
+if not frame then return {'missing', 0} end
+local current, moved = frame:match('^C(%d+):(%d+)$')
+if not current then return {'missing', 0} end
+current, moved = tonumber(current), tonumber(moved)
+local presented, now, grace = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
+if presented == current and current < 4294967295 then
+    redis.call('SET', KEYS[1], string.format('C%.0f:%.0f', current + 1, now), 'EX', ARGV[4])
+    return {'rotated', current + 1}
+end
+if presented + 1 == current and now - moved <= grace then return {'repeated', current} end
+if presented < current then return {'reused', 0} end
+return {'missing', 0}";

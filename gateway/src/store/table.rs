@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::{Epitaph, Guard, Guarded, Redemption, Store, StoreError};
+use super::{Epitaph, Guard, Guarded, Redemption, Store, StoreError, name_of};
 use crate::clock::{Clock, Timestamp};
 use crate::sealed::{Id, Index, OpenError, Sealer};
 use crate::secret::SecretKey;
@@ -52,6 +52,18 @@ impl<T: Serialize + DeserializeOwned> Table<T> {
         self.store.put(&name, &sealed, lifetime).await
     }
 
+    /// Writes over a record that is still there, and says whether it was: a record that was removed meanwhile stays dead.
+    pub async fn replace(
+        &self,
+        id: &Id,
+        secret: &SecretKey,
+        value: &T,
+        lifetime: Duration,
+    ) -> Result<bool, StoreError> {
+        let (name, sealed) = self.seal(id, secret, value, lifetime)?;
+        self.store.replace(&name, &sealed, lifetime).await
+    }
+
     pub async fn get(&self, id: &Id, secret: &SecretKey) -> Result<Option<T>, StoreError> {
         let Some(name) = self.name(id) else { return Ok(None) };
         let sealed = self.store.get(&name).await?;
@@ -67,7 +79,7 @@ impl<T: Serialize + DeserializeOwned> Table<T> {
 
     /// Removes a record by what an epitaph or an index remembers of it.
     pub async fn remove(&self, index: Index) -> Result<(), StoreError> {
-        self.store.remove(&self.name_of(index)).await
+        self.store.remove(&name_of(self.kind, index)).await
     }
 
     /// Writes a value that is redeemed once, by whoever presents the same guard.
@@ -129,11 +141,7 @@ impl<T: Serialize + DeserializeOwned> Table<T> {
     }
 
     fn name(&self, id: &Id) -> Option<String> {
-        self.sealer.index(id).map(|index| self.name_of(index))
-    }
-
-    fn name_of(&self, index: Index) -> String {
-        format!("sallyport:{}:{}", self.kind, index.to_text())
+        self.sealer.index(id).map(|index| name_of(self.kind, index))
     }
 }
 

@@ -49,6 +49,7 @@ export const DRIVERS = {
   "python-2-refresh": { client: PYTHON_2, transport: STATELESS, needs: "refresh_token", ...python(PYTHON_MCP_2, "python_sdk_2.py", HTTP, "http-refresh") },
   refresh: { needs: "refresh_token", ...node("refresh.mjs", HTTP) },
   "consent-page": node("consent-page.mjs", HTTP),
+  connections: node("connections.mjs", HTTP),
   "hostile-names": node("hostile-names.mjs", HTTP),
   tabs: node("tabs.mjs", HTTP),
   takeover: node("takeover.mjs", HTTP),

@@ -15,7 +15,7 @@ async fn no_secret_of_a_sign_in_is_found_in_pages_metrics_or_redis() {
     let upstream = Upstream::start().await;
     let gateway = Gateway::start_with(Options {
         store: store::Settings::Redis(store::RedisSettings { url: redis.url().parse().unwrap(), password: None }),
-        upstreams: vec![("/mcp", upstream.url.clone())],
+        ..Options::simple(&upstream.url)
     })
     .await;
     let client = Client::register(&gateway).await;

@@ -70,8 +70,8 @@ async fn forged_truncated_and_foreign_tokens_get_one_answer() {
 async fn a_token_of_one_resource_is_nothing_at_another() {
     let upstream = Upstream::start().await;
     let gateway = Gateway::start_with(Options {
-        store: sallyport::store::Settings::Memory,
         upstreams: vec![("/mcp", upstream.url.clone()), ("/other", upstream.url.clone())],
+        ..Options::simple(&upstream.url)
     })
     .await;
     let token = Client::register(&gateway).await.token(&gateway, ADELE).await;
@@ -162,6 +162,7 @@ async fn a_hostile_upstream_is_not_believed() {
         challenge.contains(&gateway.public_url()) && challenge.ends_with(r#"error="invalid_token""#),
         "{challenge}"
     );
+    assert_eq!(answer.headers().get("transfer-encoding"), None, "an answer is framed one way only");
     assert_eq!(answer.text().await.unwrap(), "", "the upstream's own words stay inside");
 
     let answer = call("era").await.unwrap();
@@ -195,6 +196,8 @@ async fn bad_requests_are_refused_with_the_right_status() {
     assert_eq!(query.status(), 400);
     let method = http.put(gateway.url("/mcp")).bearer_auth(&token).body("{}").send().await.unwrap();
     assert_eq!(method.status(), 405);
+    let header = http.get(gateway.url("/mcp")).header("x-big", "x".repeat(33 * 1024)).send().await.unwrap();
+    assert_eq!(header.status(), 431);
     let form = http.post(gateway.url("/token")).body("x".repeat(17 * 1024)).send().await.unwrap();
     assert_eq!(form.status(), 413);
     let own = http.delete(gateway.url("/token")).send().await.unwrap();
@@ -259,6 +262,7 @@ async fn crafted_requests_do_not_get_through() {
         format!("GET http://evil.example/mcp HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {token}\r\n\r\n"),
         format!("CONNECT {host} HTTP/1.1\r\nHost: {host}\r\n\r\n"),
         format!("POST /mcp HTTP/1.1\r\nHost: {host}\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello"),
+        format!("POST /token HTTP/1.1\r\nHost: {host}\r\nTransfer-Encoding: chunked\r\n\r\nZZ\r\n"),
     ];
     for request in crafted {
         let status = raw(gateway.port, &request);

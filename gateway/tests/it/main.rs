@@ -2,9 +2,11 @@
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "tests fail loudly and say what they skip")]
 
 mod canaries;
+mod clients;
 mod hostile;
 mod outage;
 mod program;
+mod refresh;
 mod sign_in;
 mod streams;
 mod support;

@@ -12,11 +12,7 @@ use crate::support::upstream::Upstream;
 
 async fn with_redis(upstream: &Upstream, redis: &RedisServer) -> Gateway {
     let settings = store::RedisSettings { url: redis.url().parse().unwrap(), password: None };
-    Gateway::start_with(Options {
-        store: store::Settings::Redis(settings),
-        upstreams: vec![("/mcp", upstream.url.clone())],
-    })
-    .await
+    Gateway::start_with(Options { store: store::Settings::Redis(settings), ..Options::simple(&upstream.url) }).await
 }
 
 #[tokio::test]

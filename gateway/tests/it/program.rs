@@ -209,7 +209,7 @@ async fn dev_signs_in_and_its_log_holds_no_secret() {
 
     let body = serde_json::json!({ "redirect_uris": [REDIRECT_URI] });
     let client: serde_json::Value =
-        http().post(url("/register")).json(&body).send().await.unwrap().json().await.unwrap();
+        http_client().post(url("/register")).json(&body).send().await.unwrap().json().await.unwrap();
     let client = client["client_id"].as_str().unwrap();
     let challenge = challenge();
     let parameters = [
@@ -235,9 +235,10 @@ async fn dev_signs_in_and_its_log_holds_no_secret() {
         ("client_id", client),
         ("code_verifier", VERIFIER),
     ];
-    let answer: serde_json::Value = http().post(url("/token")).form(&form).send().await.unwrap().json().await.unwrap();
+    let answer: serde_json::Value =
+        http_client().post(url("/token")).form(&form).send().await.unwrap().json().await.unwrap();
     let token = answer["access_token"].as_str().unwrap();
-    let answer = http().get(url("/mcp")).bearer_auth(token).send().await.unwrap();
+    let answer = http_client().get(url("/mcp")).bearer_auth(token).send().await.unwrap();
     assert!(answer.status().as_u16() < 500, "{}", answer.status());
 
     let (code_of_exit, rest) = running.terminate();
@@ -248,11 +249,6 @@ async fn dev_signs_in_and_its_log_holds_no_secret() {
     for canary in ["eyJ", "sp1_at_", "sp1_ac_", "sp1_cl_", "state-canary", VERIFIER, "code=", "Bearer "] {
         assert!(!log.contains(canary), "the log holds {canary}:\n{log}");
     }
-}
-
-fn http() -> reqwest::Client {
-    crate::support::install_crypto_provider();
-    http_client()
 }
 
 fn challenge() -> String {

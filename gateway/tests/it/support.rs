@@ -3,6 +3,7 @@
 pub mod browser;
 pub mod gateway;
 pub mod journey;
+pub mod publisher;
 pub mod redis_server;
 pub mod upstream;
 

@@ -103,6 +103,7 @@ impl Stage {
             code_challenge: CHALLENGE,
             prompt: None,
             login_hint: None,
+            claims: None,
         };
         let answer = self.http.get(gateway.authorize_url(&request)).send().await.unwrap();
         let location = answer.headers().get("location").expect("the stand-in signs in at once").to_str().unwrap();

@@ -81,7 +81,7 @@ fn errors_go_to_who_can_mend_them() {
         ("refused", grant(json!({"suberror": "message_only", "claims": "{}"}))),
         ("refused", grant(json!({"suberror": "bad_token"}))),
         ("refused", json!({"error": "access_denied"})),
-        ("refused", json!({"error": "something_new"})),
+        ("later", json!({"error": "something_new"})),
         ("later", grant(json!({"error_codes": [50196]}))),
         ("later", json!({"error": "temporarily_unavailable"})),
         ("later", json!({"error": "server_error"})),

@@ -1,5 +1,5 @@
 use super::*;
-use crate::browser::ApprovedClients;
+use crate::browser::{ApprovedClients, Label};
 use crate::sealed::KeyRing;
 
 struct Browser {
@@ -111,8 +111,9 @@ fn a_name_that_is_there_twice_counts_as_absent() {
 #[test]
 fn fifty_reloads_keep_the_header_bounded() {
     let mut browser = Browser::new();
+    let longest = Label::new(&"x".repeat(99), &"x".repeat(99));
     let mut approved = ApprovedClients::default();
-    (0..200).for_each(|number| approved.add([number; 32], browser.clock.now()));
+    (0..200).for_each(|number| approved.add([number; 32], longest.clone(), browser.clock.now()));
     browser.take(browser.cookies.set(&approved));
     let mut transaction = Transaction::random();
     for _ in 0..50 {
@@ -126,7 +127,8 @@ fn fifty_reloads_keep_the_header_bounded() {
     }
     assert_eq!(browser.cookies.all::<ConsentState>(&browser.jar()).count(), OPEN_TRANSACTIONS);
     assert!(browser.cookies.get_for::<ConsentState>(&browser.jar(), transaction).is_some(), "the newest stays");
-    assert!(browser.header().len() < 4096, "{} bytes", browser.header().len());
+    // Servers take 8 KiB, ours too.
+    assert!(browser.header().len() < 6000, "{} bytes", browser.header().len());
 }
 
 #[test]

@@ -1,4 +1,7 @@
 use super::*;
+use crate::browser::{ApprovedClients, CsrfToken, DeniedClients, Label, Transaction};
+use crate::clock::Timestamp;
+use crate::secret::SecretKey;
 
 fn pages() -> Pages {
     Pages::new("Contoso <MCP>".into(), true)
@@ -7,6 +10,7 @@ fn pages() -> Pages {
 fn consent_page() -> ConsentPage<'static> {
     ConsentPage {
         client_name: "Inspector",
+        vouched: Vouched::Nobody,
         destination: "client.example",
         redirect_uri: "https://client.example/cb",
         loopback: false,
@@ -23,12 +27,19 @@ fn text(response: &Response<Bytes>) -> &str {
     std::str::from_utf8(response.body()).unwrap()
 }
 
-fn every_page() -> [Response<Bytes>; 4] {
+fn every_page() -> [Response<Bytes>; 7] {
+    let csrf = CsrfToken { transaction: Transaction::random(), token: SecretKey::random() };
+    let now = Timestamp::from_unix(1_000);
+    let mut approved = ApprovedClients::default();
+    approved.add([1; 32], Label::new("Inspector", "client.example"), now);
     [
         pages().consent(consent_page()),
         pages().to_sign_in("https://login.example/authorize?a=b&c=d"),
         pages().refused("http://127.0.0.1:1/cb?error=access_denied"),
         pages().error(Fault::UnknownClient, Reference::random()),
+        pages().connect("https://mcp.example.com/mcp"),
+        pages().connections(&approved, &DeniedClients::default(), &csrf, now),
+        pages().signed_out(),
     ]
 }
 

@@ -25,7 +25,8 @@ async fn the_authorization_server_says_what_it_does() {
         "S256"
       ],
       "grant_types_supported": [
-        "authorization_code"
+        "authorization_code",
+        "refresh_token"
       ],
       "issuer": "http://localhost:8080",
       "registration_endpoint": "http://localhost:8080/register",
@@ -35,12 +36,20 @@ async fn the_authorization_server_says_what_it_does() {
       "response_types_supported": [
         "code"
       ],
+      "revocation_endpoint": "http://localhost:8080/revoke",
+      "revocation_endpoint_auth_methods_supported": [
+        "none",
+        "client_secret_basic",
+        "client_secret_post"
+      ],
       "scopes_supported": [
         "mcp.access"
       ],
       "token_endpoint": "http://localhost:8080/token",
       "token_endpoint_auth_methods_supported": [
-        "none"
+        "none",
+        "client_secret_basic",
+        "client_secret_post"
       ]
     }
     "#);
@@ -48,7 +57,7 @@ async fn the_authorization_server_says_what_it_does() {
 
 #[tokio::test]
 async fn without_registration_no_endpoint_is_advertised() {
-    let fixture = alone_with(|settings| settings.registration = false);
+    let fixture = alone_with(|settings| settings.clients.registration = false);
     let metadata = json(&fixture.get("/.well-known/oauth-authorization-server").await);
     assert!(metadata.get("registration_endpoint").is_none());
     let response = fixture.post_json("/register", r#"{"redirect_uris":["https://a.example/"]}"#).await;
@@ -144,6 +153,8 @@ async fn programs_may_ask_from_any_origin_and_browsers_pages_may_not() {
         ("/authorize", None),
         ("/consent", None),
         ("/oauth-callback", None),
+        ("/connections", None),
+        ("/signed-out", None),
     ] {
         let request = Request::options(path).header("origin", "https://page.example").body(bytes::Bytes::new());
         let response = fixture.server.handle(request.unwrap()).await;
@@ -168,11 +179,13 @@ async fn a_wrong_method_is_told_the_right_ones() {
         (Method::POST, "/authorize", "GET"),
         (Method::DELETE, "/consent", "GET, POST"),
         (Method::POST, "/oauth-callback", "GET"),
+        (Method::PUT, "/connections", "GET, POST"),
+        (Method::POST, "/signed-out", "GET"),
         (Method::POST, "/.well-known/oauth-authorization-server", "GET, HEAD, OPTIONS"),
     ] {
         let request = Request::builder().method(method).uri(path).body(bytes::Bytes::new()).unwrap();
         let response = fixture.server.handle(request).await;
         assert_eq!((response.status().as_u16(), response.headers()[ALLOW].to_str().unwrap()), (405, methods));
     }
-    assert!(!fixture.server.owns("/mcp") && !fixture.server.owns("/token/") && !fixture.server.owns("/revoke"));
+    assert!(!fixture.server.owns("/mcp") && !fixture.server.owns("/token/") && !fixture.server.owns("/revoke/"));
 }

@@ -6,7 +6,7 @@ use super::support::*;
 async fn a_registration_is_echoed_and_nothing_is_made_up() {
     let fixture = alone();
     let body = r#"{"client_name":" MCP\u202e Inspector\n","redirect_uris":["http://localhost:6274/oauth/callback"],
-        "token_endpoint_auth_method":"client_secret_basic","grant_types":["authorization_code","refresh_token"],
+        "token_endpoint_auth_method":"private_key_jwt","grant_types":["authorization_code","refresh_token"],
         "response_types":["code"],"scope":"","application_type":"native","client_uri":"https://a.example","logo_uri":null}"#;
     let response = fixture.post_json("/register", body).await;
     assert_eq!(response.status(), 201);
@@ -24,7 +24,8 @@ async fn a_registration_is_echoed_and_nothing_is_made_up() {
       "client_id_issued_at": 0,
       "client_name": "MCP Inspector",
       "grant_types": [
-        "authorization_code"
+        "authorization_code",
+        "refresh_token"
       ],
       "redirect_uris": [
         "http://localhost:6274/oauth/callback"

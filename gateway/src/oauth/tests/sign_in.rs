@@ -31,9 +31,10 @@ async fn a_client_gets_a_token_that_admits() {
     let mut answer = json(&response);
     let token = answer["access_token"].as_str().unwrap().to_owned();
     answer["access_token"] = "[token]".into();
+    answer["refresh_token"] = "[token]".into();
     assert!(answer["expires_in"].as_u64().is_some_and(|seconds| (3500..=3600).contains(&seconds)), "{answer}");
     answer["expires_in"] = 0.into();
-    insta::assert_snapshot!(answer, @r#"{"access_token":"[token]","expires_in":0,"scope":"mcp.access","token_type":"Bearer"}"#);
+    insta::assert_snapshot!(answer, @r#"{"access_token":"[token]","expires_in":0,"refresh_token":"[token]","scope":"mcp.access","token_type":"Bearer"}"#);
 
     let header = HeaderValue::try_from(format!("Bearer {token}")).unwrap();
     let admitted = fixture.sessions.admit(Some(&header), RESOURCE).await.unwrap();
@@ -146,7 +147,7 @@ async fn a_failed_redemption_reaches_the_client_in_fixed_words() {
     let on_token = || Fault::on("/v2.0/token");
     for (fault, told) in [
         (Fault { aadsts: Some(53003), ..on_token() }, "access_denied"),
-        (Fault { aadsts: Some(50076), ..on_token() }, "access_denied"),
+        (Fault { aadsts: Some(65001), ..on_token() }, "access_denied"),
         (Fault { aadsts: Some(70000), ..on_token() }, "server_error"),
         (Fault { aadsts: Some(700213), ..on_token() }, "server_error"),
         (Fault { status: Some(429), retry_after: Some("3".into()), ..on_token() }, "temporarily_unavailable"),
@@ -160,6 +161,55 @@ async fn a_failed_redemption_reaches_the_client_in_fixed_words() {
         assert_eq!(parameter(&url, "error"), told, "{fault:?}");
         assert_eq!(parameter(&url, "iss"), ISSUER);
         assert!(!url.contains("AADSTS") && !url.contains("code="));
+    }
+}
+
+#[tokio::test]
+async fn a_user_of_whom_entra_asks_for_more_goes_there_again_once_with_its_claims() {
+    let fixture = with_entra().await;
+    let client = fixture.register("Inspector", REDIRECT_URI).await;
+    let claims = r#"{"access_token":{"nbf":{"essential":true,"value":"1726077595"}}}"#;
+    let challenge = |suberror: &str| Fault {
+        status: Some(400),
+        body: Some(serde_json::json!({"error": "invalid_grant", "suberror": suberror, "claims": claims})),
+        ..Fault::on("/v2.0/token")
+    };
+    let mut browser = Browser::default();
+    let first = browser.allow(&fixture, &client, &[]).await;
+    let callback = fixture.at_entra(&first).await;
+    fixture.entra().fault(challenge("additional_action"));
+    let response = browser.get(&fixture, &callback).await;
+    assert_eq!(response.status(), 303);
+    let second = location(&response);
+    assert!(second.starts_with(&fixture.entra().authority()), "{second}");
+    assert_eq!(parameter(&second, "claims"), claims);
+    for fresh in ["state", "nonce", "code_challenge"] {
+        assert_ne!(parameter(&first, fresh), parameter(&second, fresh));
+    }
+    assert_eq!(fault(&browser.get(&fixture, &callback).await), "1301", "the first turn is over");
+    assert_eq!(fault(&Browser::default().get(&fixture, &fixture.at_entra(&second).await).await), "1301");
+
+    let response = browser.get(&fixture, &fixture.at_entra(&second).await).await;
+    let code = parameter(&location(&response), "code");
+    assert_eq!(fixture.redeem(&client, &code).await.status(), 200);
+    assert!(browser.names().is_empty(), "nothing of the transaction stays: {:?}", browser.names());
+
+    // Asked for more again, the client hears it: there is no third turn.
+    let callback = fixture.at_entra(&browser.allow(&fixture, &client, &[]).await).await;
+    fixture.entra().fault(challenge("basic_action"));
+    let second = location(&browser.get(&fixture, &callback).await);
+    let callback = fixture.at_entra(&second).await;
+    fixture.entra().fault(challenge("basic_action"));
+    let url = location(&browser.get(&fixture, &callback).await);
+    assert_eq!(parameter(&url, "error"), "access_denied");
+    assert!(!url.contains("1726077595"));
+
+    // What the user cannot mend is told at once.
+    for suberror in ["message_only", "consent_required"] {
+        let mut browser = Browser::default();
+        let callback = fixture.at_entra(&browser.allow(&fixture, &client, &[]).await).await;
+        fixture.entra().fault(challenge(suberror));
+        assert_eq!(parameter(&location(&browser.get(&fixture, &callback).await), "error"), "access_denied");
     }
 }
 

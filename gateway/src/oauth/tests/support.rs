@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -15,11 +15,11 @@ use serde_json::Value;
 use url::Url;
 
 use crate::clock::{Clock, Timestamp};
-use crate::oauth::{AuthorizationServer, Parts, Remember, Resource, Resources, Settings};
+use crate::oauth::{AuthorizationServer, ClientSettings, Parts, Remember, Resource, Resources, Settings};
 use crate::public_url::PublicUrl;
 use crate::sealed::{KeyRing, Sealer};
 use crate::session::{self, Sessions};
-use crate::store::{Guard, Guarded, MemoryStore, Redemption, Store, StoreError};
+use crate::store::{Advance, Guard, Guarded, MemoryStore, Redemption, Step, Store, StoreError};
 
 pub const ISSUER: &str = "http://localhost:8080";
 pub const RESOURCE: &str = "http://localhost:8080/mcp";
@@ -35,12 +35,16 @@ pub struct Fixture {
     pub clock: Clock,
     /// Kept alive for its listeners.
     pub entra: Option<FakeEntra>,
+    settings: Settings,
+    sealer: Sealer,
+    entra_client: Arc<entra::Client>,
 }
 
 /// A memory store that can be switched off.
 pub struct Switchable {
     inner: MemoryStore,
     down: AtomicBool,
+    calls: AtomicUsize,
 }
 
 /// Keeps cookies as a browser does, and shows every answer to whoever asks later.
@@ -98,26 +102,57 @@ fn build(fake: Option<FakeEntra>, change: impl FnOnce(&mut Settings)) -> Fixture
         public_url,
         server_name: "Contoso tools".into(),
         remember: Remember::Ask,
-        registration: true,
-        custom_schemes: vec!["cursor".into()],
+        clients: ClientSettings { custom_schemes: vec!["cursor".into()], ..ClientSettings::default() },
     };
     change(&mut settings);
     // Of this moment, since Entra's tokens are; standing still, so that tests can move it.
     let clock = Clock::manual(Clock::system().now());
-    let store = Arc::new(Switchable { inner: MemoryStore::new(clock.clone()), down: AtomicBool::new(false) });
+    let store = Arc::new(Switchable {
+        inner: MemoryStore::new(clock.clone()),
+        down: AtomicBool::new(false),
+        calls: AtomicUsize::new(0),
+    });
     let sealer = Sealer::new(KeyRing::ephemeral(), ISSUER);
-    let sessions = Arc::new(Sessions::new(session::Settings::default(), store.clone(), sealer.clone(), clock.clone()));
-    let parts = Parts {
-        sealer: sealer.clone(),
-        store: store.clone(),
-        clock: clock.clone(),
-        sessions: sessions.clone(),
-        entra: Arc::new(entra::Client::new(entra_settings, Arc::new(credential)).unwrap()),
-    };
-    Fixture { server: AuthorizationServer::new(settings, parts), sessions, store, clock, entra: fake }
+    let entra_client = Arc::new(entra::Client::new(entra_settings, Arc::new(credential)).unwrap());
+    let sessions = Arc::new(Sessions::new(
+        session::Settings::default(),
+        store.clone(),
+        sealer.clone(),
+        clock.clone(),
+        entra_client.clone(),
+    ));
+    Fixture::new(settings, sealer, store, clock, sessions, entra_client, fake)
 }
 
 impl Fixture {
+    fn new(
+        settings: Settings,
+        sealer: Sealer,
+        store: Arc<Switchable>,
+        clock: Clock,
+        sessions: Arc<Sessions>,
+        entra_client: Arc<entra::Client>,
+        entra: Option<FakeEntra>,
+    ) -> Self {
+        let parts = Parts {
+            sealer: sealer.clone(),
+            store: store.clone(),
+            clock: clock.clone(),
+            sessions: sessions.clone(),
+            entra: entra_client.clone(),
+        };
+        let server = AuthorizationServer::new(settings.clone(), parts).unwrap();
+        Self { server, sessions, store, clock, entra, settings, sealer, entra_client }
+    }
+
+    /// The same installation with other settings: keys, store and time are what they were. Entra stays with `self`.
+    pub fn restarted(&self, change: impl FnOnce(&mut Settings)) -> Self {
+        let mut settings = self.settings.clone();
+        change(&mut settings);
+        let (sealer, store, clock) = (self.sealer.clone(), self.store.clone(), self.clock.clone());
+        Self::new(settings, sealer, store, clock, self.sessions.clone(), self.entra_client.clone(), None)
+    }
+
     pub fn entra(&self) -> &FakeEntra {
         self.entra.as_ref().expect("the fixture was made with Entra")
     }
@@ -173,6 +208,44 @@ impl Fixture {
         ]);
         pairs.extend(changed.iter().copied());
         self.post_form("/token", &pairs.into_iter().collect::<Vec<_>>()).await
+    }
+
+    /// As SDKs refresh.
+    pub async fn refresh(&self, client: &Client, refresh_token: &str) -> Response<Bytes> {
+        self.refresh_with(client, refresh_token, &[]).await
+    }
+
+    /// Likewise with some parameters replaced.
+    pub async fn refresh_with(
+        &self,
+        client: &Client,
+        refresh_token: &str,
+        changed: &[(&str, &str)],
+    ) -> Response<Bytes> {
+        let mut pairs = BTreeMap::from([
+            ("grant_type", "refresh_token"),
+            ("client_id", &client.id),
+            ("refresh_token", refresh_token),
+            ("resource", RESOURCE),
+        ]);
+        pairs.extend(changed.iter().copied());
+        self.post_form("/token", &pairs.into_iter().collect::<Vec<_>>()).await
+    }
+
+    /// How often Entra was asked to renew.
+    pub fn renewals(&self) -> u64 {
+        self.entra().counters().token.get("refresh_token").copied().unwrap_or_default()
+    }
+
+    /// The tokens of a client that has just signed in.
+    pub async fn tokens(&self, client: &Client) -> Value {
+        let code = self.sign_in(&mut Browser::default(), client).await;
+        json(&self.redeem(client, &code).await)
+    }
+
+    pub async fn admits(&self, tokens: &Value) -> bool {
+        let header = format!("Bearer {}", tokens["access_token"].as_str().unwrap());
+        self.sessions.admit(Some(&header.parse().unwrap()), RESOURCE).await.is_ok()
     }
 
     /// The whole way to a code, with the user clicking Allow.
@@ -340,7 +413,7 @@ pub fn fault(response: &Response<Bytes>) -> &str {
     html.split_once("SP-").map(|(_, rest)| &rest[..4]).unwrap_or_else(|| panic!("no code in {html}"))
 }
 
-fn hidden(html: &str, name: &str) -> String {
+pub fn hidden(html: &str, name: &str) -> String {
     let start = format!(r#"<input type="hidden" name="{name}" value=""#);
     html.split_once(&start).unwrap().1.split_once('"').unwrap().0.to_owned()
 }
@@ -355,7 +428,13 @@ impl Switchable {
         self.down.store(!on, Ordering::SeqCst);
     }
 
+    /// How often it was asked for anything.
+    pub fn calls(&self) -> usize {
+        self.calls.load(Ordering::SeqCst)
+    }
+
     fn check(&self) -> Result<(), StoreError> {
+        self.calls.fetch_add(1, Ordering::SeqCst);
         match self.down.load(Ordering::SeqCst) {
             true => Err(StoreError::Unavailable("switched off".into())),
             false => Ok(()),
@@ -393,5 +472,30 @@ impl Store for Switchable {
     async fn redeem(&self, name: &str, guard: &Guard, epitaph: Duration) -> Result<Redemption, StoreError> {
         self.check()?;
         self.inner.redeem(name, guard, epitaph).await
+    }
+
+    async fn replace(&self, name: &str, value: &[u8], lifetime: Duration) -> Result<bool, StoreError> {
+        self.check()?;
+        self.inner.replace(name, value, lifetime).await
+    }
+
+    async fn put_new(&self, name: &str, value: &[u8], lifetime: Duration) -> Result<bool, StoreError> {
+        self.check()?;
+        self.inner.put_new(name, value, lifetime).await
+    }
+
+    async fn remove_if(&self, name: &str, value: &[u8]) -> Result<bool, StoreError> {
+        self.check()?;
+        self.inner.remove_if(name, value).await
+    }
+
+    async fn start_counter(&self, name: &str, now: Timestamp, lifetime: Duration) -> Result<(), StoreError> {
+        self.check()?;
+        self.inner.start_counter(name, now, lifetime).await
+    }
+
+    async fn advance(&self, name: &str, step: Step) -> Result<Advance, StoreError> {
+        self.check()?;
+        self.inner.advance(name, step).await
     }
 }

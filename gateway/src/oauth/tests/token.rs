@@ -28,7 +28,8 @@ async fn wrong_guesses_do_not_burn_a_code() {
         (&client, &[("code_verifier", "short")], "invalid_request"),
         (&client, &[("resource", "http://localhost:8080/other")], "invalid_target"),
         (&client, &[("resource", "https://evil.example")], "invalid_target"),
-        (&client, &[("grant_type", "refresh_token")], "unsupported_grant_type"),
+        (&client, &[("grant_type", "password")], "unsupported_grant_type"),
+        (&client, &[("grant_type", "refresh_token")], "invalid_request"),
     ] {
         let response = fixture.redeem_with(client, &code, changed).await;
         assert_eq!((response.status().as_u16(), json(&response)["error"].as_str()), (400, Some(error)), "{changed:?}");
@@ -121,12 +122,12 @@ async fn errors_are_constant_words() {
     }
     insta::assert_snapshot!(answers, @r#"
     400 {"error":"invalid_request","error_description":"client_id is missing."}
-    401 {"error":"invalid_client","error_description":"This client is not registered here. Register it again."}
+    401 {"error":"invalid_client","error_description":"This client is not registered here, or its secret is wrong. Register it again."}
     400 {"error":"invalid_request","error_description":"grant_type is missing."}
-    400 {"error":"unsupported_grant_type","error_description":"Use authorization_code."}
+    400 {"error":"unsupported_grant_type","error_description":"Use authorization_code or refresh_token."}
     400 {"error":"invalid_request","error_description":"code is missing."}
     400 {"error":"invalid_request","error_description":"A parameter is there more than once."}
-    400 {"error":"invalid_grant","error_description":"The code is not valid, was used, or belongs to another request."}
+    400 {"error":"invalid_grant","error_description":"The grant is not valid, was used, or belongs to another client or request."}
     "#);
     let response = fixture.post_json("/token", "{}").await;
     assert_eq!((response.status().as_u16(), json(&response)["error"].as_str()), (400, Some("invalid_request")));

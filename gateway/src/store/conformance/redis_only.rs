@@ -183,6 +183,11 @@ async fn the_least_user_may_do_what_the_store_does_and_nothing_else() {
     assert_eq!(subject.redeem(RIGHT).await, Redemption::Value(VALUE.to_vec()));
     assert_eq!(subject.redeem(RIGHT).await, Redemption::Spent(EPITAPH));
     store.remove(NAME).await.unwrap();
+    assert!(store.put_new(NAME, &VALUE, MINUTE).await.unwrap());
+    assert!(store.replace(NAME, b"other", MINUTE).await.unwrap());
+    assert!(store.remove_if(NAME, b"other").await.unwrap());
+    store.start_counter(NAME, at(100), MINUTE).await.unwrap();
+    assert_eq!(store.advance(NAME, step(0, 100)).await.unwrap(), Advance::Rotated(1));
     let foreign = store.put("other:name", &VALUE, MINUTE).await.unwrap_err().to_string();
     assert!(foreign.contains("NOPERM"), "{foreign}");
 

@@ -25,6 +25,7 @@ pub struct Page {
 
 /// A client that resolves `localhost` to 127.0.0.1 and follows nothing.
 pub fn http_client() -> Client {
+    super::install_crypto_provider();
     Client::builder()
         .redirect(reqwest::redirect::Policy::none())
         .resolve("localhost", SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))
@@ -36,7 +37,6 @@ pub fn http_client() -> Client {
 
 impl Browser {
     pub fn new() -> Self {
-        super::install_crypto_provider();
         Self { http: http_client(), jar: Mutex::default() }
     }
 

@@ -1,28 +1,31 @@
 //! One gateway in this process, stopped when dropped.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use entra::Authority;
 use fake_entra::FakeEntra;
+use reqwest::header::HOST;
 use sallyport::clock::Clock;
 use sallyport::drain::StopSignal;
-use sallyport::oauth::Remember;
+use sallyport::oauth::{ClientSettings, Remember};
 use sallyport::public_url::PublicUrl;
 use sallyport::sealed::KeyRing;
 use sallyport::server::{Credential, Server, Settings, UpstreamSettings};
 use sallyport::{pool, session, store};
 use tokio::sync::oneshot;
 
+use super::browser::http_client;
 use super::{free_port, install_crypto_provider};
 
 pub struct Gateway {
-    pub entra: FakeEntra,
+    pub entra: Arc<FakeEntra>,
     pub port: u16,
     pub admin_port: u16,
+    public_url: String,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -32,6 +35,18 @@ pub struct Options {
     pub store: store::Settings,
     /// The upstreams by path; the first is the default resource.
     pub upstreams: Vec<(&'static str, String)>,
+    pub clients: ClientSettings,
+}
+
+impl Options {
+    /// In memory, with one upstream at `/mcp`.
+    pub fn simple(upstream: &str) -> Self {
+        Self {
+            store: store::Settings::Memory,
+            upstreams: vec![("/mcp", upstream.to_owned())],
+            clients: ClientSettings::default(),
+        }
+    }
 }
 
 struct Stop(Mutex<Option<oneshot::Receiver<()>>>);
@@ -48,19 +63,40 @@ impl StopSignal for Stop {
 impl Gateway {
     /// In memory, with one upstream at `/mcp`.
     pub async fn start(upstream: &str) -> Self {
-        Self::start_with(Options { store: store::Settings::Memory, upstreams: vec![("/mcp", upstream.to_owned())] })
-            .await
+        Self::start_with(Options::simple(upstream)).await
     }
 
     pub async fn start_with(options: Options) -> Self {
-        install_crypto_provider();
-        let entra = FakeEntra::start(fake_entra::Options::default()).await.unwrap();
+        let entra = stand_in().await;
         let (port, admin_port) = (free_port(), free_port());
         let settings = settings(&entra, options, port, admin_port);
+        Self::run(entra, settings, Clock::system()).await
+    }
+
+    /// Two replicas behind one public URL, the first one's: one Redis, one key ring, one time.
+    pub async fn replicas(upstream: &str, redis_url: &str, clock: &Clock) -> [Self; 2] {
+        let entra = stand_in().await;
+        let ring = std::env::temp_dir().join(format!("sallyport-ring-{}-{}.json", std::process::id(), free_port()));
+        KeyRing::create(&ring, clock.now()).unwrap();
+        let replica = |port| {
+            let redis = store::RedisSettings { url: redis_url.parse().unwrap(), password: None };
+            let options = Options { store: store::Settings::Redis(redis), ..Options::simple(upstream) };
+            Settings { ring: KeyRing::load(&ring).unwrap(), ..settings(&entra, options, port, free_port()) }
+        };
+        let first = replica(free_port());
+        let second = Settings { public_url: first.public_url.clone(), ..replica(free_port()) };
+        std::fs::remove_file(&ring).unwrap();
+        let first = Self::run(entra.clone(), first, clock.clone()).await;
+        [first, Self::run(entra, second, clock.clone()).await]
+    }
+
+    async fn run(entra: Arc<FakeEntra>, settings: Settings, clock: Clock) -> Self {
+        let (port, admin_port) = (settings.listen[0].port(), settings.admin.port());
+        let public_url = settings.public_url.as_str().to_owned();
         let (sender, receiver) = oneshot::channel();
         let stop = Stop(Mutex::new(Some(receiver)));
-        let thread = std::thread::spawn(move || Server::build(settings, Clock::system()).unwrap().run(stop));
-        let gateway = Self { entra, port, admin_port, stop: Some(sender), thread: Some(thread) };
+        let thread = std::thread::spawn(move || Server::build(settings, clock).unwrap().run(stop));
+        let gateway = Self { entra, port, admin_port, public_url, stop: Some(sender), thread: Some(thread) };
         for port in [gateway.port, gateway.admin_port] {
             wait_until_open(port).await;
         }
@@ -68,7 +104,13 @@ impl Gateway {
     }
 
     pub fn public_url(&self) -> String {
-        format!("http://localhost:{}", self.port)
+        self.public_url.clone()
+    }
+
+    /// A request to just this replica, named as clients name it.
+    pub fn post(&self, path: &str) -> reqwest::RequestBuilder {
+        let host = self.public_url.strip_prefix("http://").unwrap();
+        http_client().post(format!("http://127.0.0.1:{}{path}", self.port)).header(HOST, host)
     }
 
     pub fn url(&self, path: &str) -> String {
@@ -99,6 +141,11 @@ impl Drop for Gateway {
     }
 }
 
+async fn stand_in() -> Arc<FakeEntra> {
+    install_crypto_provider();
+    Arc::new(FakeEntra::start(fake_entra::Options::default()).await.unwrap())
+}
+
 fn settings(entra: &FakeEntra, options: Options, port: u16, admin_port: u16) -> Settings {
     let upstreams = options.upstreams.iter().map(|(path, server)| UpstreamSettings {
         path: (*path).to_owned(),
@@ -126,8 +173,7 @@ fn settings(entra: &FakeEntra, options: Options, port: u16, admin_port: u16) -> 
         sessions: session::Settings::default(),
         server_name: "Test server".to_owned(),
         remember: Remember::Ask,
-        registration: true,
-        custom_schemes: Vec::new(),
+        clients: options.clients,
         allowed_origins: vec!["http://page.example".to_owned()],
         access_log: true,
     }

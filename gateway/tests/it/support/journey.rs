@@ -88,10 +88,29 @@ impl Client {
 
     /// An access token for `user`, obtained the honest way.
     pub async fn token(&self, gateway: &Gateway, user: &str) -> String {
+        self.tokens(gateway, user).await["access_token"].as_str().unwrap().to_owned()
+    }
+
+    /// Everything that `/token` answers.
+    pub async fn tokens(&self, gateway: &Gateway, user: &str) -> Value {
         let back = self.authorize(gateway, &Browser::new(), user).await;
         let (status, answer) = self.redeem(gateway, &query(&back, "code").unwrap()).await;
         assert_eq!(status, 200, "{answer}");
-        answer["access_token"].as_str().unwrap().to_owned()
+        answer
+    }
+
+    /// Refreshes at one replica.
+    pub async fn refresh(&self, gateway: &Gateway, refresh_token: &str) -> (u16, Value) {
+        let form = [
+            ("grant_type", "refresh_token"),
+            ("refresh_token", refresh_token),
+            ("client_id", &self.id),
+            ("resource", &self.resource),
+        ];
+        let answer = gateway.post("/token").form(&form).send().await.unwrap();
+        let status = answer.status().as_u16();
+        assert_eq!(status == 503, answer.headers().contains_key("retry-after"));
+        (status, answer.json().await.unwrap())
     }
 }
 

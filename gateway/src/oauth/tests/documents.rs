@@ -1,0 +1,148 @@
+//! Clients that publish a document about themselves, all the way.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+
+use super::publisher::{Answer, HOST, Publisher};
+use super::support::*;
+use crate::oauth::{DocumentHost, DocumentSettings, Network, Remember, Settings};
+
+const LOOPBACK_URI: &str = "http://127.0.0.1/cb";
+
+fn documents_of(publisher: &Publisher) -> impl FnOnce(&mut Settings) {
+    let look_up = publisher.look_up();
+    let network = Network {
+        resolver: Arc::new(move |_| {
+            let addresses = look_up();
+            Box::pin(async move { Ok(addresses) })
+        }),
+        may_connect: |address| address == IpAddr::from(Ipv4Addr::LOCALHOST),
+        extra_root: Some(publisher.root.clone()),
+    };
+    let hosts = vec![DocumentHost::parse(&format!("{HOST}:{}", publisher.port)).unwrap()];
+    move |settings| settings.clients.documents = Some(DocumentSettings { hosts, network })
+}
+
+fn client(publisher: &Publisher, redirect_uri: &str) -> Client {
+    let id = publisher.publish_client("/m.json", "Published client", &[redirect_uri]);
+    Client { id, redirect_uri: redirect_uri.to_owned() }
+}
+
+#[tokio::test]
+async fn a_client_signs_in_by_its_document() {
+    let publisher = Publisher::start();
+    let fixture = with_entra_and(documents_of(&publisher)).await;
+    let metadata = json(&fixture.get("/.well-known/oauth-authorization-server").await);
+    assert_eq!(metadata["client_id_metadata_document_supported"], true);
+    let client = client(&publisher, LOOPBACK_URI);
+    let mut browser = Browser::default();
+    let html = browser.consent_page(&fixture, &client).await.html;
+    for expected in ["Published client", r#"Published by <bdi class="name">client.test</bdi>"#, "your own computer"] {
+        assert!(html.contains(expected), "{expected}: {html}");
+    }
+    let code = fixture.sign_in(&mut browser, &client).await;
+    let response = fixture.redeem(&client, &code).await;
+    assert_eq!(response.status(), 200, "{}", text(&response));
+    assert_eq!(publisher.requests("/m.json"), 1);
+}
+
+#[tokio::test]
+async fn unless_they_are_switched_on_documents_are_not_fetched() {
+    let publisher = Publisher::start();
+    let fixture = alone();
+    assert!(
+        json(&fixture.get("/.well-known/oauth-authorization-server").await)
+            .get("client_id_metadata_document_supported")
+            .is_none()
+    );
+    let client = client(&publisher, LOOPBACK_URI);
+    assert_eq!(fault(&fixture.get(&authorize_path(&client, &[])).await), "1001");
+    let response = fixture.redeem(&client, "sp1_ac_x").await;
+    assert_eq!((response.status().as_u16(), json(&response)["error"].as_str()), (401, Some("invalid_client")));
+    assert_eq!(publisher.connections(), 0);
+}
+
+/// T8: a bad document is a page, never a redirect; and an outage is no refusal (D8).
+#[tokio::test]
+async fn a_bad_document_and_an_absent_one_are_different_pages_and_errors() {
+    let publisher = Publisher::start();
+    let fixture = with_entra_and(documents_of(&publisher)).await;
+    let client = client(&publisher, LOOPBACK_URI);
+    publisher.publish("/m.json", Answer::json(&serde_json::json!({ "client_id": "https://evil.example/m.json" })));
+    let response = fixture.get(&authorize_path(&client, &[])).await;
+    assert_eq!((response.status().as_u16(), fault(&response)), (400, "1005"));
+    assert_eq!(json(&fixture.redeem(&client, "sp1_ac_x").await)["error"], "invalid_client");
+    publisher.publish("/m.json", Answer::new("502 Bad Gateway", "", ""));
+    fixture.pass(60);
+    let response = fixture.get(&authorize_path(&client, &[])).await;
+    assert_eq!((response.status().as_u16(), fault(&response)), (503, "1006"));
+    let response = fixture.redeem(&client, "sp1_ac_x").await;
+    assert_eq!((response.status().as_u16(), json(&response)["error"].as_str()), (503, Some("temporarily_unavailable")));
+    assert!(response.headers().contains_key("retry-after"));
+    assert_eq!(
+        fault(&fixture.get(&authorize_path(&client, &[("redirect_uri", "https://evil.example/")])).await),
+        "1006"
+    );
+}
+
+#[tokio::test]
+async fn only_the_documents_redirect_uris_are_good() {
+    let publisher = Publisher::start();
+    let fixture = alone_with(documents_of(&publisher));
+    let client = client(&publisher, LOOPBACK_URI);
+    for (redirect_uri, good) in
+        [("http://127.0.0.1:50123/cb", true), ("http://127.0.0.1/other", false), ("https://client.test/cb", false)]
+    {
+        let response = fixture.get(&authorize_path(&client, &[("redirect_uri", redirect_uri)])).await;
+        assert_eq!(response.status() == 303, good, "{redirect_uri}");
+    }
+}
+
+/// T20: anybody may use a public client id with a program of their own on this computer.
+#[tokio::test]
+async fn an_answer_to_this_computer_is_never_given_without_asking() {
+    let publisher = Publisher::start();
+    for remember in [Remember::Ask, Remember::Always] {
+        let change = documents_of(&publisher);
+        let fixture = alone_with(|settings| {
+            change(settings);
+            settings.remember = remember;
+        });
+        let client = client(&publisher, LOOPBACK_URI);
+        let mut browser = Browser::default();
+        let form = browser.consent_page(&fixture, &client).await;
+        assert!(!form.html.contains(r#"name="remember""#));
+        browser.post(&fixture, "/consent", &form.decision("allow", &[("remember", "yes")])).await;
+        assert!(!browser.names().contains(&"__Host-MCP_APPROVED_CLIENTS"), "{remember:?}");
+        browser.consent_page(&fixture, &client).await;
+    }
+}
+
+/// D-3: what was approved is what the document said then.
+#[tokio::test]
+async fn a_changed_document_asks_again() {
+    let publisher = Publisher::start();
+    let fixture = alone_with(documents_of(&publisher));
+    let client = client(&publisher, REDIRECT_URI);
+    let mut browser = Browser::default();
+    browser.allow(&fixture, &client, &[("remember", "yes")]).await;
+    let path = authorize_path(&client, &[]);
+    assert!(location(&browser.get(&fixture, &path).await).starts_with("http://127.0.0.1:9/"), "straight to Entra");
+    publisher.publish_client("/m.json", "Another name", &[REDIRECT_URI]);
+    fixture.pass(300);
+    assert!(location(&browser.get(&fixture, &path).await).contains("/consent?"));
+}
+
+#[tokio::test]
+async fn a_denied_publisher_is_not_even_asked() {
+    let publisher = Publisher::start();
+    let change = documents_of(&publisher);
+    let fixture = alone_with(|settings| {
+        change(settings);
+        settings.clients.denied = vec!["test".to_owned()];
+    });
+    let client = client(&publisher, LOOPBACK_URI);
+    assert_eq!(fault(&fixture.get(&authorize_path(&client, &[])).await), "1004");
+    assert_eq!(json(&fixture.redeem(&client, "sp1_ac_x").await)["error"], "unauthorized_client");
+    assert_eq!(publisher.connections(), 0);
+}

@@ -1,0 +1,186 @@
+//! A session at rest.
+
+use std::time::Duration;
+
+use entra::{AccessToken, Renewed, Secret};
+use serde::{Deserialize, Serialize};
+use zeroize::Zeroize;
+
+use crate::clock::Timestamp;
+
+#[derive(Serialize, Deserialize)]
+pub(super) struct Record {
+    pub entra: EntraTokens,
+    /// What Entra was asked for.
+    pub scope: String,
+    pub tenant_id: String,
+    pub object_id: String,
+    /// The latest end, which nothing moves.
+    pub ends: Timestamp,
+    /// The end unless there is another refresh.
+    pub kept_until: Timestamp,
+    /// Since the last renewal.
+    pub trouble: Option<Trouble>,
+}
+
+/// What Entra gave last.
+#[derive(Serialize, Deserialize)]
+pub(super) struct EntraTokens {
+    pub access_token: String,
+    /// A little before Entra says, so that a token of ours never outlives the one it stands for.
+    pub ends: Timestamp,
+    pub renew_from: Timestamp,
+    pub refresh_token: Option<String>,
+}
+
+/// Renewals that failed for reasons that pass. It travels with the session, so that replicas share it: a session alone
+/// must not become a loop of calls, which Entra would answer by refusing it altogether (GU-9).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Trouble {
+    since: Timestamp,
+    failures: u8,
+    not_before: Timestamp,
+}
+
+impl Record {
+    /// Lets the session live on, and says for how long from now.
+    pub fn keep(&mut self, now: Timestamp, idle: Duration) -> Duration {
+        self.kept_until = now.after(idle).min(self.ends);
+        self.kept_until.remaining(now)
+    }
+
+    /// Whether a refresh now moves the end by enough to be worth writing. Idle time counts to the minute.
+    pub fn should_be_kept(&self, now: Timestamp, idle: Duration) -> bool {
+        self.kept_until.after(PRECISION) < now.after(idle).min(self.ends)
+    }
+
+    /// When an access token of ours must end.
+    pub fn expires(&self) -> Timestamp {
+        self.entra.ends.min(self.kept_until)
+    }
+
+    /// Whether Entra should be asked for new tokens.
+    pub fn should_be_renewed(&self, now: Timestamp) -> bool {
+        self.entra.refresh_token.is_some() && self.entra.renew_from.has_passed(now)
+    }
+
+    /// How long Entra is to be left alone after trouble.
+    pub fn pause(&self, now: Timestamp) -> Option<Duration> {
+        self.trouble.map(|trouble| trouble.not_before.remaining(now)).filter(|pause| !pause.is_zero())
+    }
+}
+
+impl EntraTokens {
+    /// `now` is a moment before Entra answered: from then its lifetime is counted.
+    pub fn new(access_token: &AccessToken, refresh_token: Option<&Secret>, now: Timestamp) -> Self {
+        let lifetime = access_token.expires_in;
+        // GU-7, but never from the start: a token that short would be renewed at every refresh. Refreshes come when
+        // clients come, so they are spread already.
+        let early = EARLY.max(lifetime / 10).min(lifetime / 2);
+        Self {
+            access_token: access_token.token.expose().to_owned(),
+            ends: now.after(lifetime.saturating_sub(MARGIN)),
+            renew_from: now.after(lifetime.saturating_sub(early)),
+            refresh_token: refresh_token.map(|token| token.expose().to_owned()),
+        }
+    }
+
+    /// The newest of each: Entra may leave the refresh token out, and then the one before goes on.
+    pub fn renewed(&self, renewed: &Renewed, now: Timestamp) -> Self {
+        let kept = self.refresh_token.clone().map(Secret::new);
+        Self::new(&renewed.access_token, renewed.refresh_token.as_ref().or(kept.as_ref()), now)
+    }
+}
+
+impl Drop for EntraTokens {
+    fn drop(&mut self) {
+        self.access_token.zeroize();
+        self.refresh_token.zeroize();
+    }
+}
+
+impl Trouble {
+    /// One more failure. Three within five minutes are the end of trying until those are over.
+    pub fn after(before: Option<Self>, now: Timestamp, retry_after: Option<Duration>) -> Self {
+        let (since, failures) = match before {
+            Some(before) if !before.since.after(WINDOW).has_passed(now) => {
+                (before.since, before.failures.saturating_add(1))
+            }
+            _ => (now, 1),
+        };
+        let pause = if failures < FAILURES_AT_MOST { PAUSE } else { since.after(WINDOW).remaining(now) };
+        let asked = retry_after.unwrap_or_default().min(LONGEST_PAUSE);
+        Self { since, failures, not_before: now.after(pause.max(asked)) }
+    }
+}
+
+/// Between an end that Entra says and the end that we believe.
+const MARGIN: Duration = Duration::from_secs(30);
+/// Before its end a token is renewed; a tenth of its life if that is more.
+const EARLY: Duration = Duration::from_secs(300);
+const PRECISION: Duration = Duration::from_secs(60);
+const WINDOW: Duration = Duration::from_secs(300);
+const FAILURES_AT_MOST: u8 = 3;
+const PAUSE: Duration = Duration::from_secs(5);
+const LONGEST_PAUSE: Duration = Duration::from_secs(3600);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::from_unix(1_000_000);
+
+    fn tokens(seconds: u64) -> EntraTokens {
+        let token = Secret::new("t".into());
+        let access_token = AccessToken { token, expires_in: Duration::from_secs(seconds), scope: String::new() };
+        EntraTokens::new(&access_token, None, NOW)
+    }
+
+    #[test]
+    fn tokens_are_renewed_five_minutes_or_a_tenth_before_their_end() {
+        for (lifetime, renew_after) in [(3600, 3240), (4000, 3600), (86_400, 77_760), (1800, 1500), (300, 150), (0, 0)]
+        {
+            let tokens = tokens(lifetime);
+            assert_eq!(tokens.renew_from.unix() - NOW.unix(), renew_after, "{lifetime}");
+            assert_eq!(tokens.ends.unix() - NOW.unix(), lifetime.saturating_sub(30), "{lifetime}");
+        }
+    }
+
+    #[test]
+    fn a_renewal_without_a_refresh_token_keeps_the_one_before() {
+        let mut before = tokens(60);
+        before.refresh_token = Some("before".into());
+        let access_token = AccessToken {
+            token: Secret::new("new".into()),
+            expires_in: Duration::from_secs(3600),
+            scope: String::new(),
+        };
+        let without = Renewed { access_token, refresh_token: None };
+        assert_eq!(before.renewed(&without, NOW).refresh_token.as_deref(), Some("before"));
+        let with = Renewed { refresh_token: Some(Secret::new("after".into())), ..without };
+        let after = before.renewed(&with, NOW);
+        assert_eq!((after.access_token.as_str(), after.refresh_token.as_deref()), ("new", Some("after")));
+    }
+
+    #[test]
+    fn a_session_asks_at_most_three_times_in_five_minutes() {
+        let (mut trouble, mut now, mut asked) = (None, NOW, Vec::new());
+        while now < NOW.after(Duration::from_secs(900)) {
+            if trouble.is_none_or(|trouble: Trouble| trouble.not_before.has_passed(now)) {
+                asked.push(now.unix() - NOW.unix());
+                trouble = Some(Trouble::after(trouble, now, None));
+            }
+            now = now.after(Duration::from_secs(1));
+        }
+        assert_eq!(asked, [0, 5, 10, 300, 305, 310, 600, 605, 610]);
+    }
+
+    #[test]
+    fn entras_own_word_on_when_to_come_again_counts() {
+        let pause = |retry_after| {
+            let trouble = Trouble::after(None, NOW, Some(Duration::from_secs(retry_after)));
+            trouble.not_before.unix() - NOW.unix()
+        };
+        assert_eq!((pause(0), pause(60), pause(999_999)), (5, 60, 3600));
+    }
+}

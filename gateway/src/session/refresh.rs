@@ -1,0 +1,67 @@
+//! A client's refresh token becomes new tokens, and counts once (D7, T13).
+
+use std::time::Duration;
+
+use super::{IssuedTokens, RefreshToken, Sessions, reference};
+use crate::sealed::OpenError;
+use crate::store::{Advance, Step, StoreError};
+
+/// Why a refresh token gave no tokens. None of these consumed it, with one exception: a store that went silent while the counter
+/// moved may have moved it. Within the grace the token then gives its successor.
+#[derive(Debug, thiserror::Error)]
+pub enum NotRefreshed {
+    /// The user must sign in again.
+    #[error("{0}")]
+    Over(&'static str),
+    /// Entra does not renew its own tokens now. The session is as good as it was.
+    #[error("Entra's tokens could not be renewed")]
+    Later { retry_after: Option<Duration> },
+    #[error("{0}")]
+    Store(#[from] StoreError),
+}
+
+impl Sessions {
+    /// Opens a refresh token for the client (SHA-256 of its id) that presents it: any other's is a forgery.
+    pub fn open_refresh_token(&self, client: [u8; 32], text: &str) -> Result<RefreshToken, OpenError> {
+        RefreshToken::open(&self.sealer, client, text)
+    }
+
+    /// New tokens, and the end of the one presented: within the grace it gives the same successor again, after that its use
+    /// ends the session, for either the client or a thief has an old copy. Moving the counter comes last, when nothing can
+    /// fail any more (A24).
+    pub async fn refresh(&self, token: &RefreshToken) -> Result<IssuedTokens, NotRefreshed> {
+        let session = self.sealer.index(&token.handle.id).ok_or(NotRefreshed::Over("its key has left the ring"))?;
+        let record = self.up_to_date(&token.handle, session).await?;
+        let now = self.clock.now();
+        let step = Step {
+            presented: token.generation,
+            now,
+            grace: self.settings.refresh_grace,
+            lifetime: record.kept_until.remaining(now),
+        };
+        let advance = match self.generations.advance(session, step).await {
+            // A silent store may have moved the counter. Asking again is safe: it then says what it did.
+            Err(StoreError::Unavailable(_)) => self.generations.advance(session, step).await?,
+            answer => answer?,
+        };
+        let issue = |next| self.issue_until(record.expires(), &token.handle, Some(next), &token.grant);
+        match advance {
+            Advance::Rotated(next) => Ok(issue(next)),
+            Advance::Repeated(next) => {
+                // Two threads of a client, a lost answer, or a thief beside the owner: whoever reads the log can tell.
+                tracing::info!(session = reference(session), generation = token.generation, "a refresh was repeated");
+                Ok(issue(next))
+            }
+            Advance::Reused => {
+                tracing::warn!(
+                    session = reference(session),
+                    generation = token.generation,
+                    "a refresh token was used again after its successor: its session ends"
+                );
+                self.end(session).await?;
+                Err(NotRefreshed::Over("used before"))
+            }
+            Advance::Missing => Err(NotRefreshed::Over("there is no such generation")),
+        }
+    }
+}

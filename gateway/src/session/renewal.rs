@@ -1,0 +1,131 @@
+//! Renewal of Entra's tokens: by one caller at a time, in this process and among all replicas (GU-7).
+//!
+//! Whoever renews also writes that the session goes on, so a record is only ever written by the holder of the session's
+//! lock, and no older state overwrites a newer one. All is done well within the lock's lifetime.
+
+use std::time::Duration;
+
+use entra::{Error, Renewed, Secret};
+use tokio::time::{Instant, sleep, timeout};
+
+use super::record::{Record, Trouble};
+use super::{Handle, NotRefreshed, Sessions, reference};
+use crate::clock::Timestamp;
+use crate::sealed::Index;
+
+impl Sessions {
+    /// The session, with tokens of Entra's that are worth something and a life that goes on. Asks Entra only when its token
+    /// is close to its end; a caller for whom another one is asking waits a little, and then makes do with what there is.
+    pub(super) async fn up_to_date(&self, handle: &Handle, session: Index) -> Result<Record, NotRefreshed> {
+        let record = self.load(handle).await?;
+        if !self.is_due(&record) {
+            return self.worth_something(record);
+        }
+        let patience = Instant::now() + PATIENCE;
+        let Ok(_turn) = timeout(PATIENCE, self.flights.turn(session)).await else {
+            return self.worth_something(self.load(handle).await?);
+        };
+        loop {
+            let record = self.load(handle).await?;
+            if !self.is_due(&record) {
+                return self.worth_something(record);
+            }
+            if let Some(held) = self.locks.acquire(session).await? {
+                let written = self.write_on(handle, session).await;
+                self.locks.release(held).await;
+                return written;
+            }
+            // Whoever holds the lock writes that the session goes on; only a token is worth waiting for.
+            if !record.should_be_renewed(self.clock.now()) || Instant::now() >= patience {
+                return self.worth_something(record);
+            }
+            sleep(POLL).await;
+        }
+    }
+
+    fn is_due(&self, record: &Record) -> bool {
+        let now = self.clock.now();
+        record.should_be_kept(now, self.settings.session_idle)
+            || (record.should_be_renewed(now) && record.pause(now).is_none())
+    }
+
+    /// With the lock: what is due, and nothing that another holder has done since we looked.
+    async fn write_on(&self, handle: &Handle, session: Index) -> Result<Record, NotRefreshed> {
+        let mut record = self.load(handle).await?;
+        if !self.is_due(&record) {
+            return self.worth_something(record);
+        }
+        let now = self.clock.now();
+        if record.should_be_renewed(now) && record.pause(now).is_none() {
+            match self.ask_entra(&record).await {
+                Ok(renewed) => {
+                    record.entra = record.entra.renewed(&renewed, now);
+                    record.trouble = None;
+                    tracing::debug!(session = reference(session), "Entra's tokens were renewed");
+                }
+                Err(Error::UserMustAct(refusal) | Error::Refused(refusal)) => {
+                    tracing::info!(session = reference(session), %refusal, "Entra renews no more: the session ends");
+                    self.end(session).await?;
+                    return Err(NotRefreshed::Over("Entra does not renew it"));
+                }
+                Err(error) => {
+                    match &error {
+                        Error::TryLater { .. } => tracing::warn!(%error, "Entra's tokens were not renewed"),
+                        _ => tracing::error!(%error, "Entra's tokens cannot be renewed"),
+                    }
+                    record.trouble = Some(Trouble::after(record.trouble, now, retry_after(&error)));
+                }
+            }
+        }
+        self.save(handle, &mut record, now).await?;
+        self.worth_something(record)
+    }
+
+    /// Bounded, so that it is over before the lock is.
+    async fn ask_entra(&self, record: &Record) -> Result<Renewed, Error> {
+        let refresh_token = Secret::new(record.entra.refresh_token.clone().unwrap_or_default());
+        match timeout(CALL_LIMIT, self.entra.refresh(&refresh_token, &record.scope, None)).await {
+            Ok(answer) => answer,
+            Err(_) => Err(Error::TryLater { retry_after: None, cause: "no answer in time".into() }),
+        }
+    }
+
+    /// Only over a record that is still there: a session that was revoked meanwhile stays dead.
+    async fn save(&self, handle: &Handle, record: &mut Record, now: Timestamp) -> Result<(), NotRefreshed> {
+        let lifetime = record.keep(now, self.settings.session_idle);
+        match self.table.replace(&handle.id, &handle.secret, record, lifetime).await? {
+            true => Ok(()),
+            false => Err(NotRefreshed::Over("the session was ended meanwhile")),
+        }
+    }
+
+    async fn load(&self, handle: &Handle) -> Result<Record, NotRefreshed> {
+        let record = self.table.get(&handle.id, &handle.secret).await?;
+        record.ok_or(NotRefreshed::Over("the session has ended"))
+    }
+
+    /// A token that should be renewed and was not still serves while it can; afterwards the answer is "later", and never
+    /// "sign in again": the session is as good as it was (GU-8).
+    fn worth_something(&self, record: Record) -> Result<Record, NotRefreshed> {
+        let now = self.clock.now();
+        match record.should_be_renewed(now) && record.entra.ends.remaining(now) < USEFUL {
+            true => Err(NotRefreshed::Later { retry_after: record.pause(now) }),
+            false => Ok(record),
+        }
+    }
+}
+
+fn retry_after(error: &Error) -> Option<Duration> {
+    match error {
+        Error::TryLater { retry_after, .. } => *retry_after,
+        _ => None,
+    }
+}
+
+/// How long a caller waits for another one's renewal.
+const PATIENCE: Duration = Duration::from_secs(2);
+const POLL: Duration = Duration::from_millis(50);
+/// With the calls of the store before and after it, shorter than [`crate::store::Locks::LIFETIME`].
+const CALL_LIMIT: Duration = Duration::from_secs(7);
+/// The shortest life of a token that a client is given instead of being told to come later.
+const USEFUL: Duration = Duration::from_secs(30);

@@ -1,0 +1,37 @@
+//! The end of a session before its time.
+
+use super::token::AccessToken;
+use super::{RefreshToken, Sessions};
+use crate::sealed::{Id, Index};
+use crate::store::StoreError;
+
+impl Sessions {
+    /// Ends a session: the very next request with a token of it is refused, on every replica.
+    pub async fn end(&self, session: Index) -> Result<(), StoreError> {
+        self.table.remove(session).await?;
+        self.generations.remove(session).await
+    }
+
+    /// Ends the session that an access or refresh token belongs to, if it is a token of this client's for one of these
+    /// resources. Anything else is no error (RFC 7009 section 2.2). A token that has run out ends its session too: signing
+    /// out must not fail for having come a moment late.
+    pub async fn revoke<'a>(
+        &self,
+        client: [u8; 32],
+        token: &str,
+        resources: impl Iterator<Item = &'a str>,
+    ) -> Result<(), StoreError> {
+        match self.session_of(client, token, resources).and_then(|id| self.sealer.index(&id)) {
+            Some(session) => self.end(session).await,
+            None => Ok(()),
+        }
+    }
+
+    fn session_of<'a>(&self, client: [u8; 32], token: &str, resources: impl Iterator<Item = &'a str>) -> Option<Id> {
+        if let Ok(token) = RefreshToken::open(&self.sealer, client, token) {
+            return Some(token.handle.id);
+        }
+        let mut opened = resources.filter_map(|resource| AccessToken::open(&self.sealer, resource, token).ok());
+        opened.next().filter(|token| token.client == client).map(|token| token.id)
+    }
+}
