@@ -1,47 +1,27 @@
 // Starts `sallyport dev` on free ports, runs every driver against it, stops it, counts. `run` prepares what this needs.
-// Usage: all.mjs [driver name …]
+// Usage: all.mjs [--table] [driver name …]; --table writes docs/compatibility.md from a whole run
 
 import { spawn } from "node:child_process";
 import { createWriteStream, mkdirSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { freePort, until, within } from "./checks.mjs";
+import { DRIVERS, clients } from "./drivers.mjs";
+import { checkPage, checkPins, render, write } from "./table.mjs";
 
 const HERE = dirname(fileURLToPath(import.meta.url));
-const { ARTIFACTS, PYTHON, SALLYPORT_BIN } = process.env;
+const { ARTIFACTS, SALLYPORT_BIN } = process.env;
 const READY_WITHIN_MS = 30_000;
 const STOP_WITHIN_MS = 15_000;
 const DRIVER_WITHIN_MS = 120_000;
 /** Between "please end" and "end", so that a driver can close its Chromium. */
 const GRACE_MS = 5_000;
 
-const HTTP = "/mcp";
-const SSE = "/mcp/sse";
-const node = (file, path, ...rest) => [process.execPath, file, path, ...rest];
-const python = (file, path, ...rest) => [PYTHON, file, path, ...rest];
-
-const DRIVERS = {
-  "typescript-1-http": node("ts-sdk-1.mjs", HTTP, "http"),
-  "typescript-1-sse": node("ts-sdk-1.mjs", SSE, "sse"),
-  "typescript-2-http": node("ts-sdk-2.mjs", HTTP, "http"),
-  "typescript-2-http-auto": node("ts-sdk-2.mjs", HTTP, "http-auto"),
-  "typescript-2-sse": node("ts-sdk-2.mjs", SSE, "sse"),
-  "python-2-http": python("python_sdk.py", HTTP, "http"),
-  "python-2-http-legacy": python("python_sdk.py", HTTP, "http-legacy"),
-  "python-2-sse": python("python_sdk.py", SSE, "sse"),
-  "inspector-cli-http": node("inspector-cli.mjs", HTTP, "http"),
-  "inspector-cli-http-auto": node("inspector-cli.mjs", HTTP, "http-auto"),
-  "inspector-cli-sse": node("inspector-cli.mjs", SSE, "sse"),
-  "inspector-web-http": node("inspector-web.mjs", HTTP, "http"),
-  "inspector-web-sse": node("inspector-web.mjs", SSE, "sse"),
-  "consent-page": node("consent-page.mjs", HTTP),
-  connections: node("connections.mjs", HTTP),
-  takeover: node("takeover.mjs", HTTP),
-  load: node("load.mjs", HTTP),
-};
-
 let passed = 0;
 let failed = 0;
+let skipped = 0;
+/** What passed, for the compatibility table: `{ client, transport, shown }`. */
+const results = [];
 const running = new Set();
 
 for (const signal of ["SIGINT", "SIGTERM"])
@@ -51,24 +31,42 @@ for (const signal of ["SIGINT", "SIGTERM"])
   });
 
 mkdirSync(ARTIFACTS, { recursive: true });
-const names = chosen(process.argv.slice(2));
+const versions = clients();
+const { names, table } = chosen(process.argv.slice(2));
 const begun = Date.now();
 const sallyport = await startSallyport();
 for (const [index, name] of names.entries()) {
+  const { needs } = DRIVERS[name];
+  if (needs && !sallyport.grants.includes(needs)) {
+    skipped += 1;
+    console.log(`SKIPPED ${name}: this build has no ${needs.replace("_", " ")}s`);
+    continue;
+  }
   await report(name, () => runDriver(name, sallyport.origin));
   if (index === 0 && passed === 1) console.log(`the first tool call was made within ${((Date.now() - begun) / 1000).toFixed(1)} s of the start`);
 }
 await report("graceful-stop", () => stopSallyport(sallyport));
-console.log(`clients: ${passed} passed, ${failed} failed`);
+if (table && failed === 0) write(render(results));
+await report("compatibility-table", () => checkTable());
+console.log(`clients: ${passed} passed, ${failed} failed${skipped > 0 ? `, ${skipped} skipped` : ""}`);
 process.exit(failed === 0 ? 0 : 1);
 
-function chosen(wanted) {
+function chosen(words) {
+  const table = words.includes("--table");
+  const wanted = words.filter((word) => word !== "--table");
   const unknown = wanted.filter((name) => !(name in DRIVERS));
-  if (unknown.length > 0) {
-    console.error(`no driver ${unknown.join(", ")}; there are ${Object.keys(DRIVERS).join(", ")}`);
+  if (unknown.length > 0 || (table && wanted.length > 0)) {
+    console.error(`${table ? "--table wants a whole run" : `no driver ${unknown.join(", ")}`}; there are ${Object.keys(DRIVERS).join(", ")}`);
     process.exit(64);
   }
-  return wanted.length > 0 ? wanted : Object.keys(DRIVERS);
+  return { names: wanted.length > 0 ? wanted : Object.keys(DRIVERS), table };
+}
+
+/** What has failed is not in the results, and said already: then, as in a run of some drivers, only the pins are compared. */
+function checkTable() {
+  checkPins(versions);
+  const whole = names.length === Object.keys(DRIVERS).length;
+  if (whole && failed === 0) checkPage(render(results));
 }
 
 async function report(name, work) {
@@ -97,7 +95,9 @@ async function startSallyport() {
     console.log(`${error.message}\n${tail(child.log)}\nclients: 0 passed, ${names.length} failed`);
     process.exit(1);
   }
-  return { child, origin: `http://localhost:${port}` };
+  const origin = `http://localhost:${port}`;
+  const metadata = await fetch(`${origin}/.well-known/oauth-authorization-server`);
+  return { child, origin, grants: (await metadata.json()).grant_types_supported };
 }
 
 async function stopSallyport({ child }) {
@@ -112,11 +112,12 @@ async function stopSallyport({ child }) {
 }
 
 async function runDriver(name, origin) {
-  const [program, file, path, ...rest] = DRIVERS[name];
+  const { program, file, path, rest, client, transport } = DRIVERS[name];
   const child = launch(name, [program, join(HERE, file), `${origin}${path}`, ...rest]);
   try {
     const code = await within(`${name} ends`, DRIVER_WITHIN_MS, child.ended);
     if (code !== 0) throw new Error(`exit code ${code}`);
+    if (client) results.push({ client: versions.find((each) => each.name === client.name), transport, shown: shownIn(child.log) });
   } catch (error) {
     throw new Error(`${error.message}\n${tail(child.log)}`);
   } finally {
@@ -153,6 +154,10 @@ function end(child, signal) {
   } catch (error) {
     if (error.code !== "ESRCH") throw error;
   }
+}
+
+function shownIn(log) {
+  return [...readFileSync(log, "utf8").matchAll(/^shown: (.+)$/gm)].map(([, what]) => what);
 }
 
 function tail(log) {

@@ -12,6 +12,11 @@ export function check(holds, what, seen) {
   console.log(`ok: ${what}`);
 }
 
+/** Says, for the compatibility table, what the client has just done. */
+export function shown(what) {
+  console.log(`shown: ${what}`);
+}
+
 /** Runs a driver; a deviation is one clear line and exit code 1, whatever still holds the event loop. */
 export async function drive(main) {
   try {
@@ -30,6 +35,7 @@ export function checkTools(tools) {
   const tool = tools.find((candidate) => candidate.name === TOOL);
   check(tool, `${TOOL} is listed`, tools.map((candidate) => candidate.name));
   check(tool.description === "Get user details from Microsoft Graph.", "with the sample's description", tool.description);
+  shown("`tools/list`");
 }
 
 /** Likewise for `tools/call`, signed in as Adele. */
@@ -41,6 +47,7 @@ export function checkUser(result) {
   check(details.userPrincipalName === "adele@contoso.example", "and the userPrincipalName", details);
   const text = JSON.parse(result.content.find((block) => block.type === "text").text);
   check(text.success === true && text.id === details.id, "the text block is the same answer as JSON", text);
+  shown("`tools/call`");
 }
 
 /**

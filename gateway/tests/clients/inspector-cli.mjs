@@ -2,7 +2,7 @@
 // Twice: the first run finds no token and prints the address to sign in at, the second lives on what the first stored.
 
 import { Browser } from "./browser.mjs";
-import { TOOL, check, checkTools, checkUser, drive, until, within } from "./checks.mjs";
+import { TOOL, check, checkTools, checkUser, drive, shown, until, within } from "./checks.mjs";
 import { VERSION, memory, start } from "./inspector.mjs";
 
 const [url, kind] = process.argv.slice(2);
@@ -15,8 +15,10 @@ drive(async () => {
   const store = memory();
   try {
     checkTools((await run(store, ["--method", "tools/list"], signIn)).tools);
+    shown("first sign-in");
     const call = ["--method", "tools/call", "--tool-name", TOOL, "--stored-auth-only"];
     checkUser(await run(store, call));
+    shown("second run by stored token");
   } finally {
     store.forget();
   }

@@ -1,7 +1,7 @@
 // The MCP Inspector by its web page, in Chromium, with a person's clicks. Usage: inspector-web.mjs MCP_URL http|sse
 
 import { USER } from "./browser.mjs";
-import { TOOL, check, drive, freePort, until } from "./checks.mjs";
+import { TOOL, check, drive, freePort, shown, until } from "./checks.mjs";
 import { launch, person, picture } from "./chromium.mjs";
 import { VERSION, memory, start } from "./inspector.mjs";
 
@@ -50,14 +50,17 @@ async function signIn(page, home) {
   await page.getByText("Connected", { exact: true }).waitFor();
   check(new URL(page.url()).origin === home, "the browser is back at the Inspector", page.url());
   check(true, "allowed and signed in, the Inspector says Connected");
+  shown("first sign-in");
 }
 
 async function useTool(page) {
   await page.getByText("Tools", { exact: true }).first().click();
   await page.getByRole("button", { name: TOOL }).click();
   check(true, `${TOOL} is listed`);
+  shown("`tools/list`");
   await page.getByRole("button", { name: "Execute Tool" }).click();
   await page.getByText("Adele Vance").first().waitFor();
   check(/"success":\s*true/.test(await page.locator("body").innerText()), "the tool ran: the page shows the user's data");
+  shown("`tools/call`");
   await picture(page, `inspector-${kind}-tool`);
 }

@@ -2,7 +2,7 @@
 // a person, connected, tool listed and called. The drivers bring their line's classes.
 
 import { Browser } from "./browser.mjs";
-import { TOOL, check, checkCallback, checkTools, checkUser, redirectReceiver } from "./checks.mjs";
+import { TOOL, check, checkCallback, checkTools, checkUser, redirectReceiver, shown } from "./checks.mjs";
 
 /**
  * @param {URL} url the MCP endpoint
@@ -10,7 +10,7 @@ import { TOOL, check, checkCallback, checkTools, checkUser, redirectReceiver } f
  * @param {(url: URL, provider: object) => object} sdk.transport a fresh transport
  * @param {() => object} sdk.client a fresh client
  * @param {(transport: object, answer: URLSearchParams) => Promise<void>} sdk.finish redeems what the redirect URI received
- * @param {(client: object, transport: object) => Promise<void>} [sdk.connected] more checks on the live connection
+ * @param {(client: object, transport: object, provider: object) => Promise<void>} [sdk.connected] more checks on the live connection
  */
 export async function journey(url, sdk) {
   const redirect = await redirectReceiver();
@@ -30,15 +30,26 @@ export async function journey(url, sdk) {
   await sdk.finish(refused, answer);
   checkTokens(provider.saved);
 
+  shown("first sign-in");
+
+  await use(url, sdk, provider, sdk.connected);
+  const before = { ...provider };
+  await use(url, sdk, provider);
+  check(provider.authorizeUrl === before.authorizeUrl && provider.registered === before.registered, "the second run neither registered nor asked for a sign-in");
+  shown("second run by stored token");
+  redirect.close();
+}
+
+/** One run of the program: a new connection with what `provider` has kept. */
+async function use(url, sdk, provider, connected) {
   const transport = sdk.transport(url, provider);
   const client = sdk.client();
   await client.connect(transport);
   check(client.getServerVersion()?.name, "connected to the MCP server", client.getServerVersion());
   checkTools((await client.listTools()).tools);
   checkUser(await client.callTool({ name: TOOL, arguments: {} }));
-  await sdk.connected?.(client, transport);
+  await connected?.(client, transport, provider);
   await client.close();
-  redirect.close();
 }
 
 /** The SDK's memory: one client, one user, nothing on disk. */
