@@ -66,7 +66,7 @@ impl Subject {
 }
 
 fn redis_store(url: &str) -> RedisStore {
-    RedisStore::new(RedisSettings { url: url.parse().unwrap(), password: None }).unwrap()
+    RedisStore::new(RedisSettings::new(url.parse().unwrap())).unwrap()
 }
 
 macro_rules! promises {

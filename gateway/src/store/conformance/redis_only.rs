@@ -166,7 +166,7 @@ fn url_as(server: &RedisServer, user: &str) -> String {
 
 fn least_user(server: &RedisServer, password: &str) -> RedisSettings {
     let url = url_as(server, "sallyport") + "/3";
-    RedisSettings { url: url.parse().unwrap(), password: Some(Zeroizing::new(password.to_owned())) }
+    RedisSettings { password: Some(Zeroizing::new(password.to_owned())), ..RedisSettings::new(url.parse().unwrap()) }
 }
 
 #[tokio::test]
