@@ -86,14 +86,14 @@ impl RedisStore {
             self.link.failed(&attempt, error);
         }
         match &answer {
-            Ok(_) => breaker.answered(),
-            Err(Failure::Answer(error)) if is_reply(error) => breaker.answered(),
-            Err(_) if breaker.failed(Instant::now()) => {
-                tracing::warn!("Redis does not answer; it is asked once in a while until it does");
-                // Whatever the connection hangs in, the next one may not.
-                self.link.give_up(&attempt);
+            Err(Failure::Connection(error) | Failure::Answer(error)) if error.is_timeout() => {
+                if breaker.timed_out(Instant::now()) {
+                    tracing::warn!("Redis does not answer; it is asked once in a while until it does");
+                    // Whatever the connection hangs in, the next one may not.
+                    self.link.give_up(&attempt);
+                }
             }
-            Err(_) => {}
+            _ => breaker.was_prompt(),
         }
         answer
     }
@@ -221,10 +221,6 @@ fn may_be_repeated(error: &RedisError, question: &Question<'_>) -> bool {
         ErrorKind::Io => question.reads && error.is_connection_dropped(),
         _ => false,
     }
-}
-
-fn is_reply(error: &RedisError) -> bool {
-    matches!(error.kind(), ErrorKind::Server(_) | ErrorKind::Extension | ErrorKind::UnexpectedReturnType)
 }
 
 fn plain(frame: Vec<u8>) -> Option<Vec<u8>> {

@@ -65,6 +65,7 @@ async fn a_server_that_comes_late_is_found_by_the_next_request() {
     // Long enough for the attempt that follows in the background: it fails too, and its failure is what is remembered.
     tokio::time::sleep(Duration::from_millis(100)).await;
     server.start_again();
+    tokio::time::sleep(Duration::from_millis(100)).await;
     store.put(NAME, &VALUE, MINUTE).await.expect("the refusal is not remembered");
 }
 
@@ -213,5 +214,6 @@ async fn a_wrong_password_is_unavailable_says_no_secret_and_is_not_remembered() 
     let url = url_as(&server, "admin:any");
     let mut admin = ::redis::Client::open(url).unwrap().get_connection().unwrap();
     ::redis::cmd("ACL").arg("SETUSER").arg("sallyport").arg(">hunter2").exec(&mut admin).unwrap();
+    tokio::time::sleep(Duration::from_millis(100)).await;
     store.put(NAME, &VALUE, MINUTE).await.expect("the refusal is not remembered");
 }

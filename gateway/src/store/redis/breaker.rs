@@ -1,4 +1,4 @@
-//! A circuit breaker: what did not answer a few times in a row is not waited for again and again.
+//! A circuit breaker: what was waited for in vain a few times in a row is not waited for again and again.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
@@ -13,7 +13,7 @@ pub struct Breaker {
 #[derive(Default)]
 struct State {
     /// In a row.
-    failures: u32,
+    timeouts: u32,
     /// While it is open: when the next request is let through.
     next_try: Option<Instant>,
 }
@@ -37,16 +37,16 @@ impl Breaker {
         }
     }
 
-    /// Any answer, a refusal too: who answers is not waited for in vain.
-    pub fn answered(&self) {
+    /// Any prompt outcome, a refusal too: it costs nobody time.
+    pub fn was_prompt(&self) {
         *self.state() = State::default();
     }
 
-    /// Whether this failure opened it.
-    pub fn failed(&self, now: Instant) -> bool {
+    /// Whether this opened it.
+    pub fn timed_out(&self, now: Instant) -> bool {
         let mut state = self.state();
-        state.failures = state.failures.saturating_add(1);
-        let opens = state.next_try.is_none() && state.failures >= self.settings.failures;
+        state.timeouts = state.timeouts.saturating_add(1);
+        let opens = state.next_try.is_none() && state.timeouts >= self.settings.failures;
         if opens {
             state.next_try = Some(now + self.settings.pause);
         }
@@ -74,25 +74,25 @@ mod tests {
     fn it_opens_after_so_many_in_a_row_and_lets_one_through_for_each_pause() {
         let (breaker, start) = (breaker(), Instant::now());
         let at = |millis| start + Duration::from_millis(millis);
-        assert_eq!([0, 1, 2].map(|millis| breaker.failed(at(millis))), [false, false, true]);
-        assert!(!breaker.failed(at(900)), "asked before it opened; it does not open again or later");
+        assert_eq!([0, 1, 2].map(|millis| breaker.timed_out(at(millis))), [false, false, true]);
+        assert!(!breaker.timed_out(at(900)), "asked before it opened; it does not open again or later");
         let let_through: Vec<_> =
             (0..=4).map(|quarter| 2 + quarter * 250).filter(|ms| breaker.admits(at(*ms))).collect();
         assert_eq!(let_through, [1002]);
         // The one that was let through was cancelled: another is, a pause later.
         assert!(!breaker.admits(at(2001)) && breaker.admits(at(2002)) && !breaker.admits(at(2002)));
-        breaker.failed(at(2100));
+        breaker.timed_out(at(2100));
         assert!(!breaker.admits(at(3001)) && breaker.admits(at(3002)));
-        breaker.answered();
+        breaker.was_prompt();
         assert!(breaker.admits(at(3003)) && breaker.admits(at(3003)));
     }
 
     #[test]
-    fn an_answer_begins_the_count_anew() {
+    fn a_prompt_outcome_begins_the_count_anew() {
         let (breaker, now) = (breaker(), Instant::now());
         for _ in 0..5 {
-            assert!(!breaker.failed(now) && !breaker.failed(now));
-            breaker.answered();
+            assert!(!breaker.timed_out(now) && !breaker.timed_out(now));
+            breaker.was_prompt();
         }
         assert!(breaker.admits(now));
     }

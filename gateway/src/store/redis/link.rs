@@ -4,8 +4,8 @@
 //! read as the answer to the next question, which would give one user what belongs to another (T31).
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 
 use ::redis::aio::{ConnectionLike, MultiplexedConnection};
 use ::redis::cluster::{ClusterClient, ClusterClientBuilder};
@@ -31,6 +31,8 @@ pub struct Link {
 pub struct Attempt {
     made: OnceCell<Result<Connection, RedisError>>,
     lost: Arc<AtomicBool>,
+    /// When it was not made: until when all who ask are told so, and nobody tries again.
+    failed_until: OnceLock<Instant>,
 }
 
 #[derive(Clone)]
@@ -64,18 +66,22 @@ impl Link {
     /// The newest attempt, and a new one when that is lost.
     pub fn current(&self) -> Arc<Attempt> {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
-        if current.lost.load(Ordering::Relaxed) {
+        let over = match current.failed_until.get() {
+            Some(until) => Instant::now() >= *until,
+            None => current.lost.load(Ordering::Relaxed),
+        };
+        if over {
             *current = Arc::default();
         }
         current.clone()
     }
 
     /// # Errors
-    /// What this attempt failed with. It is given up then: the next request makes another.
+    /// What this attempt failed with.
     pub async fn connection(&self, attempt: &Attempt) -> Result<Connection, RedisError> {
         let made = attempt.made.get_or_init(|| self.finder.connect(&self.settings, attempt.lost.clone())).await.clone();
         if made.is_err() {
-            attempt.lost.store(true, Ordering::Relaxed);
+            attempt.failed_until.get_or_init(|| Instant::now() + BETWEEN_ATTEMPTS);
         }
         made
     }
@@ -201,6 +207,10 @@ fn cluster_client(settings: &RedisSettings, nodes: &[Node]) -> Result<ClusterCli
     }
     builder.build()
 }
+
+/// While Redis refuses connections, or the sentinels know no primary: often enough to notice soon that this is over, seldom
+/// enough not to be one more trouble.
+const BETWEEN_ATTEMPTS: Duration = Duration::from_millis(100);
 
 impl ConnectionLike for Connection {
     fn req_packed_command<'a>(&'a mut self, command: &'a Cmd) -> RedisFuture<'a, Value> {

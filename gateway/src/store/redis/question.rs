@@ -51,7 +51,7 @@ impl<'a> Question<'a> {
     pub async fn ask<T: FromRedisValue>(&self, connection: &mut Connection) -> Result<T, RedisError> {
         match self.command.query_async(connection).await {
             Err(error) if is(&error, ServerErrorKind::NoScript) => self.load_and_ask(connection, error).await,
-            Err(error) if is(&error, ServerErrorKind::Ask) => match connection {
+            Err(error) if error.redirect_node().is_some() => match connection {
                 Connection::Cluster(cluster) => self.ask_elsewhere(cluster, error).await,
                 Connection::Server(_) => Err(error),
             },
@@ -73,7 +73,8 @@ impl<'a> Question<'a> {
         }
     }
 
-    /// Of the node that this name is being moved to. What was answered `ASK` was not done.
+    /// Of the node that has this name now (`MOVED`), or that it is being moved to (`ASK`). Neither was done. The client would
+    /// look for the node itself, and believe another one that has not heard of the change yet.
     async fn ask_elsewhere<T: FromRedisValue>(
         &self,
         cluster: &mut ClusterConnection,
@@ -83,17 +84,26 @@ impl<'a> Question<'a> {
             let (host, port) = node.rsplit_once(':')?;
             Some(SingleNodeRoutingInfo::ByAddress { host: host.to_owned(), port: port.parse().ok()? })
         });
-        let node = node.ok_or(error)?;
+        let Some(node) = node else { return Err(error) };
         let mut pipeline = ::redis::pipe();
         if let Some(program) = self.program {
             pipeline.cmd("SCRIPT").arg("LOAD").arg(program.code);
         }
-        // It counts for the next command of the connection, so nothing may come between the two.
-        pipeline.cmd("ASKING").add_command(self.command.clone());
+        if is(&error, ServerErrorKind::Ask) {
+            // It counts for the next command of the connection, so nothing may come between the two.
+            pipeline.cmd("ASKING");
+        }
+        pipeline.add_command(self.command.clone());
         let count = pipeline.len();
-        let answers = cluster.route_pipeline(pipeline, 0, count, node).await?;
-        let answer = answers.into_iter().next_back().unwrap_or(Value::Nil).extract_error()?;
-        Ok(T::from_redis_value(answer)?)
+        match cluster.route_pipeline(pipeline, 0, count, node).await {
+            Ok(answers) => {
+                let answer = answers.into_iter().next_back().unwrap_or(Value::Nil).extract_error()?;
+                Ok(T::from_redis_value(answer)?)
+            }
+            // The client does not know that node yet.
+            Err(unknown) if unknown.kind() == ErrorKind::ClusterConnectionNotFound => Err(error),
+            Err(other) => Err(other),
+        }
     }
 }
 

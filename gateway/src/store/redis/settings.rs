@@ -25,10 +25,10 @@ pub struct RedisSettings {
     pub breaker: BreakerSettings,
 }
 
-/// When to stop asking what does not answer.
+/// When to stop waiting for what does not answer.
 #[derive(Clone, Copy, Debug)]
 pub struct BreakerSettings {
-    /// So many requests in a row without an answer.
+    /// So many requests in a row that were waited for in vain.
     pub failures: u32,
     /// How often one request is let through to see whether it is well again.
     pub pause: Duration,
