@@ -42,23 +42,23 @@ pub enum Connection {
 }
 
 enum Finder {
-    Server(Client),
+    Server(Box<Client>),
     /// One client for each sentinel, so that one that hangs delays no other.
     Sentinels(Vec<Arc<tokio::sync::Mutex<SentinelClient>>>),
-    Cluster(ClusterClient),
+    Cluster(Box<ClusterClient>),
 }
 
 impl Link {
     /// Connects to nothing yet.
     pub fn new(settings: RedisSettings) -> Result<Self, SettingsError> {
-        let finder = match &settings.url.place {
-            Place::Server(node) => Finder::Server(client(&settings, settings.address(node))?),
+        let finder = match &*settings.url.place {
+            Place::Server(node) => Finder::Server(Box::new(client(&settings, settings.address(node))?)),
             Place::Sentinels { sentinels, service } => {
                 let clients = sentinels.iter().map(|sentinel| sentinel_client(&settings, sentinel, service));
                 let clients = clients.map(|client| Ok(Arc::new(tokio::sync::Mutex::new(client?))));
                 Finder::Sentinels(clients.collect::<Result<_, RedisError>>()?)
             }
-            Place::Cluster(nodes) => Finder::Cluster(cluster_client(&settings, nodes)?),
+            Place::Cluster(nodes) => Finder::Cluster(Box::new(cluster_client(&settings, nodes)?)),
         };
         Ok(Self { finder, settings, current: Mutex::default() })
     }

@@ -11,7 +11,7 @@ use url::Url;
 #[derive(Clone)]
 pub struct RedisUrl {
     text: String,
-    pub(super) place: Place,
+    pub(super) place: Box<Place>,
     pub(super) tls: bool,
     pub(super) user: Option<String>,
     pub(super) database: i64,
@@ -62,7 +62,7 @@ impl RedisUrl {
     }
 
     pub fn has_sentinels(&self) -> bool {
-        matches!(self.place, Place::Sentinels { .. })
+        matches!(*self.place, Place::Sentinels { .. })
     }
 }
 
@@ -114,7 +114,7 @@ impl FromStr for RedisUrl {
         };
         Ok(Self {
             text: text.to_owned(),
-            place,
+            place: Box::new(place),
             tls: scheme == "rediss",
             user: info.redis_settings().username().map(str::to_owned),
             database: info.redis_settings().db(),
@@ -186,7 +186,7 @@ mod tests {
             ),
         ] {
             let url: RedisUrl = text.parse().unwrap_or_else(|error| panic!("{text}: {error}"));
-            assert_eq!((url.as_str(), &url.place, url.tls), (text, &place, tls));
+            assert_eq!((url.as_str(), &*url.place, url.tls), (text, &place, tls));
             assert_eq!((url.user.as_deref(), url.database), (user, database), "{text}");
         }
     }
