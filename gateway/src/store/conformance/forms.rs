@@ -73,7 +73,7 @@ async fn with_tls_of_a_private_ca_and_the_least_user() {
     let (certificates, tls_port) = (Certificates::new(&folder), free_port());
     let mut arguments = certificates.arguments(tls_port);
     arguments.extend(["--aclfile".to_owned(), folder.users()]);
-    let Some(_server) = rig::start(&arguments) else { return };
+    let Some(server) = rig::start(&arguments) else { return };
     let url = format!("rediss://sallyport@127.0.0.1:{tls_port}/1");
     let settings = RedisSettings {
         password: Some(zeroize::Zeroizing::new(rig::PASSWORD.to_owned())),
@@ -87,7 +87,7 @@ async fn with_tls_of_a_private_ca_and_the_least_user() {
     // A URL without TLS is not helped out, nor is one with TLS at a port without.
     let plain = url.replace("rediss:", "redis:").parse().unwrap();
     cause(store(RedisSettings { url: plain, ca: None, ..settings.clone() }).get(NAME).await);
-    let other = format!("rediss://sallyport@127.0.0.1:{}", port(&_server)).parse().unwrap();
+    let other = format!("rediss://sallyport@127.0.0.1:{}", port(&server)).parse().unwrap();
     cause(store(RedisSettings { url: other, ..settings }).get(NAME).await);
 }
 

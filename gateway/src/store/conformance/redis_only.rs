@@ -229,7 +229,17 @@ async fn the_least_user_may_do_what_the_store_does_and_nothing_else() {
 
     let url = url_as(&server, &format!("sallyport:{}", PASSWORD.replace(' ', "%20")));
     let mut connection = ::redis::Client::open(url).unwrap().get_connection().unwrap();
-    for command in ["KEYS *", "FLUSHALL", "CONFIG GET *", "DUMP sallyport:a", "EVAL return 0", "ACL LIST", "SCAN 0"] {
+    for command in [
+        "KEYS *",
+        "FLUSHALL",
+        "CONFIG GET *",
+        "DUMP sallyport:a",
+        "EVAL return 0",
+        "ACL LIST",
+        "SCAN 0",
+        "INFO",
+        "CLUSTER RESET",
+    ] {
         let mut words = command.split(' ');
         let mut request = ::redis::cmd(words.next().unwrap());
         words.for_each(|word| _ = request.arg(word));
