@@ -19,7 +19,7 @@ use async_trait::async_trait;
 pub use generations::Generations;
 pub use locks::{Held, Locks};
 pub use memory::MemoryStore;
-pub use redis::{RedisSettings, RedisStore, RedisUrl, RedisUrlError, SettingsError};
+pub use redis::{BreakerSettings, RedisSettings, RedisStore, RedisUrl, RedisUrlError, SettingsError};
 pub use table::{Redeemed, Table};
 
 use crate::clock::Timestamp;

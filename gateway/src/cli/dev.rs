@@ -93,7 +93,7 @@ impl Dev {
                 endpoint: entra.imds_url(),
             },
             store: match &self.store {
-                Some(url) => store::Settings::Redis(RedisSettings { url: url.clone(), password: None }),
+                Some(url) => store::Settings::Redis(RedisSettings::new(url.clone())),
                 None => store::Settings::Memory,
             },
             ring: self.ring()?,

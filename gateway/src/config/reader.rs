@@ -5,6 +5,7 @@ mod setting;
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 use toml::Spanned;
@@ -101,6 +102,11 @@ impl<'a> Section<'a> {
     /// `true` or `false`.
     pub fn flag(&self, key: &str, default: bool) -> Option<bool> {
         Setting::read_flag(self, key).or(if default { "true" } else { "false" }).parse_flag()
+    }
+
+    /// A whole number in a range.
+    pub fn number(&self, key: &str, default: u32, range: RangeInclusive<u32>) -> Option<u32> {
+        Setting::read_number(self, key).or(&default.to_string()).parse_number(range)
     }
 
     pub fn section(&self, key: &str) -> Section<'a> {

@@ -22,6 +22,8 @@ static FOLDER: LazyLock<PathBuf> = LazyLock::new(|| {
     for file in ["tls.crt", "tls.key", "proxy-ca.pem", "federated-token"] {
         std::fs::write(folder.join(file), "content").unwrap();
     }
+    std::fs::write(folder.join("redis-ca.pem"), self_signed()).unwrap();
+    std::fs::write(folder.join("sentinel-password"), "canary-of-the-sentinels\n").unwrap();
     std::fs::write(folder.join("redis-password"), "canary-of-redis\n").unwrap();
     std::fs::write(folder.join("function-key"), "canary-of-functions\r\n").unwrap();
     std::fs::write(folder.join("assistant-secret"), "canary-of-the-assistant-0123456789\n").unwrap();
@@ -33,6 +35,10 @@ static FOLDER: LazyLock<PathBuf> = LazyLock::new(|| {
     KeyRing::create(&folder.join("keys.json"), Timestamp::from_unix(0)).unwrap();
     folder
 });
+
+fn self_signed() -> String {
+    rcgen::generate_simple_self_signed(["redis.internal".to_owned()]).unwrap().cert.pem()
+}
 
 /// With every key that may be left out: `#key`, where prose has a space.
 fn everything() -> String {
@@ -91,6 +97,9 @@ fn the_example_is_valid_with_every_key() {
     assert_eq!(config.server.entra.extra_ca_file, Some(FOLDER.join("proxy-ca.pem")));
     let store::Settings::Redis(redis) = &config.server.store else { panic!("another store") };
     assert_eq!(redis.password.as_ref().unwrap().as_str(), "canary-of-redis");
+    assert!(redis.ca.as_ref().unwrap().starts_with(b"-----BEGIN CERTIFICATE"));
+    assert_eq!((redis.connect_timeout, redis.response_timeout), (Duration::from_secs(1), Duration::from_millis(250)));
+    assert_eq!((redis.breaker.failures, redis.breaker.pause), (5, Duration::from_secs(1)));
     assert_eq!(config.server.allowed_origins, ["https://inspector.example.com"]);
     assert_eq!(config.server.server_name, "Example MCP");
     assert_eq!(config.server.clients.denied, ["bad.example"]);
@@ -107,6 +116,7 @@ fn the_examples_defaults_are_the_defaults() {
     let examples = [
         "entra.extra_ca_file",
         "entra.credential.token_file",
+        "store.ca_file",
         "upstream[0].health",
         "upstream[0].headers",
         "consent.server_name",
@@ -198,6 +208,34 @@ fn mistakes_in_the_environment_name_the_variable() {
     assert_eq!(mistakes.lines().count(), expected.len(), "{mistakes}");
     for (line, expected) in mistakes.lines().zip(expected) {
         assert!(line.starts_with(expected), "{line}");
+    }
+}
+
+#[test]
+fn redis_is_one_server_a_service_or_a_cluster() {
+    for (url, sentinels) in [
+        ("rediss+sentinel://sallyport@one,two:26380/mymaster/1", true),
+        ("rediss+cluster://sallyport@one,two:6380", false),
+    ] {
+        let text = everything().replace("rediss://sallyport@redis.internal:6380/0", url);
+        let extra = ("SALLYPORT_STORE__SENTINEL_PASSWORD_FILE", "sentinel-password");
+        let variables: &[_] = if sentinels { &[extra] } else { &[] };
+        let config = parsed(&text, variables);
+        let store::Settings::Redis(redis) = &config.server.store else { panic!("another store") };
+        assert_eq!((redis.url.as_str(), redis.url.has_sentinels()), (url, sentinels));
+        let password = redis.sentinel_password.as_ref().map(|password| password.as_str());
+        assert_eq!(password, sentinels.then_some("canary-of-the-sentinels"));
+        assert!(!format!("{redis:?}").contains("canary"));
+    }
+    for (url, keys) in [
+        ("memory:", vec!["store.password_file", "store.ca_file"]),
+        ("redis://sallyport@redis.internal", vec!["store.ca_file"]),
+    ] {
+        let text = everything().replace("rediss://sallyport@redis.internal:6380/0", url);
+        let mistakes = parse(&text).err().unwrap();
+        let found: Vec<_> = mistakes.found.iter().map(|mistake| mistake.key.as_str()).collect();
+        assert_eq!(found, keys, "{url}");
+        assert!(mistakes.found.iter().all(|mistake| mistake.words.starts_with("has no use")), "{mistakes}");
     }
 }
 

@@ -5,6 +5,9 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rustls::RootCertStore;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
 use url::Url;
 use zeroize::Zeroizing;
 
@@ -48,6 +51,41 @@ pub fn duration(text: &str, least: Duration, most: Duration) -> Result<Duration,
     duration
         .filter(|duration| (least..=most).contains(duration))
         .ok_or_else(|| format!("must be between {} and {}", show(least), show(most)))
+}
+
+/// As [`duration`], for waits of less than a minute: in milliseconds or seconds.
+pub fn brief_duration(text: &str, least: Duration, most: Duration) -> Result<Duration, String> {
+    const SYNTAX: &str = "must be a whole number and a unit, such as \"250ms\" or \"2s\"";
+    let parts = text.strip_suffix("ms").map(|number| (number, 1));
+    let (number, size) = parts.or_else(|| Some((text.strip_suffix('s')?, 1000))).ok_or(SYNTAX)?;
+    if number.is_empty() || !number.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(SYNTAX.to_owned());
+    }
+    let duration = number.parse().ok().and_then(|number: u64| number.checked_mul(size)).map(Duration::from_millis);
+    let show = |duration: Duration| match duration.subsec_millis() {
+        0 => show(duration),
+        _ => format!("{}ms", duration.as_millis()),
+    };
+    duration
+        .filter(|duration| (least..=most).contains(duration))
+        .ok_or_else(|| format!("must be between {} and {}", show(least), show(most)))
+}
+
+/// PEM, with one certificate at least.
+pub fn roots_of_trust(path: &Path) -> Result<Vec<u8>, String> {
+    let mut pem = Vec::new();
+    let read = open(path)?.take(ROOTS_AT_MOST + 1).read_to_end(&mut pem);
+    if read.map_err(|error| format!("cannot be read: {error}"))? as u64 > ROOTS_AT_MOST {
+        return Err("must name a file of at most 1 MiB".to_owned());
+    }
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(&pem) {
+        let added = certificate
+            .map_err(|error| error.to_string())
+            .and_then(|it| roots.add(it).map_err(|error| error.to_string()));
+        added.map_err(|error| format!("names a file with a certificate that cannot be used: {error}"))?;
+    }
+    if roots.is_empty() { Err("names a file without a certificate in PEM".to_owned()) } else { Ok(pem) }
 }
 
 /// `http(s)://host[:port]` and nothing behind it but perhaps one slash.
@@ -127,6 +165,7 @@ fn show(duration: Duration) -> String {
 
 const UNITS: [(&str, u64); 4] = [("s", 1), ("m", 60), ("h", 3600), ("d", 24 * 3600)];
 const SECRET_AT_MOST: u64 = 64 * 1024;
+const ROOTS_AT_MOST: u64 = 1024 * 1024;
 
 #[cfg(test)]
 mod tests {
@@ -143,6 +182,20 @@ mod tests {
         }
         for text in ["59s", "0d", "8d", "99999999999999999999d", "9999999999999999999d"] {
             assert_eq!(parse(text).unwrap_err(), "must be between 1m and 7d", "{text}");
+        }
+    }
+
+    #[test]
+    fn brief_durations_have_milliseconds_or_seconds() {
+        let parse = |text| brief_duration(text, Duration::from_millis(100), Duration::from_secs(10));
+        for (text, millis) in [("100ms", 100), ("1s", 1000), ("1500ms", 1500), ("10s", 10_000)] {
+            assert_eq!(parse(text), Ok(Duration::from_millis(millis)), "{text}");
+        }
+        for text in ["", "s", "ms", "1", "1m", "1 s", "1.5s", "-1s", "1sms"] {
+            assert!(parse(text).unwrap_err().contains("a unit"), "{text}");
+        }
+        for text in ["99ms", "11s", "0s", "99999999999999999999s", "18446744073709551615s"] {
+            assert_eq!(parse(text).unwrap_err(), "must be between 100ms and 10s", "{text}");
         }
     }
 

@@ -3,6 +3,8 @@
 #[path = "../../tests/it/support/redis_server.rs"]
 mod redis_server;
 
+mod apart;
+mod forms;
 mod redis_only;
 
 use std::sync::Arc;
@@ -11,6 +13,7 @@ use std::time::Duration;
 use super::{Advance, Guarded, MemoryStore, Redemption, Step, Store};
 use super::{RedisSettings, RedisStore};
 use crate::clock::{Clock, Timestamp};
+use apart::Apart;
 use redis_server::RedisServer;
 
 const NAME: &str = "sallyport:test:one";
@@ -66,13 +69,25 @@ impl Subject {
 }
 
 fn redis_store(url: &str) -> RedisStore {
-    RedisStore::new(RedisSettings { url: url.parse().unwrap(), password: None }).unwrap()
+    RedisStore::new(RedisSettings::new(url.parse().unwrap())).unwrap()
 }
 
 macro_rules! promises {
     ($($promise:ident)*) => {
         promises!(memory: $($promise)*);
         promises!(redis: $($promise)*);
+
+        /// Every promise at once, of one store that all of them share: each has its own names.
+        async fn keeps_every_promise(store: Arc<dyn Store>) {
+            let mut kept = tokio::task::JoinSet::new();
+            $(
+                let own = Apart::new(store.clone(), stringify!($promise));
+                kept.spawn($promise(Subject { store: Arc::new(own), clock: None, _server: None }));
+            )*
+            while let Some(promise) = kept.join_next().await {
+                promise.unwrap();
+            }
+        }
     };
     ($kind:ident: $($promise:ident)*) => {
         mod $kind {

@@ -14,7 +14,7 @@ async fn no_secret_of_a_sign_in_is_found_in_pages_metrics_or_redis() {
     let Some(redis) = RedisServer::start() else { return };
     let upstream = Upstream::start().await;
     let gateway = Gateway::start_with(Options {
-        store: store::Settings::Redis(store::RedisSettings { url: redis.url().parse().unwrap(), password: None }),
+        store: store::Settings::Redis(store::RedisSettings::new(redis.url().parse().unwrap())),
         ..Options::simple(&upstream.url)
     })
     .await;

@@ -11,7 +11,7 @@ use crate::support::redis_server::RedisServer;
 use crate::support::upstream::Upstream;
 
 async fn with_redis(upstream: &Upstream, redis: &RedisServer) -> Gateway {
-    let settings = store::RedisSettings { url: redis.url().parse().unwrap(), password: None };
+    let settings = store::RedisSettings::new(redis.url().parse().unwrap());
     Gateway::start_with(Options { store: store::Settings::Redis(settings), ..Options::simple(&upstream.url) }).await
 }
 

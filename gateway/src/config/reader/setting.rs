@@ -1,6 +1,7 @@
-//! One key with a text, or with `true` or `false`.
+//! One key with a text, with `true` or `false`, or with a number.
 
 use std::fmt::Display;
+use std::ops::RangeInclusive;
 
 use toml::de::DeValue;
 
@@ -32,6 +33,10 @@ impl<'s> Setting<'s> {
 
     pub(super) fn read_flag(section: &'s Section<'s>, key: &str) -> Self {
         Self::read_as(section, key, "true or false", |value| value.as_bool().map(|flag| flag.to_string()))
+    }
+
+    pub(super) fn read_number(section: &'s Section<'s>, key: &str) -> Self {
+        Self::read_as(section, key, "a whole number", |value| value.as_integer().map(ToString::to_string))
     }
 
     fn read_as(
@@ -95,6 +100,13 @@ impl<'s> Setting<'s> {
 
     pub(super) fn parse_flag(self) -> Option<bool> {
         self.parse_showing(str::to_owned, |text| text.parse().map_err(|_| "must be true or false"))
+    }
+
+    pub(super) fn parse_number(self, range: RangeInclusive<u32>) -> Option<u32> {
+        self.parse_showing(str::to_owned, |text| {
+            let number = text.parse().ok().filter(|number| range.contains(number));
+            number.ok_or_else(|| format!("must be a whole number between {} and {}", range.start(), range.end()))
+        })
     }
 
     fn parse_showing<T, E: Display>(

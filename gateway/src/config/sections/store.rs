@@ -1,8 +1,11 @@
 //! `[store]`: where records live between requests.
 
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
 use crate::config::reader::Section;
-use crate::config::values::secret;
-use crate::store::{RedisSettings, RedisUrl, RedisUrlError, Settings};
+use crate::config::values::{brief_duration, roots_of_trust, secret};
+use crate::store::{BreakerSettings, RedisSettings, RedisUrl, RedisUrlError, Settings};
 
 #[derive(Clone)]
 enum Url {
@@ -16,19 +19,55 @@ pub fn read(section: &Section<'_>) -> Option<Settings> {
         "memory:" => Ok(Url::Memory),
         text => match text.parse() {
             Ok(url) => Ok(Url::Redis(url)),
-            Err(RedisUrlError::Scheme) => Err("must begin with redis: or rediss:, or be memory:".to_owned()),
+            Err(RedisUrlError::Scheme) => Err("must begin with redis: or rediss:, or with redis+sentinel:, \
+                rediss+sentinel:, redis+cluster: or rediss+cluster:, or be memory:"
+                .to_owned()),
             Err(error) => Err(error.to_string()),
         },
     });
     let password = section.text("password_file").parse(|file| secret(&section.file(file)));
+    let sentinel_password = section.text("sentinel_password_file").parse(|file| secret(&section.file(file)));
+    let ca = section.text("ca_file").parse(|file| roots_of_trust(&section.file(file)));
+    let duration = |key, default, range: RangeInclusive<Duration>| {
+        section.text(key).or(default).parse(|text| brief_duration(text, *range.start(), *range.end()))
+    };
+    let connect_timeout = duration("connect_timeout", "1s", millis(100)..=millis(10_000));
+    let response_timeout = duration("response_timeout", "250ms", millis(10)..=millis(10_000));
+    let failures = section.number("breaker_failures", 5, 1..=1000);
+    let pause = duration("breaker_pause", "1s", millis(100)..=millis(60_000));
     section.finish();
-    match url? {
-        Url::Memory => {
-            if password.is_some() {
-                section.mistake("password_file", "has no use with memory:");
-            }
-            Some(Settings::Memory)
-        }
-        Url::Redis(url) => Some(Settings::Redis(RedisSettings { url, password })),
+    let url = match url? {
+        Url::Memory => None,
+        Url::Redis(url) => Some(url),
+    };
+    let useless = [
+        ("password_file", password.is_some() && url.is_none(), "has no use with memory:"),
+        (
+            "sentinel_password_file",
+            sentinel_password.is_some() && !url.as_ref().is_some_and(RedisUrl::has_sentinels),
+            "has no use without sentinels: it is theirs, and the primary's is password_file",
+        ),
+        (
+            "ca_file",
+            ca.is_some() && !url.as_ref().is_some_and(RedisUrl::is_tls),
+            "has no use without TLS: the URL begins with rediss",
+        ),
+    ];
+    for (key, _, words) in useless.into_iter().filter(|(_, useless, _)| *useless) {
+        section.mistake(key, words);
     }
+    let Some(url) = url else { return Some(Settings::Memory) };
+    Some(Settings::Redis(RedisSettings {
+        url,
+        password,
+        sentinel_password,
+        ca,
+        connect_timeout: connect_timeout?,
+        response_timeout: response_timeout?,
+        breaker: BreakerSettings { failures: failures?, pause: pause? },
+    }))
+}
+
+fn millis(millis: u64) -> Duration {
+    Duration::from_millis(millis)
 }

@@ -1,8 +1,10 @@
 //! What only Redis can show: outages, users and dumps.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use sha2::{Digest, Sha256};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use zeroize::Zeroizing;
 
@@ -65,7 +67,41 @@ async fn a_server_that_comes_late_is_found_by_the_next_request() {
     // Long enough for the attempt that follows in the background: it fails too, and its failure is what is remembered.
     tokio::time::sleep(Duration::from_millis(100)).await;
     server.start_again();
+    tokio::time::sleep(Duration::from_millis(100)).await;
     store.put(NAME, &VALUE, MINUTE).await.expect("the refusal is not remembered");
+}
+
+/// What was asked of a server that takes each question and then hangs up, without the greeting.
+async fn asked_of_one_that_hangs_up<T>(ask: impl AsyncFn(&RedisStore) -> Result<T, StoreError>) -> usize {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let store = redis_store(&format!("redis://{}", listener.local_addr().unwrap()));
+    let asked = Arc::new(AtomicUsize::new(0));
+    let counted = asked.clone();
+    let server = tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut question = [0; 1024];
+            while let Ok(length @ 1..) = stream.read(&mut question).await {
+                if !question[..length].windows(5).any(|word| word == b"HELLO") {
+                    counted.fetch_add(1, Ordering::SeqCst);
+                    break;
+                }
+                stream.write_all(b"%0\r\n").await.unwrap();
+            }
+        }
+    });
+    assert!(matches!(ask(&store).await, Err(StoreError::Unavailable(_))));
+    server.abort();
+    asked.load(Ordering::SeqCst)
+}
+
+#[tokio::test]
+async fn what_may_have_been_done_is_not_asked_again() {
+    assert_eq!(asked_of_one_that_hangs_up(async |store| store.get(NAME).await).await, 2, "reading does no harm");
+    assert_eq!(asked_of_one_that_hangs_up(async |store| store.put(NAME, &VALUE, MINUTE).await).await, 1);
+    assert_eq!(asked_of_one_that_hangs_up(async |store| store.redeem(NAME, &RIGHT, MINUTE).await).await, 1);
+    assert_eq!(asked_of_one_that_hangs_up(async |store| store.advance(NAME, step(0, 100)).await).await, 1);
+    assert_eq!(asked_of_one_that_hangs_up(async |store| store.put_new(NAME, &VALUE, MINUTE).await).await, 1);
 }
 
 #[tokio::test]
@@ -166,7 +202,7 @@ fn url_as(server: &RedisServer, user: &str) -> String {
 
 fn least_user(server: &RedisServer, password: &str) -> RedisSettings {
     let url = url_as(server, "sallyport") + "/3";
-    RedisSettings { url: url.parse().unwrap(), password: Some(Zeroizing::new(password.to_owned())) }
+    RedisSettings { password: Some(Zeroizing::new(password.to_owned())), ..RedisSettings::new(url.parse().unwrap()) }
 }
 
 #[tokio::test]
@@ -193,7 +229,17 @@ async fn the_least_user_may_do_what_the_store_does_and_nothing_else() {
 
     let url = url_as(&server, &format!("sallyport:{}", PASSWORD.replace(' ', "%20")));
     let mut connection = ::redis::Client::open(url).unwrap().get_connection().unwrap();
-    for command in ["KEYS *", "FLUSHALL", "CONFIG GET *", "DUMP sallyport:a", "EVAL return 0", "ACL LIST", "SCAN 0"] {
+    for command in [
+        "KEYS *",
+        "FLUSHALL",
+        "CONFIG GET *",
+        "DUMP sallyport:a",
+        "EVAL return 0",
+        "ACL LIST",
+        "SCAN 0",
+        "INFO",
+        "CLUSTER RESET",
+    ] {
         let mut words = command.split(' ');
         let mut request = ::redis::cmd(words.next().unwrap());
         words.for_each(|word| _ = request.arg(word));
@@ -213,5 +259,6 @@ async fn a_wrong_password_is_unavailable_says_no_secret_and_is_not_remembered() 
     let url = url_as(&server, "admin:any");
     let mut admin = ::redis::Client::open(url).unwrap().get_connection().unwrap();
     ::redis::cmd("ACL").arg("SETUSER").arg("sallyport").arg(">hunter2").exec(&mut admin).unwrap();
+    tokio::time::sleep(Duration::from_millis(100)).await;
     store.put(NAME, &VALUE, MINUTE).await.expect("the refusal is not remembered");
 }

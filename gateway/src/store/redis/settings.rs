@@ -1,37 +1,37 @@
-//! Where Redis is, and how to sign in to it.
+//! How to sign in to Redis, and how long to wait for it.
 
 use std::fmt;
-use std::str::FromStr;
+use std::time::Duration;
 
-use ::redis::{ConnectionInfo, IntoConnectionInfo, ProtocolVersion, RedisConnectionInfo};
-use url::Url;
+use ::redis::TlsCertificates;
+use ::redis::io::tcp::{TcpSettings, socket2::TcpKeepalive};
+use ::redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo, ProtocolVersion, RedisConnectionInfo, RedisError};
 use zeroize::Zeroizing;
+
+use super::url::{Node, RedisUrl};
 
 #[derive(Clone)]
 pub struct RedisSettings {
     pub url: RedisUrl,
     /// Comes from a file of its own: the URL is printed, this never is.
     pub password: Option<Zeroizing<String>>,
+    /// Of the sentinels, which have users of their own.
+    pub sentinel_password: Option<Zeroizing<String>>,
+    /// PEM: the roots of trust in the place of the system's.
+    pub ca: Option<Vec<u8>>,
+    /// For finding a server, the connection, TLS and sign-in together.
+    pub connect_timeout: Duration,
+    pub response_timeout: Duration,
+    pub breaker: BreakerSettings,
 }
 
-/// `redis://[user@]host[:port][/database]`, or `rediss:` for TLS.
-#[derive(Clone, Debug)]
-pub struct RedisUrl {
-    text: String,
-    info: Box<ConnectionInfo>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum RedisUrlError {
-    #[error("it is not a URL such as redis://host:6379/0")]
-    Malformed,
-    #[error("it must begin with redis: or rediss:")]
-    Scheme,
-    #[error("a password must not stand in a URL; name a file that holds it")]
-    Password,
-    /// `#insecure` would turn the check of certificates off.
-    #[error("it must not have a query or a fragment")]
-    Extra,
+/// When to stop waiting for what does not answer.
+#[derive(Clone, Copy, Debug)]
+pub struct BreakerSettings {
+    /// So many requests in a row that were waited for in vain.
+    pub failures: u32,
+    /// How often one request is let through to see whether it is well again.
+    pub pause: Duration,
 }
 
 /// Redis' client does not accept settings that [`RedisUrl`] accepted. Its own words could quote a password.
@@ -39,88 +39,105 @@ pub enum RedisUrlError {
 #[error("Redis' client does not accept its settings")]
 pub struct SettingsError;
 
-impl RedisUrl {
-    pub fn as_str(&self) -> &str {
-        &self.text
-    }
-}
-
-impl FromStr for RedisUrl {
-    type Err = RedisUrlError;
-
-    fn from_str(text: &str) -> Result<Self, RedisUrlError> {
-        let url = Url::parse(text).map_err(|_| RedisUrlError::Malformed)?;
-        if !matches!(url.scheme(), "redis" | "rediss") {
-            return Err(RedisUrlError::Scheme);
-        }
-        if url.password().is_some() {
-            return Err(RedisUrlError::Password);
-        }
-        if url.query().is_some() || url.fragment().is_some() {
-            return Err(RedisUrlError::Extra);
-        }
-        let info = Box::new(url.into_connection_info().map_err(|_| RedisUrlError::Malformed)?);
-        Ok(Self { text: text.to_owned(), info })
+impl From<RedisError> for SettingsError {
+    fn from(_: RedisError) -> Self {
+        Self
     }
 }
 
 impl RedisSettings {
-    pub(super) fn connection_info(&self) -> ConnectionInfo {
-        let from_url = self.url.info.redis_settings();
+    /// With the defaults for everything but the place.
+    pub fn new(url: RedisUrl) -> Self {
+        Self {
+            url,
+            password: None,
+            sentinel_password: None,
+            ca: None,
+            connect_timeout: Duration::from_secs(1),
+            response_timeout: Duration::from_millis(250),
+            breaker: BreakerSettings { failures: 5, pause: Duration::from_secs(1) },
+        }
+    }
+
+    pub(super) fn sign_in(&self) -> RedisConnectionInfo {
         let mut settings = RedisConnectionInfo::default()
-            .set_db(from_url.db())
+            .set_db(self.url.database)
             // Tells us at once that the connection is gone, instead of at the next request.
             .set_protocol(ProtocolVersion::RESP3)
             // Redis before 7.2 does not know the command, and the least user may not use it.
             .set_skip_set_lib_name();
-        if let Some(user) = from_url.username() {
+        if let Some(user) = &self.url.user {
             settings = settings.set_username(user);
         }
         if let Some(password) = &self.password {
             settings = settings.set_password(password.as_str());
         }
-        ConnectionInfo::clone(&self.url.info).set_redis_settings(settings)
+        settings
+    }
+
+    pub(super) fn address(&self, node: &Node) -> ConnectionAddr {
+        let (host, port) = (node.host.clone(), node.port);
+        match self.url.tls {
+            false => ConnectionAddr::Tcp(host, port),
+            true => ConnectionAddr::TcpTls { host, port, insecure: false, tls_params: None },
+        }
+    }
+
+    /// Of a server that we ask for records.
+    pub(super) fn server(&self, address: ConnectionAddr) -> Result<ConnectionInfo, RedisError> {
+        let info = address.into_connection_info()?;
+        Ok(info.set_redis_settings(self.sign_in()).set_tcp_settings(self.tcp()))
+    }
+
+    pub(super) fn tcp(&self) -> TcpSettings {
+        TcpSettings::default()
+            .set_nodelay(true)
+            .set_keepalive(TcpKeepalive::new().with_time(KEEPALIVE))
+            // A peer that vanished acknowledges nothing: without this the kernel would try for a quarter of an hour, and
+            // every request until then would time out on a dead connection.
+            .set_user_timeout(self.connect_timeout)
+    }
+
+    pub(super) fn certificates(&self) -> TlsCertificates {
+        TlsCertificates { client_tls: None, root_cert: self.ca.clone() }
+    }
+
+    pub(super) fn timeouts(&self) -> ::redis::AsyncConnectionConfig {
+        ::redis::AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(self.connect_timeout))
+            .set_response_timeout(Some(self.response_timeout))
     }
 }
 
 impl fmt::Debug for RedisSettings {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let password = self.password.as_ref().map(|_| "..");
-        formatter.debug_struct("RedisSettings").field("url", &self.url.text).field("password", &password).finish()
+        let secret = |secret: &Option<Zeroizing<String>>| secret.as_ref().map(|_| "..");
+        formatter
+            .debug_struct("RedisSettings")
+            .field("url", &self.url.as_str())
+            .field("password", &secret(&self.password))
+            .field("sentinel_password", &secret(&self.sentinel_password))
+            .field("connect_timeout", &self.connect_timeout)
+            .field("response_timeout", &self.response_timeout)
+            .field("breaker", &self.breaker)
+            .finish_non_exhaustive()
     }
 }
+
+/// Shorter than what firewalls and Azure's load balancer forget an idle connection after.
+const KEEPALIVE: Duration = Duration::from_secs(30);
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_url_says_where_and_who() {
-        let url: RedisUrl = "rediss://edge@redis.example:6380/2".parse().unwrap();
-        let settings = RedisSettings { url, password: Some(Zeroizing::new("hunter2".into())) };
-        let info = settings.connection_info();
-        assert_eq!(info.redis_settings().username(), Some("edge"));
-        assert_eq!(info.redis_settings().password(), Some("hunter2"));
-        assert_eq!(info.redis_settings().db(), 2);
-        assert_eq!(info.addr().to_string(), "redis.example:6380");
+    fn a_password_goes_to_redis_and_into_no_text() {
+        let url = "rediss://edge@redis.example:6380/2".parse().unwrap();
+        let password = || Some(Zeroizing::new("hunter2".to_owned()));
+        let settings = RedisSettings { password: password(), sentinel_password: password(), ..RedisSettings::new(url) };
+        let sign_in = settings.sign_in();
+        assert_eq!((sign_in.username(), sign_in.password(), sign_in.db()), (Some("edge"), Some("hunter2"), 2));
         assert!(!format!("{settings:?}").contains("hunter2"));
-    }
-
-    #[test]
-    fn what_would_weaken_or_leak_is_refused() {
-        for (url, error) in [
-            ("redis://user:secret@host", RedisUrlError::Password),
-            ("rediss://host/#insecure", RedisUrlError::Extra),
-            ("redis://host/?protocol=2", RedisUrlError::Extra),
-            ("http://host", RedisUrlError::Scheme),
-            ("unix:///run/redis.sock", RedisUrlError::Scheme),
-            ("redis://host/first", RedisUrlError::Malformed),
-            ("redis://0.0.0.0", RedisUrlError::Malformed),
-            ("redis:", RedisUrlError::Malformed),
-            ("host:6379", RedisUrlError::Scheme),
-            ("", RedisUrlError::Malformed),
-        ] {
-            assert_eq!(url.parse::<RedisUrl>().unwrap_err(), error, "{url}");
-        }
     }
 }

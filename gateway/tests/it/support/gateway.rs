@@ -88,7 +88,7 @@ impl Gateway {
         let ring = std::env::temp_dir().join(format!("sallyport-ring-{}-{}.json", std::process::id(), free_port()));
         KeyRing::create(&ring, clock.now()).unwrap();
         let replica = |port| {
-            let redis = store::RedisSettings { url: redis_url.parse().unwrap(), password: None };
+            let redis = store::RedisSettings::new(redis_url.parse().unwrap());
             let options = Options { store: store::Settings::Redis(redis), ..Options::simple(upstream) };
             Settings {
                 ring: RingSource::Fixed(Box::new(KeyRing::load(&ring).unwrap())),

@@ -1,0 +1,68 @@
+//! A part of a store that others use at the same time: the same names mean other records.
+
+use async_trait::async_trait;
+
+use super::*;
+use crate::store::{Guard, StoreError};
+
+pub struct Apart {
+    store: Arc<dyn Store>,
+    part: &'static str,
+}
+
+impl Apart {
+    pub fn new(store: Arc<dyn Store>, part: &'static str) -> Self {
+        Self { store, part }
+    }
+
+    fn own(&self, name: &str) -> String {
+        format!("{name}:{}", self.part)
+    }
+}
+
+#[async_trait]
+impl Store for Apart {
+    async fn put(&self, name: &str, value: &[u8], lifetime: Duration) -> Result<(), StoreError> {
+        self.store.put(&self.own(name), value, lifetime).await
+    }
+
+    async fn get(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        self.store.get(&self.own(name)).await
+    }
+
+    async fn take(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        self.store.take(&self.own(name)).await
+    }
+
+    async fn remove(&self, name: &str) -> Result<(), StoreError> {
+        self.store.remove(&self.own(name)).await
+    }
+
+    async fn replace(&self, name: &str, value: &[u8], lifetime: Duration) -> Result<bool, StoreError> {
+        self.store.replace(&self.own(name), value, lifetime).await
+    }
+
+    async fn put_new(&self, name: &str, value: &[u8], lifetime: Duration) -> Result<bool, StoreError> {
+        self.store.put_new(&self.own(name), value, lifetime).await
+    }
+
+    async fn remove_if(&self, name: &str, value: &[u8]) -> Result<bool, StoreError> {
+        self.store.remove_if(&self.own(name), value).await
+    }
+
+    async fn put_guarded(&self, name: &str, value: Guarded<'_>, lifetime: Duration) -> Result<(), StoreError> {
+        self.store.put_guarded(&self.own(name), value, lifetime).await
+    }
+
+    async fn redeem(&self, name: &str, guard: &Guard, epitaph_lifetime: Duration) -> Result<Redemption, StoreError> {
+        self.store.redeem(&self.own(name), guard, epitaph_lifetime).await
+    }
+
+    async fn start_counter(&self, name: &str, now: Timestamp, lifetime: Duration) -> Result<(), StoreError> {
+        self.store.start_counter(&self.own(name), now, lifetime).await
+    }
+
+    async fn advance(&self, name: &str, step: Step) -> Result<Advance, StoreError> {
+        self.store.advance(&self.own(name), step).await
+    }
+}

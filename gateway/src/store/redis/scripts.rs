@@ -1,0 +1,42 @@
+//! What must happen in one step. Each script has one key, so that a cluster can run it.
+
+/// `GETDEL` would consume a guarded value too.
+pub const TAKE: &str = "
+local frame = redis.call('GET', KEYS[1])
+if not frame or frame:sub(1, 1) ~= 'P' then return false end
+redis.call('DEL', KEYS[1])
+return frame";
+
+/// Compares and takes in one step; a wrong guess changes nothing (T11). Equal strings are one object in Redis' Lua, so the
+/// comparison takes the same time wherever they differ.
+pub const REDEEM: &str = "
+local frame = redis.call('GET', KEYS[1])
+if not frame then return false end
+local kind = frame:sub(1, 1)
+if kind == 'S' then return frame end
+if kind ~= 'L' then return false end
+if frame:sub(2, 33) ~= ARGV[1] then return 'M' end
+redis.call('SET', KEYS[1], 'S' .. frame:sub(34, 65), 'EX', ARGV[2])
+return frame";
+
+/// A lock is opened by its owner alone.
+pub const REMOVE_IF: &str = "
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+redis.call('DEL', KEYS[1])
+return 1";
+
+/// The rules of `Advance::of`, in one step: of many who present the same generation, one moves the counter.
+pub const ADVANCE: &str = "
+local frame = redis.call('GET', KEYS[1])
+if not frame then return {'missing', 0} end
+local current, moved = frame:match('^C(%d+):(%d+)$')
+if not current then return {'missing', 0} end
+current, moved = tonumber(current), tonumber(moved)
+local presented, now, grace = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
+if presented == current and current < 4294967295 then
+    redis.call('SET', KEYS[1], string.format('C%.0f:%.0f', current + 1, now), 'EX', ARGV[4])
+    return {'rotated', current + 1}
+end
+if presented + 1 == current and now - moved <= grace then return {'repeated', current} end
+if presented < current then return {'reused', 0} end
+return {'missing', 0}";
