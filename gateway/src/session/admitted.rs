@@ -11,7 +11,6 @@ use crate::store::StoreError;
 #[derive(Debug)]
 pub struct Admitted {
     session: Index,
-    client: [u8; 32],
     bearer: HeaderValue,
 }
 
@@ -44,7 +43,7 @@ impl Sessions {
         if record.entra.ends.has_passed(self.clock.now()) {
             return Err(Denied::Expired);
         }
-        Ok(Admitted { session, client: token.client, bearer: record.bearer()? })
+        Ok(Admitted { session, bearer: record.bearer()? })
     }
 }
 
@@ -62,11 +61,6 @@ impl Admitted {
     /// What logs call the session: enough to find its lines, too little to be its name in the store.
     pub fn reference(&self) -> String {
         reference(self.session)
-    }
-
-    /// SHA-256 of the client id.
-    pub fn client(&self) -> [u8; 32] {
-        self.client
     }
 }
 

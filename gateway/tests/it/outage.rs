@@ -6,7 +6,7 @@ use sallyport::store;
 
 use crate::support::browser::{Browser, http_client};
 use crate::support::gateway::{Gateway, Options};
-use crate::support::journey::{ADELE, Client, query, sign_in_at_entra};
+use crate::support::journey::{ADELE, Client, query};
 use crate::support::redis_server::RedisServer;
 use crate::support::upstream::Upstream;
 
@@ -70,8 +70,7 @@ async fn trouble_at_entra_is_told_to_the_client_as_such() {
     let gateway = Gateway::start(&upstream.url).await;
     let client = Client::register(&gateway).await;
     let browser = Browser::new();
-    let entra_url = client.consent(&gateway, &browser, "allow").await.next();
-    let callback = sign_in_at_entra(&browser, &entra_url, ADELE).await;
+    let callback = client.callback(&gateway, &browser, ADELE).await;
     gateway.entra.fault(fake_entra::Fault { status: Some(503), ..fake_entra::Fault::on("/v2.0/token") });
     let back = url::Url::parse(&browser.get(&callback).await.next()).unwrap();
     assert_eq!(query(&back, "error").as_deref(), Some("temporarily_unavailable"));

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::support::browser::Browser;
 use crate::support::gateway::Gateway;
-use crate::support::journey::{ADELE, Client, query, sign_in_at_entra};
+use crate::support::journey::{ADELE, Client, query};
 use crate::support::redis_server::RedisServer;
 use crate::support::upstream::Upstream;
 
@@ -200,8 +200,7 @@ async fn a_policy_that_wants_another_factor_is_met_in_the_same_sign_in() {
     let gateway = Gateway::start(&upstream.url).await;
     let client = Client::register(&gateway).await;
     let browser = Browser::new();
-    let entra_url = client.consent(&gateway, &browser, "allow").await.next();
-    let callback = sign_in_at_entra(&browser, &entra_url, ADELE).await;
+    let callback = client.callback(&gateway, &browser, ADELE).await;
     // AADSTS50076 comes with a claims challenge.
     gateway.entra.fault(Fault { aadsts: Some(50076), ..Fault::on("/v2.0/token") });
     let again = browser.get(&callback).await;

@@ -75,8 +75,7 @@ async fn a_callback_counts_once() {
     let gateway = Gateway::start(&upstream.url).await;
     let client = Client::register(&gateway).await;
     let browser = Browser::new();
-    let entra_url = client.consent(&gateway, &browser, "allow").await.next();
-    let callback = sign_in_at_entra(&browser, &entra_url, ADELE).await;
+    let callback = client.callback(&gateway, &browser, ADELE).await;
     assert_eq!(browser.get(&callback).await.status, 303);
     assert_eq!(browser.get(&callback).await.status, 403);
     assert_eq!(gateway.entra.counters().token_calls(), 1);

@@ -53,11 +53,16 @@ impl Client {
         browser.submit(&page.action(), &[("request", &request), ("csrf", &csrf), ("decision", decision)]).await
     }
 
-    /// The whole way to the client's redirect URI, as its query.
-    pub async fn authorize(&self, gateway: &Gateway, browser: &Browser, user: &str) -> Url {
+    /// From /authorize through Allow and Entra to the URL of the callback, which is not opened yet.
+    pub async fn callback(&self, gateway: &Gateway, browser: &Browser, user: &str) -> String {
         let interstitial = self.consent(gateway, browser, "allow").await;
         assert_eq!(interstitial.status, 200, "{}", interstitial.body);
-        let callback = sign_in_at_entra(browser, &interstitial.next(), user).await;
+        sign_in_at_entra(browser, &interstitial.next(), user).await
+    }
+
+    /// The whole way to the client's redirect URI, as its query.
+    pub async fn authorize(&self, gateway: &Gateway, browser: &Browser, user: &str) -> Url {
+        let callback = self.callback(gateway, browser, user).await;
         let back = browser.get(&callback).await;
         assert_eq!(back.status, 303, "{}", back.body);
         Url::parse(&back.next()).unwrap()
