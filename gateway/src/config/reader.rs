@@ -103,6 +103,11 @@ impl<'a> Section<'a> {
         Setting::read_flag(self, key).or(if default { "true" } else { "false" }).parse_flag()
     }
 
+    /// A whole number from 0 to `most`.
+    pub fn number(&self, key: &str, default: usize, most: usize) -> Option<usize> {
+        Setting::read_number(self, key).or(&default.to_string()).parse_number(most)
+    }
+
     pub fn section(&self, key: &str) -> Section<'a> {
         let path = self.path_of(key);
         let (table, place) = match self.value(key) {

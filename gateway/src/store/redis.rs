@@ -12,6 +12,7 @@
 //! | `S` epitaph (32) | guarded and spent |
 //! | `C` number `:` Unix seconds | a counter, and when it moved: only `advance` reads it |
 
+mod announcements;
 mod settings;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -22,7 +23,7 @@ use ::redis::io::tcp::{TcpSettings, socket2::TcpKeepalive};
 use ::redis::{Client, Cmd, ErrorKind, FromRedisValue, RedisError, Script, ScriptInvocation};
 use async_trait::async_trait;
 
-use super::{Advance, Epitaph, Guard, Guarded, Redemption, Step, Store, StoreError};
+use super::{Advance, Epitaph, Guard, Guarded, Listener, Redemption, Step, Store, StoreError};
 use crate::clock::Timestamp;
 
 pub use settings::{RedisSettings, RedisUrl, RedisUrlError, SettingsError};
@@ -209,6 +210,14 @@ impl Store for RedisStore {
             ("missing", _) => Ok(Advance::Missing),
             _ => Err(not_ours()),
         }
+    }
+
+    async fn announce(&self, topic: &'static str, message: &[u8]) -> Result<(), StoreError> {
+        self.command(::redis::cmd("PUBLISH").arg(topic).arg(message)).await
+    }
+
+    fn listen(&self, topic: &'static str) -> Box<dyn Listener> {
+        Box::new(announcements::Subscriber::new(self.client.clone(), topic))
     }
 }
 

@@ -1,4 +1,4 @@
-//! One key with a text, or with `true` or `false`.
+//! One key with a text, a whole number, or `true` or `false`.
 
 use std::fmt::Display;
 
@@ -32,6 +32,10 @@ impl<'s> Setting<'s> {
 
     pub(super) fn read_flag(section: &'s Section<'s>, key: &str) -> Self {
         Self::read_as(section, key, "true or false", |value| value.as_bool().map(|flag| flag.to_string()))
+    }
+
+    pub(super) fn read_number(section: &'s Section<'s>, key: &str) -> Self {
+        Self::read_as(section, key, "a whole number", |value| value.as_integer().map(ToString::to_string))
     }
 
     fn read_as(
@@ -95,6 +99,14 @@ impl<'s> Setting<'s> {
 
     pub(super) fn parse_flag(self) -> Option<bool> {
         self.parse_showing(str::to_owned, |text| text.parse().map_err(|_| "must be true or false"))
+    }
+
+    pub(super) fn parse_number(self, most: usize) -> Option<usize> {
+        let words = format!("must be a whole number from 0 to {most}");
+        self.parse_showing(str::to_owned, |text| {
+            let plain = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+            plain.then(|| text.parse().ok()).flatten().filter(|number| *number <= most).ok_or(words)
+        })
     }
 
     fn parse_showing<T, E: Display>(
