@@ -112,7 +112,7 @@ async fn a_subscription_that_is_cut_or_frozen_is_lost_aloud_and_found_again_with
             true => server.freeze(),
         }
         assert_eq!(heard(&mut listener).await, Announcement::Lost);
-        println!("frozen: {freeze}; noticed after {:?}", started.elapsed());
+        eprintln!("frozen: {freeze}; noticed after {:?}", started.elapsed());
         assert!(started.elapsed() < if freeze { 5 * SECOND } else { SECOND });
         let next = tokio::time::timeout(2 * SECOND, listener.next()).await;
         assert!(next.is_err(), "there is nobody to listen to: {next:?}");
@@ -122,7 +122,7 @@ async fn a_subscription_that_is_cut_or_frozen_is_lost_aloud_and_found_again_with
         }
         let started = Instant::now();
         assert_eq!(heard(&mut listener).await, Announcement::Listening);
-        println!("listening again after {:?}", started.elapsed());
+        eprintln!("listening again after {:?}", started.elapsed());
         assert!(started.elapsed() < SECOND);
         available_after(&store).await;
         store.announce(TOPIC, b"heard").await.unwrap();
