@@ -140,7 +140,7 @@ fn address(text: &str) -> Result<SocketAddr, &'static str> {
     address.ok_or("must be an IP address and a port, such as 127.0.0.1:8443 or [::]:8443")
 }
 
-/// Some 5 KiB each.
+/// Each as large as a token of Entra's.
 const SESSIONS_AT_MOST: usize = 1_000_000;
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);

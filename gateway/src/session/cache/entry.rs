@@ -75,3 +75,20 @@ impl Verifier {
         Self(Sha256::digest(secret.expose()).into())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_token_is_in_one_place_whoever_has_a_clone_and_shown_by_none() {
+        let verifier = Verifier::of(&SecretKey::random());
+        let now = Timestamp::from_unix(0);
+        let entry = Entry::of("canary", verifier, now, None, now, 0).unwrap();
+        let clone = entry.bearer.clone();
+        assert_eq!(clone, "Bearer canary");
+        assert_eq!(clone.as_bytes().as_ptr(), entry.bearer.as_bytes().as_ptr());
+        assert!(clone.is_sensitive() && !format!("{clone:?}").contains("canary"));
+        assert!(Entry::of("in\ntwo lines", verifier, now, None, now, 0).is_none());
+    }
+}
