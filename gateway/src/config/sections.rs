@@ -91,12 +91,14 @@ fn tokens(section: &Section<'_>) -> Option<session::Settings> {
     let session_idle = section.text("session_idle").or("24h").parse(|text| duration(text, 5 * MINUTE, 90 * DAY));
     let session_max = section.text("session_max").or("7d").parse(|text| duration(text, 5 * MINUTE, 90 * DAY));
     let refresh_grace = section.text("refresh_grace").or("45s").parse(|text| duration(text, SECOND, 5 * MINUTE));
+    let cached = section.number("session_cache", 10_000, 0..=SESSIONS_AT_MOST);
     section.finish();
     let settings = session::Settings {
         access_lifetime: access_lifetime?,
         session_idle: session_idle?,
         session_max: session_max?,
         refresh_grace: refresh_grace?,
+        cached: cached? as usize,
     };
     if settings.access_lifetime > settings.session_max {
         section.mistake("access_lifetime", "must not be longer than tokens.session_max");
@@ -142,6 +144,8 @@ fn address(text: &str) -> Result<SocketAddr, &'static str> {
     address.ok_or("must be an IP address and a port, such as 127.0.0.1:8443 or [::]:8443")
 }
 
+/// Each as large as a token of Entra's.
+const SESSIONS_AT_MOST: u32 = 1_000_000;
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
 const DAY: Duration = Duration::from_secs(24 * 3600);

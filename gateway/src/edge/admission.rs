@@ -69,7 +69,7 @@ impl Edge {
         let authorization = values.next().filter(|_| values.next().is_none());
         match self.sessions.admit(authorization, target.upstream.resource.url()).await {
             Ok(admitted) => {
-                self.metrics.admitted();
+                self.metrics.admitted(admitted.tier().name());
                 let Some(mcp_session) = self.mcp_session(session, &target, &admitted) else {
                     return self.refuse(session, journey, Refusal::UnknownSession).await;
                 };

@@ -1,9 +1,12 @@
 //! The hot path: a bearer token becomes an [`Admitted`], or a [`Denied`].
 
+use std::sync::Arc;
+
 use http::HeaderValue;
 
+use super::lookup::Tier;
 use super::token::AccessToken;
-use super::{Record, Sessions, reference};
+use super::{Sessions, reference};
 use crate::sealed::{Index, OpenError};
 use crate::store::StoreError;
 
@@ -12,6 +15,7 @@ use crate::store::StoreError;
 pub struct Admitted {
     session: Index,
     bearer: HeaderValue,
+    tier: Tier,
 }
 
 /// Why a request was not admitted. The caller learns only whether to sign in or to try later.
@@ -30,20 +34,26 @@ pub enum Denied {
 }
 
 impl Sessions {
-    /// Opens the bearer token for the resource of the route (its canonical URL), looks the session up, and gives what goes upstream.
-    pub async fn admit(&self, authorization: Option<&HeaderValue>, resource: &str) -> Result<Admitted, Denied> {
+    /// Opens the bearer token for the resource of the route (its canonical URL), looks the session up, and gives what goes
+    /// upstream. A token of Entra's that is close to its end still serves, while it is renewed for the requests to come.
+    pub async fn admit(
+        self: &Arc<Self>,
+        authorization: Option<&HeaderValue>,
+        resource: &str,
+    ) -> Result<Admitted, Denied> {
         let bearer = bearer(authorization).ok_or(Denied::Missing)?;
         let token = AccessToken::open(&self.sealer, resource, bearer)?;
         if token.expires.has_passed(self.clock.now()) {
             return Err(Denied::Expired);
         }
         let session = self.sealer.index(&token.id).ok_or(Denied::Ended)?;
-        let record = self.table.get(&token.id, &token.secret).await?.ok_or(Denied::Ended)?;
+        let (entry, tier) = self.look_up(&token, session).await?;
         // Our token ends before Entra's does; unless a clock was set, this never happens.
-        if record.entra.ends.has_passed(self.clock.now()) {
+        if entry.ends.has_passed(self.clock.now()) {
             return Err(Denied::Expired);
         }
-        Ok(Admitted { session, bearer: record.bearer()? })
+        self.renew_in_background(&token, session, &entry);
+        Ok(Admitted { session, bearer: entry.bearer.clone(), tier })
     }
 }
 
@@ -62,14 +72,10 @@ impl Admitted {
     pub fn reference(&self) -> String {
         reference(self.session)
     }
-}
 
-impl Record {
-    fn bearer(&self) -> Result<HeaderValue, Denied> {
-        let mut value =
-            HeaderValue::try_from(format!("Bearer {}", self.entra.access_token)).map_err(|_| Denied::Ended)?;
-        value.set_sensitive(true);
-        Ok(value)
+    /// Where the session was found.
+    pub fn tier(&self) -> Tier {
+        self.tier
     }
 }
 
