@@ -3,13 +3,14 @@
 use bytes::Bytes;
 use http::{Request, Response};
 
-use super::client::{Client, NoClient};
+use super::client::{Asker, Client, NoClient};
 use super::error::{Error, Reason};
 use super::parameters::Parameters;
 use super::pkce::CodeChallenge;
 use super::prompt::{NotAlone, Prompt};
 use super::records::AuthorizationRequest;
 use super::redirect_uri::ReturnAddress;
+use super::source_address::SourceAddress;
 use super::{AuthorizationServer, Remember, answer};
 use crate::browser::{ApprovedClients, Fault, Jar, Transaction};
 
@@ -19,7 +20,7 @@ const LOGIN_HINT_AT_MOST: usize = 256;
 impl AuthorizationServer {
     pub(super) async fn authorize(&self, request: &Request<Bytes>) -> Result<Response<Bytes>, Error> {
         let parameters = Parameters::parse(request.uri().query().unwrap_or_default().as_bytes());
-        let request_to_ask = self.authorization_request(&parameters).await?;
+        let request_to_ask = self.authorization_request(&parameters, SourceAddress::of(request)).await?;
         let jar = Jar::of(request.headers());
         if self.is_approved(&request_to_ask, &jar) {
             let transaction = request_to_ask.transaction;
@@ -36,8 +37,12 @@ impl AuthorizationServer {
     }
 
     /// First the client and its redirect URI: until both are proven, no answer may be a redirect (T7, T8). Then the rest.
-    async fn authorization_request(&self, parameters: &Parameters<'_>) -> Result<AuthorizationRequest, Error> {
-        let (client, mut return_to) = self.proven(parameters).await?;
+    async fn authorization_request(
+        &self,
+        parameters: &Parameters<'_>,
+        source: SourceAddress,
+    ) -> Result<AuthorizationRequest, Error> {
+        let (client, mut return_to) = self.proven(parameters, source).await?;
         // An error carries the state back only if there is one that can be carried.
         let state = usable_state(parameters);
         return_to.state = state.clone().unwrap_or_default();
@@ -91,14 +96,18 @@ impl AuthorizationServer {
         })
     }
 
-    async fn proven(&self, parameters: &Parameters<'_>) -> Result<(Client, ReturnAddress), Error> {
+    async fn proven(
+        &self,
+        parameters: &Parameters<'_>,
+        source: SourceAddress,
+    ) -> Result<(Client, ReturnAddress), Error> {
         let required = |name| match parameters.one(name) {
             Ok(Some(value)) => Ok(value),
             Ok(None) => Err(Error::page(Fault::MalformedRequest, format_args!("{name} is missing"))),
             Err(repeated) => Err(Error::page(Fault::MalformedRequest, format_args!("{name}: {repeated}"))),
         };
         let (client_id, redirect_uri) = (required("client_id")?, required("redirect_uri")?);
-        let client = self.clients.find(client_id).await.map_err(|none| match none {
+        let client = self.clients.find(client_id, Asker::Stranger(source)).await.map_err(|none| match none {
             NoClient::Unknown(_) => Error::page(Fault::UnknownClient, none),
             NoClient::Denied => Error::page(Fault::DeniedClient, none),
             NoClient::BadDocument(_) => Error::page(Fault::BadClientDocument, none),
