@@ -124,7 +124,7 @@ impl AuthorizationServer {
         let secure = settings.public_url.as_str().starts_with("https:");
         Ok(Self {
             metadata: Metadata::new(&settings),
-            clients: Clients::new(&settings.clients, sealer.clone(), clock.clone())?,
+            clients: Clients::new(&settings.clients, &settings.public_url, sealer.clone(), clock.clone())?,
             cookies: Cookies::new(sealer.clone(), clock.clone()),
             pages: Pages::new(settings.server_name.clone(), secure),
             pending: Table::new(store.clone(), sealer.clone(), clock.clone(), "authorization"),

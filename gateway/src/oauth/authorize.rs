@@ -118,6 +118,8 @@ impl AuthorizationServer {
         }
         let redirect_uri = client
             .accept(redirect_uri)
+            // On loopback the port is the client's to choose, but not ours.
+            .and_then(|uri| uri.elsewhere(&self.settings.public_url).ok())
             .ok_or_else(|| Error::page(Fault::UnregisteredRedirect, "no registered redirect URI matches"))?;
         Ok((client, ReturnAddress { redirect_uri, state: None }))
     }

@@ -27,6 +27,7 @@ pub use secret::ClientSecret;
 use super::client_name::ClientName;
 use super::redirect_uri::RedirectUri;
 use crate::clock::Clock;
+use crate::public_url::PublicUrl;
 use crate::sealed::Sealer;
 use document::Documents;
 use registration::Registration;
@@ -117,13 +118,20 @@ impl Default for ClientSettings {
 impl Clients {
     /// # Errors
     /// When no HTTP client can be made for documents.
-    pub fn new(settings: &ClientSettings, sealer: Sealer, clock: Clock) -> Result<Self, reqwest::Error> {
+    pub fn new(
+        settings: &ClientSettings,
+        public_url: &PublicUrl,
+        sealer: Sealer,
+        clock: Clock,
+    ) -> Result<Self, reqwest::Error> {
         let preregistered = settings.preregistered.iter();
         let documents = settings.documents.as_ref();
         Ok(Self {
             sealer,
             preregistered: preregistered.map(|client| (client.client_id.clone(), client.to_client())).collect(),
-            documents: documents.map(|own| Documents::new(own, &settings.custom_schemes, clock)).transpose()?,
+            documents: documents
+                .map(|own| Documents::new(own, &settings.custom_schemes, public_url.clone(), clock))
+                .transpose()?,
             denied: Denied::new(&settings.denied),
         })
     }

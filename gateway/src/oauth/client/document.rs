@@ -32,6 +32,7 @@ pub use url::DocumentHost;
 use super::super::source_address::SourceAddress;
 use super::{Client, NoClient};
 use crate::clock::{Clock, Timestamp};
+use crate::public_url::PublicUrl;
 use allowance::Allowance;
 use fetch::{FetchError, Fetcher};
 use url::DocumentUrl;
@@ -55,6 +56,7 @@ const REFUSALS_AT_MOST: NonZeroUsize = NonZeroUsize::new(1024).expect("not zero"
 pub struct Documents {
     hosts: Vec<DocumentHost>,
     custom_schemes: Vec<String>,
+    ours: PublicUrl,
     fetcher: Fetcher,
     clock: Clock,
     /// For documents that were good before, or whose client shows something of ours.
@@ -89,10 +91,16 @@ struct Document {
 }
 
 impl Documents {
-    pub fn new(settings: &DocumentSettings, custom_schemes: &[String], clock: Clock) -> Result<Self, reqwest::Error> {
+    pub fn new(
+        settings: &DocumentSettings,
+        custom_schemes: &[String],
+        ours: PublicUrl,
+        clock: Clock,
+    ) -> Result<Self, reqwest::Error> {
         Ok(Self {
             hosts: settings.hosts.clone(),
             custom_schemes: custom_schemes.to_vec(),
+            ours,
             fetcher: Fetcher::new(&settings.network)?,
             clock,
             for_known: Allowance::default(),
@@ -149,7 +157,8 @@ impl Documents {
             return self.cache().usable(url, self.clock.now()).ok_or(busy);
         };
         let fetched = self.fetcher.get(url).await.and_then(|fetched| {
-            let client = content::read(url, &fetched.body, &self.custom_schemes).map_err(FetchError::Bad)?;
+            let client =
+                content::read(url, &fetched.body, &self.custom_schemes, &self.ours).map_err(FetchError::Bad)?;
             Ok((client, fetched.lifetime))
         });
         let now = self.clock.now();

@@ -108,6 +108,9 @@ async fn five_hundred_hostile_names_are_text_and_nothing_else() {
         {
             assert!(!shown.contains(invisible), "{name:?}");
         }
+
+        let is_mark = |character: char| matches!(character, '\u{300}'..='\u{36f}' | '\u{483}'..='\u{489}' | '\u{e48}'..='\u{e4e}' | '\u{f71}' | '\u{20d0}'..='\u{20f0}');
+        assert!(shown.split(|character| !is_mark(character)).all(|run| run.chars().count() <= 4), "{name:?}");
         assert_eq!(html, plain.replace("PLACEHOLDER", &escaped(&shown)), "{name:?}");
     }
 }

@@ -26,7 +26,10 @@ fn at(publisher: &Publisher, may_connect: fn(IpAddr) -> bool) -> (Documents, Clo
         network: Network { resolver, may_connect, extra_root: Some(publisher.root.clone()) },
     };
     let clock = Clock::manual(Timestamp::from_unix(1_000_000));
-    (Documents::new(&settings, &[], clock.clone()).unwrap(), clock)
+    (
+        Documents::new(&settings, &[], PublicUrl::parse("https://mcp.example.com").unwrap(), clock.clone()).unwrap(),
+        clock,
+    )
 }
 
 fn loopback(address: IpAddr) -> bool {
