@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use http::{Request, Response};
 
-use super::client::{Asker, Client, NoClient};
+use super::client::{Asker, Client, Kind, NoClient};
 use super::error::{Error, Reason};
 use super::parameters::Parameters;
 use super::pkce::CodeChallenge;
@@ -30,7 +30,8 @@ impl AuthorizationServer {
         }
         if request_to_ask.prompt == Some(Prompt::None) {
             let words = "The user must be asked, and prompt=none forbids it.";
-            return Err(Error::client(request_to_ask.return_to, Reason::ConsentRequired, words));
+            let (kind, to) = (&request_to_ask.client_kind, request_to_ask.return_to);
+            return Err(self.refusal(kind, to, Reason::ConsentRequired, words));
         }
         let sealed = request_to_ask.seal(&self.sealer);
         Ok(answer::see_other(&self.settings.public_url.join(&format!("/consent?request={sealed}"))))
@@ -46,7 +47,7 @@ impl AuthorizationServer {
         // An error carries the state back only if there is one that can be carried.
         let state = usable_state(parameters);
         return_to.state = state.clone().unwrap_or_default();
-        let refuse = |reason, description| Err(Error::client(return_to.clone(), reason, description));
+        let refuse = |reason, description| Err(self.refusal(&client.kind, return_to.clone(), reason, description));
 
         let resource = match parameters.one("resource").map(|parameter| match parameter {
             None => Some(self.settings.resources.default()),
@@ -122,6 +123,16 @@ impl AuthorizationServer {
             .and_then(|uri| uri.elsewhere(&self.settings.public_url).ok())
             .ok_or_else(|| Error::page(Fault::UnregisteredRedirect, "no registered redirect URI matches"))?;
         Ok((client, ReturnAddress { redirect_uri, state: None }))
+    }
+
+    /// To be told to the client, by a redirect only if the address is one to trust: the operator or a listed publisher vouches
+    /// for it, or it is on this computer. Anybody may register any other address, and a link to us that goes on there by
+    /// itself would lend it our name (RFC 9700 section 4.11.2). Once a person has decided about a client this is over.
+    fn refusal(&self, kind: &Kind, to: ReturnAddress, reason: Reason, description: &'static str) -> Error {
+        match to.redirect_uri.is_local() || self.clients.vouches_for(kind) {
+            true => Error::client(to, reason, description),
+            false => Error::unvouched_client(to, reason, description),
+        }
     }
 
     /// Whether this browser's user allowed just this before, wanted that to be remembered, and need not be asked anew.

@@ -48,6 +48,28 @@ async fn the_smallest_registration_is_enough() {
     }
 }
 
+/// A10, A27: whatever clients send that does not matter here.
+#[tokio::test]
+async fn what_is_null_empty_or_unknown_does_no_harm() {
+    let fixture = alone();
+    for (more, application_type) in [
+        (r#""client_name":null,"grant_types":null,"response_types":null,"token_endpoint_auth_method":null"#, None),
+        (r#""grant_types":[],"response_types":[],"scope":"","contacts":[],"jwks":{},"software_id":7"#, None),
+        (r#""application_type":"web""#, Some("web")),
+        (r#""application_type":"native","scope":"openid profile""#, Some("native")),
+        (r#""application_type":"toaster""#, None),
+        (r#""application_type":7,"scope":["x"]"#, None),
+    ] {
+        let response =
+            fixture.post_json("/register", &format!(r#"{{"redirect_uris":["http://127.0.0.1/"],{more}}}"#)).await;
+        let answer = json(&response);
+        assert_eq!(response.status(), 201, "{more}: {answer}");
+        assert_eq!(answer.get("application_type").and_then(|kind| kind.as_str()), application_type, "{more}");
+        assert_eq!(answer["token_endpoint_auth_method"], "none", "always said (A11)");
+        assert!(answer.as_object().unwrap().values().all(|value| !value.is_null() && value != ""), "{answer}");
+    }
+}
+
 #[tokio::test]
 async fn good_redirect_uris_are_kept_and_bad_ones_dropped() {
     let body = r#"{"redirect_uris":["javascript:alert(1)","cursor://x/cb","https://a.example/cb","https://a.example/cb",

@@ -40,11 +40,14 @@ pub struct Fixture {
     entra_client: Arc<entra::Client>,
 }
 
-/// A memory store that can be switched off.
+/// A memory store that can be switched off, and whose records somebody may alter.
 pub struct Switchable {
     inner: MemoryStore,
     down: AtomicBool,
     calls: AtomicUsize,
+    /// The number of the call from which on it is down.
+    last: AtomicUsize,
+    altered: AtomicBool,
 }
 
 /// Keeps cookies as a browser does, and shows every answer to whoever asks later.
@@ -111,6 +114,8 @@ fn build(fake: Option<FakeEntra>, change: impl FnOnce(&mut Settings)) -> Fixture
         inner: MemoryStore::new(clock.clone()),
         down: AtomicBool::new(false),
         calls: AtomicUsize::new(0),
+        last: AtomicUsize::new(usize::MAX),
+        altered: AtomicBool::new(false),
     });
     let sealer = Sealer::new(KeyRing::ephemeral(), ISSUER);
     let entra_client = Arc::new(entra::Client::new(entra_settings, Arc::new(credential)).unwrap());
@@ -305,7 +310,17 @@ impl Browser {
 
     /// From `/authorize` to the consent page.
     pub async fn consent_page(&mut self, fixture: &Fixture, client: &Client) -> ConsentForm {
-        let response = self.get(fixture, &authorize_path(client, &[])).await;
+        self.consent_page_for(fixture, client, &[]).await
+    }
+
+    /// Likewise with some parameters replaced.
+    pub async fn consent_page_for(
+        &mut self,
+        fixture: &Fixture,
+        client: &Client,
+        changed: &[(&str, &str)],
+    ) -> ConsentForm {
+        let response = self.get(fixture, &authorize_path(client, changed)).await;
         assert_eq!(response.status(), 303, "{}", text(&response));
         let path = path_and_query(&location(&response));
         assert!(path.starts_with("/consent?request="), "{path}");
@@ -405,6 +420,14 @@ pub fn onwards(response: &Response<Bytes>) -> String {
     refresh.replace("&#38;", "&").replace("&#39;", "'")
 }
 
+/// Where a page would lead that leads nowhere by itself.
+pub fn offered(response: &Response<Bytes>) -> Option<String> {
+    let html = text(response);
+    assert!(!response.headers().contains_key(LOCATION) && !html.contains("http-equiv"), "{html}");
+    let link = html.split_once(r#"<a href="http"#)?.1.split_once('"')?.0;
+    Some(format!("http{}", link.replace("&#38;", "&").replace("&#39;", "'")))
+}
+
 /// The code that an error page shows.
 pub fn fault(response: &Response<Bytes>) -> &str {
     let html = text(response);
@@ -426,6 +449,7 @@ fn install_tls_provider() {
 impl Switchable {
     pub fn switch(&self, on: bool) {
         self.down.store(!on, Ordering::SeqCst);
+        self.last.store(usize::MAX, Ordering::SeqCst);
     }
 
     /// How often it was asked for anything.
@@ -433,9 +457,27 @@ impl Switchable {
         self.calls.load(Ordering::SeqCst)
     }
 
+    /// Goes down when it has answered so often.
+    pub fn switch_off_after(&self, answers: usize) {
+        self.last.store(self.calls() + answers, Ordering::SeqCst);
+    }
+
+    /// From now on every record comes back with its last byte changed.
+    pub fn alter(&self, on: bool) {
+        self.altered.store(on, Ordering::SeqCst);
+    }
+
+    fn read(&self, value: Option<Vec<u8>>) -> Option<Vec<u8>> {
+        let mut value = value?;
+        if self.altered.load(Ordering::SeqCst) {
+            *value.last_mut().expect("no record is empty") ^= 1;
+        }
+        Some(value)
+    }
+
     fn check(&self) -> Result<(), StoreError> {
-        self.calls.fetch_add(1, Ordering::SeqCst);
-        match self.down.load(Ordering::SeqCst) {
+        let call = self.calls.fetch_add(1, Ordering::SeqCst);
+        match self.down.load(Ordering::SeqCst) || call >= self.last.load(Ordering::SeqCst) {
             true => Err(StoreError::Unavailable("switched off".into())),
             false => Ok(()),
         }
@@ -451,12 +493,12 @@ impl Store for Switchable {
 
     async fn get(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
         self.check()?;
-        self.inner.get(name).await
+        self.inner.get(name).await.map(|value| self.read(value))
     }
 
     async fn take(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
         self.check()?;
-        self.inner.take(name).await
+        self.inner.take(name).await.map(|value| self.read(value))
     }
 
     async fn remove(&self, name: &str) -> Result<(), StoreError> {
@@ -471,7 +513,10 @@ impl Store for Switchable {
 
     async fn redeem(&self, name: &str, guard: &Guard, epitaph: Duration) -> Result<Redemption, StoreError> {
         self.check()?;
-        self.inner.redeem(name, guard, epitaph).await
+        Ok(match self.inner.redeem(name, guard, epitaph).await? {
+            Redemption::Value(value) => Redemption::Value(self.read(Some(value)).expect("there is one")),
+            other => other,
+        })
     }
 
     async fn replace(&self, name: &str, value: &[u8], lifetime: Duration) -> Result<bool, StoreError> {
