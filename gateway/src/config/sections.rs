@@ -30,7 +30,7 @@ pub fn read(root: &Section<'_>) -> Option<(log::Settings, Settings)> {
     let upstreams = upstream::read(root, entra.scope.as_deref());
     let sessions = tokens(&root.section("tokens"));
     let (server_name, remember) = consent(&root.section("consent"), public_url.as_ref());
-    let clients = clients::read(&root.section("clients"));
+    let clients = clients::read(&root.section("clients"), public_url.as_ref());
     let allowed_origins = cors(&root.section("cors"));
     let (log, access_log) = log(&root.section("log"));
     let settings = Settings {

@@ -1,4 +1,5 @@
-//! For tests: a store in memory that can be switched off, and counts what it is asked.
+//! For tests: a store in memory that can be switched off, counts what it is asked, and whose records
+//! somebody may alter.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -13,6 +14,9 @@ pub struct Switchable {
     down: AtomicBool,
     calls: AtomicUsize,
     reads: AtomicU64,
+    /// The number of the call from which on it is down.
+    last: AtomicUsize,
+    altered: AtomicBool,
 }
 
 impl Switchable {
@@ -22,11 +26,14 @@ impl Switchable {
             down: AtomicBool::default(),
             calls: AtomicUsize::default(),
             reads: AtomicU64::default(),
+            last: AtomicUsize::new(usize::MAX),
+            altered: AtomicBool::default(),
         }
     }
 
     pub fn switch(&self, on: bool) {
         self.down.store(!on, Ordering::SeqCst);
+        self.last.store(usize::MAX, Ordering::SeqCst);
     }
 
     /// How often it was asked for anything.
@@ -39,9 +46,27 @@ impl Switchable {
         self.reads.load(Ordering::SeqCst)
     }
 
+    /// Goes down when it has answered so often.
+    pub fn switch_off_after(&self, answers: usize) {
+        self.last.store(self.calls() + answers, Ordering::SeqCst);
+    }
+
+    /// From now on every record comes back with its last byte changed.
+    pub fn alter(&self, on: bool) {
+        self.altered.store(on, Ordering::SeqCst);
+    }
+
+    fn read(&self, value: Option<Vec<u8>>) -> Option<Vec<u8>> {
+        let mut value = value?;
+        if self.altered.load(Ordering::SeqCst) {
+            *value.last_mut().expect("no record is empty") ^= 1;
+        }
+        Some(value)
+    }
+
     fn check(&self) -> Result<(), StoreError> {
-        self.calls.fetch_add(1, Ordering::SeqCst);
-        match self.down.load(Ordering::SeqCst) {
+        let call = self.calls.fetch_add(1, Ordering::SeqCst);
+        match self.down.load(Ordering::SeqCst) || call >= self.last.load(Ordering::SeqCst) {
             true => Err(StoreError::Unavailable("switched off".into())),
             false => Ok(()),
         }
@@ -58,12 +83,12 @@ impl Store for Switchable {
     async fn get(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
         self.reads.fetch_add(1, Ordering::SeqCst);
         self.check()?;
-        self.inner.get(name).await
+        self.inner.get(name).await.map(|value| self.read(value))
     }
 
     async fn take(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
         self.check()?;
-        self.inner.take(name).await
+        self.inner.take(name).await.map(|value| self.read(value))
     }
 
     async fn remove(&self, name: &str) -> Result<(), StoreError> {
@@ -78,7 +103,10 @@ impl Store for Switchable {
 
     async fn redeem(&self, name: &str, guard: &Guard, epitaph: Duration) -> Result<Redemption, StoreError> {
         self.check()?;
-        self.inner.redeem(name, guard, epitaph).await
+        Ok(match self.inner.redeem(name, guard, epitaph).await? {
+            Redemption::Value(value) => Redemption::Value(self.read(Some(value)).expect("there is one")),
+            other => other,
+        })
     }
 
     async fn replace(&self, name: &str, value: &[u8], lifetime: Duration) -> Result<bool, StoreError> {

@@ -292,7 +292,17 @@ impl Browser {
 
     /// From `/authorize` to the consent page.
     pub async fn consent_page(&mut self, fixture: &Fixture, client: &Client) -> ConsentForm {
-        let response = self.get(fixture, &authorize_path(client, &[])).await;
+        self.consent_page_for(fixture, client, &[]).await
+    }
+
+    /// Likewise with some parameters replaced.
+    pub async fn consent_page_for(
+        &mut self,
+        fixture: &Fixture,
+        client: &Client,
+        changed: &[(&str, &str)],
+    ) -> ConsentForm {
+        let response = self.get(fixture, &authorize_path(client, changed)).await;
         assert_eq!(response.status(), 303, "{}", text(&response));
         let path = path_and_query(&location(&response));
         assert!(path.starts_with("/consent?request="), "{path}");
@@ -390,6 +400,14 @@ pub fn onwards(response: &Response<Bytes>) -> String {
     let refresh = html.split_once(r#"content="0; url="#).unwrap().1.split_once('"').unwrap().0;
     assert!(html.contains(&format!(r#"href="{refresh}""#)));
     refresh.replace("&#38;", "&").replace("&#39;", "'")
+}
+
+/// Where a page would lead that leads nowhere by itself.
+pub fn offered(response: &Response<Bytes>) -> Option<String> {
+    let html = text(response);
+    assert!(!response.headers().contains_key(LOCATION) && !html.contains("http-equiv"), "{html}");
+    let link = html.split_once(r#"<a href="http"#)?.1.split_once('"')?.0;
+    Some(format!("http{}", link.replace("&#38;", "&").replace("&#39;", "'")))
 }
 
 /// The code that an error page shows.
