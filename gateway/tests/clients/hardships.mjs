@@ -84,7 +84,8 @@ export class TroubledEdge {
 
   async #isUp() {
     const { child } = this.#store;
-    if (child.exitCode !== null || child.pid === undefined) throw new Error(`redis-server does not run\n${tail(child.log)}`);
+    if (child.pid === undefined) throw new Error("redis-server cannot be started: is it installed?");
+    if (child.exitCode !== null) throw new Error(`redis-server does not run\n${tail(child.log)}`);
     return this.#command("PING", /^\+PONG/).catch(() => null);
   }
 
