@@ -50,6 +50,7 @@ export const DRIVERS = {
   connections: node("connections.mjs", HTTP),
   "hostile-names": node("hostile-names.mjs", HTTP),
   tabs: node("tabs.mjs", HTTP),
+  redirects: node("redirects.mjs", HTTP),
   takeover: node("takeover.mjs", HTTP),
   load: node("load.mjs", HTTP),
   "typescript-1-survives": { client: TYPESCRIPT_1, transport: STREAMABLE, survives: true, ...node("ts-sdk-1.mjs", HTTP, "http") },

@@ -5,6 +5,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import net from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { promisify } from "node:util";
 import { freePort, until } from "./checks.mjs";
 import { Edge } from "./edge.mjs";
@@ -12,6 +13,8 @@ import { launch, stop, tail } from "./programs.mjs";
 
 const READY_WITHIN_MS = 10_000;
 const ANSWER_WITHIN_MS = 5_000;
+/** For so long the edge does not look up again what it has at hand (docs/security.md, "How soon an end counts"). */
+const AT_HAND_MS = 30_500;
 
 /** The stages of a client's life at such an edge, each with what befalls the edge before it. */
 export const STAGES = [
@@ -45,11 +48,12 @@ export class TroubledEdge {
     return mkdtempSync(join(this.#folder, `${name}-`));
   }
 
-  /** FLUSHALL: every session, code and sign-in under way is lost. */
+  /** FLUSHALL: every session, code and sign-in under way is lost. The edge knows when this returns. */
   async wipe() {
     if ((await this.#size()) === 0) throw new Error("the store is empty already: nothing was kept in it");
     await this.#command("FLUSHALL", /^\+OK/);
     if ((await this.#size()) !== 0) throw new Error("the store is not empty after FLUSHALL");
+    await sleep(AT_HAND_MS);
   }
 
   /** The next key comes into the ring, then becomes the active one; the running edge takes both steps. */
