@@ -19,7 +19,7 @@ use crate::oauth::{AuthorizationServer, ClientSettings, Parts, Remember, Resourc
 use crate::public_url::PublicUrl;
 use crate::sealed::{KeyRing, Sealer};
 use crate::session::{self, Sessions};
-use crate::store::{Advance, Guard, Guarded, MemoryStore, Redemption, Step, Store, StoreError};
+use crate::store::{Advance, Claim, Guarded, MemoryStore, Redemption, Step, Store, StoreError};
 
 pub const ISSUER: &str = "http://localhost:8080";
 pub const RESOURCE: &str = "http://localhost:8080/mcp";
@@ -469,9 +469,14 @@ impl Store for Switchable {
         self.inner.put_guarded(name, value, lifetime).await
     }
 
-    async fn redeem(&self, name: &str, guard: &Guard, epitaph: Duration) -> Result<Redemption, StoreError> {
+    async fn redeem(&self, name: &str, claim: &Claim) -> Result<Redemption, StoreError> {
         self.check()?;
-        self.inner.redeem(name, guard, epitaph).await
+        self.inner.redeem(name, claim).await
+    }
+
+    async fn settle(&self, name: &str, claim: &Claim) -> Result<bool, StoreError> {
+        self.check()?;
+        self.inner.settle(name, claim).await
     }
 
     async fn replace(&self, name: &str, value: &[u8], lifetime: Duration) -> Result<bool, StoreError> {
