@@ -12,3 +12,4 @@ mod refresh;
 mod sign_in;
 mod streams;
 mod support;
+mod tls;
