@@ -10,6 +10,7 @@
 
 mod admission;
 mod challenge;
+mod header_deadline;
 mod headers;
 mod http_messages;
 mod journey;
@@ -27,6 +28,7 @@ use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::prelude::{Error, ErrorType, HttpPeer, Result};
 use pingora_proxy::{FailToProxy, ProxyHttp, Session};
 
+pub use header_deadline::HeaderDeadline;
 pub use headers::Origins;
 pub use route::{Routes, Upstream};
 
@@ -73,6 +75,7 @@ impl ProxyHttp for Edge {
     }
 
     async fn early_request_filter(&self, session: &mut Session, _journey: &mut Journey) -> Result<()> {
+        header_deadline::arrived();
         session.set_keepalive(if self.drain.is_draining() { None } else { Some(KEEP_ALIVE) });
         session.set_read_timeout(Some(READ_TIMEOUT));
         session.set_write_timeout(Some(WRITE_TIMEOUT));

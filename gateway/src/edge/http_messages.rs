@@ -10,7 +10,7 @@ use pingora::prelude::{Error, ErrorType, Result};
 use pingora::protocols::l4::socket::SocketAddr;
 use pingora_proxy::Session;
 
-use crate::oauth::SourceAddress;
+use crate::source::SourceAddress;
 
 /// Bodies of our own endpoints: forms and registrations (security bound, RFC 9110 section 15.5.14).
 pub const BODY_LIMIT: usize = 16 * 1024;
