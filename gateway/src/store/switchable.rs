@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::{Advance, Claim, Guarded, Listener, MemoryStore, Redemption, Step, Store, StoreError};
+use super::{Advance, Claim, Guarded, Listener, MemoryStore, Page, Redemption, Step, Store, StoreError};
 use crate::clock::{Clock, Timestamp};
 
 pub struct Switchable {
@@ -137,6 +137,26 @@ impl Store for Switchable {
     async fn advance(&self, name: &str, step: Step) -> Result<Advance, StoreError> {
         self.check()?;
         self.inner.advance(name, step).await
+    }
+
+    async fn holds(&self, name: &str) -> Result<bool, StoreError> {
+        self.check()?;
+        self.inner.holds(name).await
+    }
+
+    async fn enlist(&self, set: &str, member: &[u8], ends: Timestamp, now: Timestamp) -> Result<(), StoreError> {
+        self.check()?;
+        self.inner.enlist(set, member, ends, now).await
+    }
+
+    async fn enlisted(&self, set: &str, page: Page) -> Result<Vec<Vec<u8>>, StoreError> {
+        self.check()?;
+        self.inner.enlisted(set, page).await
+    }
+
+    async fn strike(&self, set: &str, member: &[u8]) -> Result<(), StoreError> {
+        self.check()?;
+        self.inner.strike(set, member).await
     }
 
     async fn announce(&self, topic: &'static str, message: &[u8]) -> Result<(), StoreError> {
