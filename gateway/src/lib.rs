@@ -12,7 +12,7 @@
 //! ```
 //!
 //! Only `edge`, `pool`, `admin`, `drain` and `server` know that Pingora exists. `server` wires, `config` feeds it, `cli` runs it.
-//! `core_dumps` keeps the memory of `serve` to itself. `sealed`, `store`, `clock` and `secret` lie below everything.
+//! `core_dumps` keeps the memory of `serve` to itself. `sealed`, `store`, `clock`, `secret` and `one_line` lie below everything.
 
 mod admin;
 pub mod browser;
@@ -25,6 +25,7 @@ mod edge;
 pub mod log;
 mod metrics;
 pub mod oauth;
+mod one_line;
 pub mod pool;
 pub mod public_url;
 pub mod sealed;
