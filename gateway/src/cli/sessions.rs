@@ -41,7 +41,7 @@ enum Command {
         #[arg(long)]
         all: bool,
         /// Do it. Without this, --all only says what it would do.
-        #[arg(long, requires = "all")]
+        #[arg(long, conflicts_with_all = ["user", "client", "session"])]
         yes: bool,
     },
 }

@@ -6,6 +6,7 @@ mod canaries;
 mod clients;
 mod hostile;
 mod keys;
+mod kill_switch;
 mod outage;
 mod program;
 mod refresh;
