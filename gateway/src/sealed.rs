@@ -89,6 +89,10 @@ impl Sealer {
         Self { shared: Arc::new(Shared { current, seals }), issuer: issuer.into() }
     }
 
+    pub fn issuer(&self) -> &str {
+        &self.issuer
+    }
+
     /// Takes another state of the ring from now on, for all clones.
     ///
     /// # Errors

@@ -75,8 +75,8 @@ type Outcome = Result<(String, u8), (String, u8)>;
 
 impl Sessions {
     pub fn run(&self) -> ExitCode {
-        // Before the first secret is read. What it fails with concerns a process that lives longer than this one.
-        let _ = core_dumps::forbid();
+        // Before the first secret is read.
+        let hidden = core_dumps::forbid();
         let (common, meant) = match &self.command {
             Command::List { common, meant } | Command::Revoke { common, meant, .. } => (common, meant),
         };
@@ -85,6 +85,9 @@ impl Sessions {
             Err(mistakes) => return super::check::report(&mistakes),
         };
         log::start(&config.log);
+        if let Err(cause) = hidden {
+            tracing::warn!(%cause, "the memory of this process can be dumped, with the keys of the ring");
+        }
         let outcome = meant
             .selector(config.server.entra.authority.tenant_id())
             .map_err(|error| (error.to_string(), USAGE))

@@ -11,6 +11,7 @@ mod selector;
 use std::sync::Arc;
 
 use futures_util::future::join_all;
+use sha2::{Digest, Sha256};
 
 use super::record::{self, Record};
 use crate::clock::Clock;
@@ -28,6 +29,8 @@ pub struct Roster {
     listings: OpenTable<Listing>,
     records: Table<Record>,
     generations: Generations,
+    /// Names ours among the installations that share a store: all is all of one.
+    installation: String,
 }
 
 /// A session, as far as it can be told without its owner.
@@ -78,6 +81,7 @@ impl Roster {
             listings: OpenTable::new(store.clone(), sealer.clone(), clock.clone(), "listing", Purpose::Listing),
             records: Table::new(store.clone(), sealer.clone(), clock.clone(), record::KIND),
             generations: Generations::new(store.clone()),
+            installation: Index(Sha256::digest(sealer.issuer()).into()).to_hex()[..8].to_owned(),
             store,
             sealer,
             clock,
@@ -87,7 +91,7 @@ impl Roster {
     /// Writes down a session that is about to begin.
     pub(super) async fn enter(&self, session: Index, listing: &Listing) -> Result<(), StoreError> {
         let now = self.clock.now();
-        self.store.enlist(&set_of_all(session), &session.0, listing.ends, now).await?;
+        self.store.enlist(&self.set_of_all(session), &session.0, listing.ends, now).await?;
         if let Some(set) = self.sets_of_user(&listing.user).next() {
             self.store.enlist(&set, &session.0, listing.ends, now).await?;
         }
@@ -122,13 +126,13 @@ impl Roster {
                 self.store.strike(&set, &session.0).await?;
             }
         }
-        self.store.strike(&set_of_all(session), &session.0).await
+        self.store.strike(&self.set_of_all(session), &session.0).await
     }
 
-    /// The sessions that are meant and live, at most so many.
+    /// The sessions that are meant and live, at most so many; those that began first come first.
     pub async fn list(&self, selector: &Selector, at_most: usize) -> Result<List, StoreError> {
         let mut list = List::default();
-        for set in self.sets(selector) {
+        'sets: for set in self.sets(selector) {
             for chunk in self.members(&set, selector).await?.chunks(AT_ONCE) {
                 for session in join_all(chunk.iter().map(|session| self.read(*session))).await {
                     let session = session?;
@@ -136,7 +140,7 @@ impl Roster {
                         _ if !session.alive => {}
                         Some(true) if list.sessions.len() >= at_most => {
                             list.more = true;
-                            return Ok(list);
+                            break 'sets;
                         }
                         Some(true) => list.sessions.push(session),
                         Some(false) => {}
@@ -145,6 +149,7 @@ impl Roster {
                 }
             }
         }
+        list.sessions.sort_by_key(|session| session.listing.as_ref().map(|listing| listing.created));
         Ok(list)
     }
 
@@ -259,11 +264,22 @@ impl Roster {
     pub(super) fn sets(&self, selector: &Selector) -> Vec<String> {
         match selector {
             Selector::User(Who::Identity { tenant_id, object_id }) => self.sets_of(tenant_id, object_id).collect(),
-            Selector::Session(start) => u8::from_str_radix(&start[..2], 16).map(set_of_shard).into_iter().collect(),
+            Selector::Session(start) => {
+                u8::from_str_radix(&start[..2], 16).map(|first| self.set_of_shard(first)).into_iter().collect()
+            }
             Selector::All | Selector::User(Who::Login(_)) | Selector::Client(_) => {
-                (0..SHARDS).map(|shard| set_of_shard(shard << SHIFT)).collect()
+                (0..SHARDS).map(|shard| self.set_of_shard(shard << SHIFT)).collect()
             }
         }
+    }
+
+    fn set_of_all(&self, session: Index) -> String {
+        self.set_of_shard(session.0[0])
+    }
+
+    /// By the first byte of an index: evenly, and over all nodes of a cluster.
+    fn set_of_shard(&self, first: u8) -> String {
+        format!("sallyport:sessions:{}:{:02x}", self.installation, first >> SHIFT)
     }
 
     fn sets_of_user(&self, user: &ListedUser) -> impl Iterator<Item = String> {
@@ -288,15 +304,6 @@ enum Outcome {
     Ended,
     Unknown,
     Nothing,
-}
-
-fn set_of_all(session: Index) -> String {
-    set_of_shard(session.0[0])
-}
-
-/// By the first byte of an index: evenly, and over all nodes of a cluster.
-fn set_of_shard(first: u8) -> String {
-    format!("sallyport:sessions:{:02x}", first >> SHIFT)
 }
 
 const SHARDS: u8 = 64;

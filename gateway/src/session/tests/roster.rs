@@ -238,6 +238,23 @@ async fn a_revocation_that_breaks_off_says_so_and_is_finished_by_the_next() {
     assert!(ended > 0, "some were ended before the store went away");
 }
 
+/// They have nothing of each other's but the store.
+#[tokio::test]
+async fn all_is_all_of_one_installation() {
+    let clock = Clock::manual(Timestamp::from_unix(1_000_000));
+    let store: Arc<dyn Store> = Arc::new(MemoryStore::new(clock.clone()));
+    let here = replica(KeyRing::ephemeral(), store.clone(), &clock);
+    let sealer = Sealer::new(KeyRing::ephemeral(), "https://other.example.com");
+    let elsewhere = Roster::new(store, sealer, clock);
+    let signed = sign_in_at(&here, ADELE, 1).await.unwrap();
+    for selector in [Selector::All, user(ADELE)] {
+        let list = elsewhere.list(&selector, 9).await.unwrap();
+        assert!(list.sessions.is_empty() && list.unknown == 0, "{list:?}");
+        assert_eq!(elsewhere.revoke(&selector, "test", |_| {}).await.ended, 0);
+    }
+    assert!(here.admits(&signed.tokens.access_token).await);
+}
+
 /// There is no session that operators do not see, wherever a sign-in stops.
 #[tokio::test]
 async fn a_session_is_listed_before_it_is_there() {
