@@ -164,7 +164,7 @@ impl Roster {
             selector = selector.kind(),
             ended = revoked.ended,
             unknown = revoked.unknown,
-            complete = revoked.failure.is_none(),
+            complete = revoked.is_complete(),
             "sessions were revoked"
         );
         revoked

@@ -319,6 +319,22 @@ async fn the_last_use_is_noted_when_the_store_is_asked_and_once_a_minute() {
     assert_eq!(last_used().await, 90);
 }
 
+/// Who has the key ring and a dump of the store reads listings: names, and nothing that a token is made of.
+#[tokio::test]
+async fn a_listing_holds_nothing_that_opens_its_session() {
+    let stage = stage();
+    let signed = stage.sign_in(ADELE, 1).await;
+    let listing = stage.list(&Selector::All).await.remove(0).listing.unwrap();
+    let plain = postcard::to_stdvec(&listing).unwrap();
+    let holds = |part: &[u8]| plain.windows(part.len()).any(|window| window == part);
+    assert!(holds(b"Adele@Contoso.example"), "what is in it would be found");
+    let handle = &signed.begun.handle;
+    let id = postcard::to_stdvec(&handle.id).unwrap();
+    for part in [&handle.secret.expose()[..], &id[id.len() - 32..], b"entra-token", b"entra-refresh-token"] {
+        assert!(!holds(part));
+    }
+}
+
 fn name(kind: &str, session: Index) -> String {
     format!("sallyport:{kind}:{}", session.to_text())
 }
