@@ -1,6 +1,7 @@
 //! For tests: a store in memory that can be switched off, counts what it is asked, and whose records
 //! somebody may alter.
 
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -17,6 +18,8 @@ pub struct Switchable {
     /// The number of the call from which on it is down.
     last: AtomicUsize,
     altered: AtomicBool,
+    /// What is written under names that begin so is gone at once, as if somebody had removed it.
+    losing: Mutex<Option<&'static str>>,
 }
 
 impl Switchable {
@@ -28,6 +31,7 @@ impl Switchable {
             reads: AtomicU64::default(),
             last: AtomicUsize::new(usize::MAX),
             altered: AtomicBool::default(),
+            losing: Mutex::default(),
         }
     }
 
@@ -56,6 +60,11 @@ impl Switchable {
         self.altered.store(on, Ordering::SeqCst);
     }
 
+    /// From now on what [`Store::put`] writes under names that begin so is gone at once.
+    pub fn lose(&self, beginning: Option<&'static str>) {
+        *self.losing.lock().unwrap() = beginning;
+    }
+
     fn read(&self, value: Option<Vec<u8>>) -> Option<Vec<u8>> {
         let mut value = value?;
         if self.altered.load(Ordering::SeqCst) {
@@ -77,6 +86,9 @@ impl Switchable {
 impl Store for Switchable {
     async fn put(&self, name: &str, value: &[u8], lifetime: Duration) -> Result<(), StoreError> {
         self.check()?;
+        if self.losing.lock().unwrap().is_some_and(|beginning| name.starts_with(beginning)) {
+            return Ok(());
+        }
         self.inner.put(name, value, lifetime).await
     }
 

@@ -272,7 +272,21 @@ async fn a_session_is_listed_before_it_is_there() {
     assert!(sign_in_at(&stage.fixture, ADELE, 1).await.is_ok(), "it has asked for everything");
 }
 
-/// Revoked between its listing and its record: it finds out.
+/// Revoked between its listing and its record: it asks, and ends.
+#[tokio::test]
+async fn a_session_whose_listing_is_gone_when_it_has_begun_ends_at_once() {
+    let stage = stage();
+    stage.store.lose(Some("sallyport:listing:"));
+    assert!(matches!(sign_in_at(&stage.fixture, ADELE, 1).await, Err(StoreError::Unavailable(_))));
+    stage.store.lose(None);
+    let before = stage.store.calls();
+    assert!(stage.list(&Selector::All).await.is_empty());
+    assert_eq!(stage.store.calls() - before, 64, "no set has a member any more whose record might be there");
+    // Had it stayed, it would be listed without a name.
+    stage.sign_in(ADELE, 1).await;
+    assert_eq!(stage.list(&Selector::All).await.len(), 1);
+}
+
 #[tokio::test]
 async fn a_session_that_is_ended_while_it_begins_is_no_longer_listed() {
     let stage = stage();
@@ -282,8 +296,9 @@ async fn a_session_that_is_ended_while_it_begins_is_no_longer_listed() {
     let listing = stage.list(&Selector::All).await.remove(0).listing.unwrap();
     stage.store.remove(&name("session", session)).await.unwrap();
     assert!(roster.has(session).await.unwrap());
+    // What ends it finds no record yet.
     let revoked = stage.revoke(&user(ADELE)).await;
-    assert!(revoked.is_complete() && revoked.ended == 0, "there was nothing yet");
+    assert!(revoked.is_complete() && revoked.ended == 0);
     assert!(!roster.has(session).await.unwrap());
     // Nor does a late note of its use bring the listing back.
     roster.note(session, &listing).await.unwrap();
