@@ -189,6 +189,11 @@ impl Sealer {
         Some(key.index(&id.random))
     }
 
+    /// Whether a key has been revoked; one that the ring has never heard of has not.
+    pub fn has_revoked(&self, key: KeyId) -> bool {
+        self.current().ring.has_revoked(key)
+    }
+
     /// How the store knows what `parts` name together, under each key that opens, the active one's first. Unlike that of an
     /// [`Id`], who has the ring can tell it from the parts.
     pub fn indexes_of(&self, label: &str, parts: &[&[u8]]) -> Vec<Index> {
@@ -230,6 +235,11 @@ impl Current {
 }
 
 impl Id {
+    /// Without which it names nothing any more.
+    pub fn key(&self) -> KeyId {
+        self.key
+    }
+
     /// URL-safe text, for the `state` of a request to Entra.
     pub fn to_text(self) -> String {
         let mut bytes = [0; 36];

@@ -148,10 +148,10 @@ impl Sessions {
         let renewable = sign_in.refresh_token.is_some();
         let ends = now.after(self.settings.session_max);
         let ends = if renewable { ends } else { ends.min(entra.ends) };
-        let listing = Listing::new(&sign_in.user, grant, client_name, now, ends);
+        let handle = Handle { id: self.sealer.new_id(), secret: SecretKey::random() };
+        let listing = Listing::new(handle.id.key(), &sign_in.user, grant, client_name, now, ends);
         let mut record = Record { entra, scope: scope.to_owned(), listing, kept_until: now, trouble: None };
         let lifetime = record.keep(now, self.settings.session_idle);
-        let handle = Handle { id: self.sealer.new_id(), secret: SecretKey::random() };
         let unavailable = |cause: &str| StoreError::Unavailable(cause.to_owned());
         let session =
             self.sealer.index(&handle.id).ok_or_else(|| unavailable("the session's key has left the ring"))?;

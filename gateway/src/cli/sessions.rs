@@ -231,7 +231,7 @@ const SHOWN: usize = 16;
 mod tests {
     use super::*;
     use crate::clock::Timestamp;
-    use crate::sealed::Index;
+    use crate::sealed::{Index, KeyId};
     use crate::session::{ListedClient, ListedUser};
 
     fn listed(number: u8, login: Option<&str>) -> Listed {
@@ -242,6 +242,7 @@ mod tests {
             login: login.map(str::to_owned),
         };
         let listing = Listing {
+            key: KeyId::new(1),
             user,
             client: ListedClient { digest: [number; 32], name: "Cläude".into() },
             resource: "https://mcp.example.com/mcp".into(),

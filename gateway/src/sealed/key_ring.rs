@@ -124,6 +124,10 @@ impl KeyRing {
         self.keys().find(|key| key.id == id)
     }
 
+    pub(super) fn has_revoked(&self, id: KeyId) -> bool {
+        self.revoked.contains(&id)
+    }
+
     /// The keys that open, the one that seals first.
     pub(super) fn keys(&self) -> impl Iterator<Item = &RingKey> {
         std::iter::once(&self.active).chain(&self.next).chain(&self.open_only)

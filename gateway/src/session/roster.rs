@@ -5,6 +5,7 @@
 //! sessions, and its user's. Written first and removed last, so that no session is ever missing here.
 
 mod listing;
+mod member;
 mod report;
 mod selector;
 
@@ -20,6 +21,7 @@ use crate::session::hearing::REVOKED;
 use crate::store::{Generations, OpenTable, Page, Store, StoreError, Table};
 
 pub use listing::{ListedClient, ListedUser, Listing};
+pub(super) use member::Member;
 pub use selector::{BadSelector, Selector, Which, Who};
 
 pub struct Roster {
@@ -91,9 +93,10 @@ impl Roster {
     /// Writes down a session that is about to begin.
     pub(super) async fn enter(&self, session: Index, listing: &Listing) -> Result<(), StoreError> {
         let now = self.clock.now();
-        self.store.enlist(&self.set_of_all(session), &session.0, listing.ends, now).await?;
+        let member = Member { session, key: listing.key }.to_bytes();
+        self.store.enlist(&self.set_of_all(session), &member, listing.ends, now).await?;
         if let Some(set) = self.sets_of_user(&listing.user).next() {
-            self.store.enlist(&set, &session.0, listing.ends, now).await?;
+            self.store.enlist(&set, &member, listing.ends, now).await?;
         }
         self.listings.put(session, listing, listing.ends.remaining(now)).await
     }
@@ -121,12 +124,13 @@ impl Roster {
         };
         // Once more, for one that was just beginning: from here on it finds that its listing is gone.
         self.records.remove(session).await?;
-        if let Some(listing) = listing {
-            for set in self.sets_of_user(&listing.user) {
-                self.store.strike(&set, &session.0).await?;
-            }
+        // Without it the sets keep the session's name until it would have ended, which shows nobody anything.
+        let Some(listing) = listing else { return Ok(()) };
+        let member = Member { session, key: listing.key }.to_bytes();
+        for set in self.sets_of_user(&listing.user) {
+            self.store.strike(&set, &member).await?;
         }
-        self.store.strike(&self.set_of_all(session), &session.0).await
+        self.store.strike(&self.set_of_all(session), &member).await
     }
 
     /// The sessions that are meant and live, at most so many; those that began first come first.
@@ -134,7 +138,7 @@ impl Roster {
         let mut list = List::default();
         'sets: for set in self.sets(selector) {
             for chunk in self.members(&set, selector).await?.chunks(AT_ONCE) {
-                for session in join_all(chunk.iter().map(|session| self.read(*session))).await {
+                for session in join_all(chunk.iter().map(|member| self.read(*member))).await {
                     let session = session?;
                     match selector.means(&session) {
                         _ if !session.alive => {}
@@ -188,7 +192,7 @@ impl Roster {
             let before = revoked.ended;
             for set in self.sets(selector) {
                 for chunk in self.members(&set, selector).await?.chunks(AT_ONCE) {
-                    let ending = chunk.iter().map(|session| self.end_if_meant(*session, selector, ended));
+                    let ending = chunk.iter().map(|member| self.end_if_meant(*member, selector, ended));
                     let mut failure = None;
                     // When one fails, those beside it are let finish and counted.
                     for outcome in join_all(ending).await {
@@ -213,16 +217,19 @@ impl Roster {
 
     async fn end_if_meant(
         &self,
-        session: Index,
+        member: Member,
         selector: &Selector,
         ended: &impl Fn(Index),
     ) -> Result<Outcome, StoreError> {
-        let found = self.read(session).await?;
+        let found = self.read(member).await?;
         match selector.means(&found) {
             Some(true) => {
-                ended(session);
+                ended(found.session);
                 // Also one that is not there: it may be about to be.
-                self.end(session).await?;
+                self.end(found.session).await?;
+                if found.listing.is_none() {
+                    self.store.strike(&self.set_of_all(found.session), &member.to_bytes()).await?;
+                }
                 Ok(if found.alive { Outcome::Ended } else { Outcome::Nothing })
             }
             None if found.alive => Ok(Outcome::Unknown),
@@ -230,7 +237,11 @@ impl Roster {
         }
     }
 
-    async fn read(&self, session: Index) -> Result<Listed, StoreError> {
+    async fn read(&self, Member { session, key }: Member) -> Result<Listed, StoreError> {
+        if self.sealer.has_revoked(key) {
+            // Its record may still lie there, and nobody's token leads to it any more.
+            return Ok(Listed { session, listing: None, alive: false });
+        }
         let listing = match self.listings.get(session).await {
             Err(error @ StoreError::Unreadable { .. }) => {
                 tracing::warn!(session = super::reference(session), %error, "a session's listing does not open");
@@ -242,16 +253,15 @@ impl Roster {
     }
 
     /// All of a set that the selector does not rule out by their ids alone.
-    async fn members(&self, set: &str, selector: &Selector) -> Result<Vec<Index>, StoreError> {
+    async fn members(&self, set: &str, selector: &Selector) -> Result<Vec<Member>, StoreError> {
         let (mut members, mut skip) = (Vec::new(), 0);
         loop {
             let page = Page { now: self.clock.now(), skip, size: PAGE };
             let read = self.store.enlisted(set, page).await?;
             skip += read.len();
-            // What is no index was not written by us.
-            let indexes = read.iter().filter_map(|member| member.as_slice().try_into().ok()).map(Index);
-            members.extend(indexes.filter(|index| match selector {
-                Selector::Session(start) => index.to_hex().starts_with(start),
+            let ours = read.iter().filter_map(|bytes| Member::from_bytes(bytes));
+            members.extend(ours.filter(|member| match selector {
+                Selector::Session(start) => member.session.to_hex().starts_with(start),
                 _ => true,
             }));
             if read.len() < PAGE {

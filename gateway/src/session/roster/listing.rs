@@ -4,12 +4,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
 use crate::one_line::one_line;
+use crate::sealed::KeyId;
 use crate::session::Grant;
 
 /// Who uses what, through whom and since when. Nothing in it opens anything: with the key ring it can be read in the
 /// store, without a secret of the session's owner. All text in it is one visible line.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Listing {
+    /// With which the session is over too.
+    pub key: KeyId,
     pub user: ListedUser,
     pub client: ListedClient,
     /// The canonical URL of the resource.
@@ -41,6 +44,7 @@ pub struct ListedClient {
 
 impl Listing {
     pub(in crate::session) fn new(
+        key: KeyId,
         user: &entra::User,
         grant: &Grant,
         client_name: &str,
@@ -48,6 +52,7 @@ impl Listing {
         ends: Timestamp,
     ) -> Self {
         Self {
+            key,
             user: ListedUser {
                 tenant_id: user.tenant_id.to_ascii_lowercase(),
                 object_id: user.object_id.to_ascii_lowercase(),

@@ -1,7 +1,9 @@
 //! Whose sessions operators see, and what is left of those that they end.
 
 use super::*;
-use crate::store::Switchable;
+use crate::sealed::KeyId;
+use crate::session::roster::Member;
+use crate::store::{Page, Switchable};
 
 const TENANT: &str = "8f0c1c5e-0c3d-4b8e-9f59-5a3f1a2b3c4d";
 const ADELE: &str = "aaaaaaaa-0000-4000-8000-000000000001";
@@ -80,6 +82,7 @@ async fn a_listing_says_who_uses_what_through_whom_and_since_when() {
     assert!(listed.id().starts_with(&reference(listed.session)), "what logs call it is the start of it");
     let now = Timestamp::from_unix(1_000_000);
     let expected = Listing {
+        key: KeyId::new(1),
         user: ListedUser {
             tenant_id: TENANT.to_owned(),
             object_id: ADELE.to_owned(),
@@ -154,7 +157,7 @@ async fn ambiguous_digits_end_nothing_and_sessions_without_a_listing_are_counted
         let mut session = stage.index(&real);
         session.0[31] ^= last;
         let set = stage.sessions().roster().sets(&Selector::session(&session.to_hex()).unwrap()).remove(0);
-        stage.store.enlist(&set, &session.0, now.after(Duration::from_secs(60)), now).await.unwrap();
+        stage.store.enlist(&set, &member(session), now.after(Duration::from_secs(60)), now).await.unwrap();
         stage.store.put(&name("session", session), b"forged", Duration::from_secs(60)).await.unwrap();
     }
     let ambiguous = Selector::session(&stage.index(&real).to_hex()[..16]).unwrap();
@@ -176,7 +179,7 @@ async fn a_session_that_was_put_among_anothers_is_not_meant() {
     let alex = stage.sign_in(ALEX, 1).await;
     let now = stage.fixture.clock.now();
     for set in stage.sessions().roster().sets(&user(ADELE)) {
-        stage.store.enlist(&set, &stage.index(&alex).0, now.after(Duration::from_secs(60)), now).await.unwrap();
+        stage.store.enlist(&set, &member(stage.index(&alex)), now.after(Duration::from_secs(60)), now).await.unwrap();
         stage.store.enlist(&set, b"no index", now.after(Duration::from_secs(60)), now).await.unwrap();
     }
     let revoked = stage.revoke(&user(ADELE)).await;
@@ -238,6 +241,32 @@ async fn a_revocation_that_breaks_off_says_so_and_is_finished_by_the_next() {
     assert!(ended > 0, "some were ended before the store went away");
 }
 
+/// Whose key was revoked is over, wherever its record and its listing, sealed anew meanwhile, still lie.
+#[tokio::test]
+async fn a_session_whose_key_was_revoked_is_not_listed_and_one_whose_key_is_unknown_is_said_to_be_there() {
+    let clock = Clock::manual(Timestamp::from_unix(1_000_000));
+    let store: Arc<dyn Store> = Arc::new(MemoryStore::new(clock.clone()));
+    let before = replica(ring(&[(1, "active")]), store.clone(), &clock);
+    let noted = sign_in_at(&before, ADELE, 1).await.unwrap();
+    sign_in_at(&before, ALEX, 1).await.unwrap();
+    let rotated = replica(ring(&[(1, "open-only"), (2, "active")]), store.clone(), &clock);
+    let late = sign_in_at(&rotated, ADELE, 1).await.unwrap();
+    clock.advance(Duration::from_secs(60));
+    assert!(rotated.admits(&noted.tokens.access_token).await, "its use is noted, under the new key");
+    tokio::time::sleep(Duration::from_millis(20)).await;
+
+    let revoked = replica(ring(&[(1, "revoked"), (2, "active")]), store.clone(), &clock);
+    let list = revoked.sessions.roster().list(&Selector::All, 9).await.unwrap();
+    assert_eq!((list.sessions.len(), list.unknown), (1, 0), "{list:?}");
+    assert_eq!(list.sessions[0].session, revoked.sessions.index(&late.begun).unwrap());
+    let report = revoked.sessions.revoke_selected(&user("alex@contoso.example"), "test").await;
+    assert!(report.is_complete() && report.ended == 0, "{report:?}");
+
+    // An operator whose ring is older than the replicas' is told.
+    let list = before.sessions.roster().list(&user("adele@contoso.example"), 9).await.unwrap();
+    assert_eq!((list.sessions.len(), list.unknown), (0, 2), "{list:?}");
+}
+
 /// They have nothing of each other's but the store.
 #[tokio::test]
 async fn all_is_all_of_one_installation() {
@@ -279,12 +308,16 @@ async fn a_session_whose_listing_is_gone_when_it_has_begun_ends_at_once() {
     stage.store.lose(Some("sallyport:listing:"));
     assert!(matches!(sign_in_at(&stage.fixture, ADELE, 1).await, Err(StoreError::Unavailable(_))));
     stage.store.lose(None);
-    let before = stage.store.calls();
+    let mut left = Vec::new();
+    for set in stage.sessions().roster().sets(&Selector::All) {
+        let page = Page { now: stage.fixture.clock.now(), skip: 0, size: 9 };
+        left.extend(stage.store.enlisted(&set, page).await.unwrap());
+    }
+    let [member] = left.as_slice() else { panic!("{left:?}") };
+    let session = Member::from_bytes(member).unwrap().session;
+    assert!(!stage.store.holds(&name("session", session)).await.unwrap());
+    assert!(!stage.store.holds(&name("generation", session)).await.unwrap());
     assert!(stage.list(&Selector::All).await.is_empty());
-    assert_eq!(stage.store.calls() - before, 64, "no set has a member any more whose record might be there");
-    // Had it stayed, it would be listed without a name.
-    stage.sign_in(ADELE, 1).await;
-    assert_eq!(stage.list(&Selector::All).await.len(), 1);
 }
 
 #[tokio::test]
@@ -348,6 +381,10 @@ async fn a_listing_holds_nothing_that_opens_its_session() {
     for part in [&handle.secret.expose()[..], &id[id.len() - 32..], b"entra-token", b"entra-refresh-token"] {
         assert!(!holds(part));
     }
+}
+
+fn member(session: Index) -> [u8; 36] {
+    Member { session, key: KeyId::new(1) }.to_bytes()
 }
 
 fn name(kind: &str, session: Index) -> String {
