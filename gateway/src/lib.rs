@@ -12,7 +12,8 @@
 //! ```
 //!
 //! Only `edge`, `pool`, `admin`, `drain` and `server` know that Pingora exists. `server` wires, `config` feeds it, `cli` runs it.
-//! `core_dumps` keeps the memory of `serve` to itself. `sealed`, `store`, `clock`, `secret` and `one_line` lie below everything.
+//! `core_dumps` keeps the memory of `serve` to itself. `sealed`, `store`, `clock`, `secret`, `one_line` and
+//! `sync` lie below everything.
 
 mod admin;
 pub mod browser;
@@ -33,3 +34,4 @@ pub mod secret;
 pub mod server;
 pub mod session;
 pub mod store;
+mod sync;

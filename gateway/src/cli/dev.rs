@@ -86,6 +86,7 @@ impl Dev {
             public_url: PublicUrl::parse(&format!("http://localhost:{}", self.port))?,
             listen,
             tls: None,
+            redirect: None,
             admin: SocketAddr::from((Ipv4Addr::LOCALHOST, self.admin_port)),
             entra: emulated(entra, entra.gateway_client_id())?,
             credential: Credential::ManagedIdentity {

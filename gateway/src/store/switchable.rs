@@ -17,6 +17,8 @@ pub struct Switchable {
     reads: AtomicU64,
     /// The number of the call from which on it is down.
     last: AtomicUsize,
+    /// The number of the call that is done although nobody hears of it.
+    lost: AtomicUsize,
     altered: AtomicBool,
     /// What is written under names that begin so is gone at once, as if somebody had removed it.
     losing: Mutex<Option<&'static str>>,
@@ -30,6 +32,7 @@ impl Switchable {
             calls: AtomicUsize::default(),
             reads: AtomicU64::default(),
             last: AtomicUsize::new(usize::MAX),
+            lost: AtomicUsize::new(usize::MAX),
             altered: AtomicBool::default(),
             losing: Mutex::default(),
         }
@@ -38,6 +41,7 @@ impl Switchable {
     pub fn switch(&self, on: bool) {
         self.down.store(!on, Ordering::SeqCst);
         self.last.store(usize::MAX, Ordering::SeqCst);
+        self.lost.store(usize::MAX, Ordering::SeqCst);
     }
 
     /// How often it was asked for anything.
@@ -53,6 +57,11 @@ impl Switchable {
     /// Goes down when it has answered so often.
     pub fn switch_off_after(&self, answers: usize) {
         self.last.store(self.calls() + answers, Ordering::SeqCst);
+    }
+
+    /// Does what it is asked next after so many answers, and does not say so.
+    pub fn lose_answer_after(&self, answers: usize) {
+        self.lost.store(self.calls() + answers, Ordering::SeqCst);
     }
 
     /// From now on every record comes back with its last byte changed.
@@ -73,11 +82,16 @@ impl Switchable {
         Some(value)
     }
 
-    fn check(&self) -> Result<(), StoreError> {
+    /// Does what it is asked, if it is on.
+    async fn answer<T>(&self, asked: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
         let call = self.calls.fetch_add(1, Ordering::SeqCst);
-        match self.down.load(Ordering::SeqCst) || call >= self.last.load(Ordering::SeqCst) {
-            true => Err(StoreError::Unavailable("switched off".into())),
-            false => Ok(()),
+        let lost = call == self.lost.load(Ordering::SeqCst);
+        if !lost && (self.down.load(Ordering::SeqCst) || call >= self.last.load(Ordering::SeqCst)) {
+            return Err(StoreError::Unavailable("switched off".into()));
+        }
+        match (asked.await, lost) {
+            (Ok(_), true) => Err(StoreError::Unavailable("its answer was lost".into())),
+            (answer, _) => answer,
         }
     }
 }
@@ -85,95 +99,79 @@ impl Switchable {
 #[async_trait]
 impl Store for Switchable {
     async fn put(&self, name: &str, value: &[u8], lifetime: Duration) -> Result<(), StoreError> {
-        self.check()?;
-        if self.losing.lock().unwrap().is_some_and(|beginning| name.starts_with(beginning)) {
-            return Ok(());
+        let lost = self.losing.lock().unwrap().is_some_and(|beginning| name.starts_with(beginning));
+        match lost {
+            true => self.answer(async { Ok(()) }).await,
+            false => self.answer(self.inner.put(name, value, lifetime)).await,
         }
-        self.inner.put(name, value, lifetime).await
     }
 
     async fn get(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
         self.reads.fetch_add(1, Ordering::SeqCst);
-        self.check()?;
-        self.inner.get(name).await.map(|value| self.read(value))
+        self.answer(self.inner.get(name)).await.map(|value| self.read(value))
     }
 
     async fn take(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
-        self.check()?;
-        self.inner.take(name).await.map(|value| self.read(value))
+        self.answer(self.inner.take(name)).await.map(|value| self.read(value))
     }
 
     async fn remove(&self, name: &str) -> Result<(), StoreError> {
-        self.check()?;
-        self.inner.remove(name).await
+        self.answer(self.inner.remove(name)).await
     }
 
     async fn put_guarded(&self, name: &str, value: Guarded<'_>, lifetime: Duration) -> Result<(), StoreError> {
-        self.check()?;
-        self.inner.put_guarded(name, value, lifetime).await
+        self.answer(self.inner.put_guarded(name, value, lifetime)).await
     }
 
     async fn redeem(&self, name: &str, claim: &Claim) -> Result<Redemption, StoreError> {
-        self.check()?;
-        Ok(match self.inner.redeem(name, claim).await? {
+        Ok(match self.answer(self.inner.redeem(name, claim)).await? {
             Redemption::Value(value) => Redemption::Value(self.read(Some(value)).expect("there is one")),
             other => other,
         })
     }
 
     async fn settle(&self, name: &str, claim: &Claim) -> Result<bool, StoreError> {
-        self.check()?;
-        self.inner.settle(name, claim).await
+        self.answer(self.inner.settle(name, claim)).await
     }
 
     async fn replace(&self, name: &str, value: &[u8], lifetime: Duration) -> Result<bool, StoreError> {
-        self.check()?;
-        self.inner.replace(name, value, lifetime).await
+        self.answer(self.inner.replace(name, value, lifetime)).await
     }
 
     async fn put_new(&self, name: &str, value: &[u8], lifetime: Duration) -> Result<bool, StoreError> {
-        self.check()?;
-        self.inner.put_new(name, value, lifetime).await
+        self.answer(self.inner.put_new(name, value, lifetime)).await
     }
 
     async fn remove_if(&self, name: &str, value: &[u8]) -> Result<bool, StoreError> {
-        self.check()?;
-        self.inner.remove_if(name, value).await
+        self.answer(self.inner.remove_if(name, value)).await
     }
 
     async fn start_counter(&self, name: &str, now: Timestamp, lifetime: Duration) -> Result<(), StoreError> {
-        self.check()?;
-        self.inner.start_counter(name, now, lifetime).await
+        self.answer(self.inner.start_counter(name, now, lifetime)).await
     }
 
     async fn advance(&self, name: &str, step: Step) -> Result<Advance, StoreError> {
-        self.check()?;
-        self.inner.advance(name, step).await
+        self.answer(self.inner.advance(name, step)).await
     }
 
     async fn holds(&self, name: &str) -> Result<bool, StoreError> {
-        self.check()?;
-        self.inner.holds(name).await
+        self.answer(self.inner.holds(name)).await
     }
 
     async fn enlist(&self, set: &str, member: &[u8], ends: Timestamp, now: Timestamp) -> Result<(), StoreError> {
-        self.check()?;
-        self.inner.enlist(set, member, ends, now).await
+        self.answer(self.inner.enlist(set, member, ends, now)).await
     }
 
     async fn enlisted(&self, set: &str, page: Page) -> Result<Vec<Vec<u8>>, StoreError> {
-        self.check()?;
-        self.inner.enlisted(set, page).await
+        self.answer(self.inner.enlisted(set, page)).await
     }
 
     async fn strike(&self, set: &str, member: &[u8]) -> Result<(), StoreError> {
-        self.check()?;
-        self.inner.strike(set, member).await
+        self.answer(self.inner.strike(set, member)).await
     }
 
     async fn announce(&self, topic: &'static str, message: &[u8]) -> Result<(), StoreError> {
-        self.check()?;
-        self.inner.announce(topic, message).await
+        self.answer(self.inner.announce(topic, message)).await
     }
 
     fn listen(&self, topic: &'static str) -> Box<dyn Listener> {

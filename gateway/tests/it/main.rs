@@ -13,3 +13,4 @@ mod refresh;
 mod sign_in;
 mod streams;
 mod support;
+mod tls;

@@ -74,6 +74,15 @@ impl Gateway {
         Self::run(entra, settings, Clock::system()).await
     }
 
+    /// Like [`Gateway::start`], with settings of the test's own. The given port is the edge's.
+    pub async fn start_changed(upstream: &str, change: impl FnOnce(&mut Settings, u16)) -> Self {
+        let entra = stand_in().await;
+        let port = free_port();
+        let mut settings = settings(&entra, Options::simple(upstream), port, free_port());
+        change(&mut settings, port);
+        Self::run(entra, settings, Clock::system()).await
+    }
+
     /// Like [`Gateway::start`], with a key ring in a file.
     pub async fn start_with_ring(upstream: &str, ring: &Path) -> Self {
         let entra = stand_in().await;
@@ -174,6 +183,7 @@ fn settings(entra: &FakeEntra, options: Options, port: u16, admin_port: u16) -> 
         public_url: PublicUrl::parse(&format!("http://localhost:{port}")).unwrap(),
         listen: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, port))],
         tls: None,
+        redirect: None,
         admin: SocketAddr::from((Ipv4Addr::LOCALHOST, admin_port)),
         entra: entra::Settings {
             authority: Authority::new(&entra.authority(), entra.tenant_id()).unwrap(),
