@@ -38,6 +38,7 @@ use crate::oauth::AuthorizationServer;
 use crate::public_url::PublicUrl;
 use crate::sealed::Sealer;
 use crate::session::Sessions;
+use crate::source::TrustedProxies;
 use headers::with_headers;
 use http_messages::{has_long_header, linger, status_error, write_whole};
 use journey::Journey;
@@ -62,6 +63,7 @@ pub struct Edge {
     pub sealer: Sealer,
     pub metrics: Arc<Metrics>,
     pub drain: Drain,
+    pub trusted_proxies: TrustedProxies,
     /// Whether every request writes a line.
     pub access_log: bool,
 }

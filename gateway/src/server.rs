@@ -23,7 +23,7 @@ use pingora::services::background::{GenBackgroundService, background_service};
 use pingora::services::listening::Service;
 use pingora_proxy::http_proxy;
 
-use crate::admin::Admin;
+use crate::admin::{Admin, SessionsAdmin};
 use crate::clock::Clock;
 use crate::drain::{Drain, GracefulStop, StopSignal};
 use crate::edge::{Edge, HeaderDeadline, Origins, Routes, Upstream};
@@ -32,7 +32,7 @@ use crate::oauth::{self, AuthorizationServer, ClientSettings, Parts, Remember, R
 use crate::pool::{self, Pool, PoolError};
 use crate::public_url::PublicUrl;
 use crate::sealed::KeyRingError;
-use crate::session::{self, Sessions};
+use crate::session::{self, Roster, Sessions};
 use crate::source::TrustedProxies;
 use crate::store::{self, MemoryStore, RedisStore, Store};
 pub use connections::ConnectionLimits;
@@ -129,10 +129,6 @@ impl Server {
         let mut pingora = PingoraServer::new_with_opt_and_conf(None, configuration());
         pingora.bootstrap();
 
-        let admin = Admin { metrics: metrics.clone(), drain: drain.clone() };
-        let mut admin_service = Service::new("admin".to_owned(), admin);
-        admin_service.threads = Some(1);
-        admin_service.add_tcp(&settings.admin.to_string());
         let listen = settings.listen.clone();
         let addresses = listen.iter().copied().chain(settings.redirect).chain([settings.admin]).collect();
         let announcer = Announcer { addresses };
@@ -148,7 +144,13 @@ impl Server {
             trusted_proxies: settings.trusted_proxies.clone(),
             proxy_protocol: settings.proxy_protocol,
         });
+        let (admin_address, tenant_id) = (settings.admin, settings.entra.authority.tenant_id().to_owned());
         let (edge, ring_watch) = edge(settings, clock, metrics.clone(), drain.clone())?;
+        let sessions = SessionsAdmin { sessions: edge.sessions.clone(), tenant_id };
+        let admin = Admin { metrics: metrics.clone(), drain: drain.clone(), sessions };
+        let mut admin_service = Service::new("admin".to_owned(), admin);
+        admin_service.threads = Some(1);
+        admin_service.add_tcp(&admin_address.to_string());
         for health in edge.routes.pools().filter(|pool| pool.settings().health.is_some()) {
             let name = format!("health of {}", health.settings().name);
             pingora.add_service(GenBackgroundService::new(name, health.balancer()));
@@ -185,6 +187,17 @@ impl Server {
         let watch = GracefulStop { drain: self.drain, limit: DRAIN_LIMIT, stop };
         self.pingora.run(RunArgs { shutdown_signal: Box::new(watch) });
     }
+}
+
+/// What operators see of sessions, without a server; `None` when they are in a server's memory and nowhere else.
+///
+/// # Errors
+/// When the ring or the store cannot be used as the settings say.
+pub fn roster(settings: Settings, clock: Clock) -> Result<Option<Roster>, BuildError> {
+    let store::Settings::Redis(redis) = settings.store else { return Ok(None) };
+    // Nobody reads what is counted, and the process is gone before the ring changes.
+    let (sealer, _) = ring::open(settings.ring, settings.public_url.as_str(), &Arc::default())?;
+    Ok(Some(Roster::new(Arc::new(RedisStore::new(redis)?), sealer, clock)))
 }
 
 fn edge(
@@ -232,6 +245,7 @@ fn edge(
         metrics,
         drain,
         access_log: settings.access_log,
+        trusted_proxies: settings.trusted_proxies,
         public_url,
     };
     Ok((edge, ring_watch))

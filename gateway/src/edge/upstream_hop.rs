@@ -20,8 +20,6 @@ use crate::pool::{EndpointRewriter, McpSession, Name, Peer};
 impl Edge {
     /// The request's header for the upstream: the client's own credentials and claims out, ours in.
     pub(super) fn prepare(&self, session: &Session, upstream: &mut RequestHeader, journey: &Journey) -> Result<()> {
-        let client =
-            session.client_addr().and_then(|address| address.as_inet()).map(|address| address.ip().to_string());
         let destination = journey.destination()?;
         let peer = journey.peer()?;
         upstream.set_uri(destination.uri(upstream.uri.query())?);
@@ -41,8 +39,8 @@ impl Edge {
         upstream.insert_header(HOST, peer.authority())?;
         upstream.insert_header("x-forwarded-host", self.public_url.authority())?;
         upstream.insert_header("x-forwarded-proto", self.public_url.scheme())?;
-        if let Some(client) = client {
-            upstream.insert_header("x-forwarded-for", client)?;
+        if let Some(client) = self.client(session) {
+            upstream.insert_header("x-forwarded-for", client.to_string())?;
         }
         upstream.insert_header("x-request-id", journey.id.as_str())?;
         // Replaces the caller's own token, which must never reach an upstream.

@@ -1,8 +1,7 @@
 //! The end of a session before its time.
 
-use super::hearing::REVOKED;
 use super::token::AccessToken;
-use super::{RefreshToken, Sessions};
+use super::{RefreshToken, Revoked, Roster, Selector, Sessions};
 use crate::sealed::{Id, Index};
 use crate::store::StoreError;
 
@@ -14,10 +13,16 @@ impl Sessions {
     /// When it is not certain that the others learn of it. Here it has ended all the same.
     pub async fn end(&self, session: Index) -> Result<(), StoreError> {
         self.cache.revoke(session, self.clock.now());
-        // First the record: whoever hears of its end and asks the store must find none.
-        self.table.remove(session).await?;
-        self.store.announce(REVOKED, &session.0).await?;
-        self.generations.remove(session).await
+        self.roster.end(session).await
+    }
+
+    /// Ends the sessions that an operator means, here at once.
+    pub async fn revoke_selected(&self, selector: &Selector, asked_by: &'static str) -> Revoked {
+        self.roster.revoke(selector, asked_by, |session| self.cache.revoke(session, self.clock.now())).await
+    }
+
+    pub fn roster(&self) -> &Roster {
+        &self.roster
     }
 
     /// Ends the session that an access or refresh token belongs to, if it is a token of this client's for one of these

@@ -4,8 +4,10 @@
 mod cache;
 mod canaries;
 mod clients;
+mod connections;
 mod hostile;
 mod keys;
+mod kill_switch;
 mod outage;
 mod program;
 mod refresh;

@@ -94,20 +94,26 @@ impl Gateway {
 
     /// Two replicas behind one public URL, the first one's: one Redis, one key ring, one time.
     pub async fn replicas(upstream: &str, redis_url: &str, clock: &Clock) -> [Self; 2] {
-        let entra = stand_in().await;
         let ring = std::env::temp_dir().join(format!("sallyport-ring-{}-{}.json", std::process::id(), free_port()));
         KeyRing::create(&ring, clock.now()).unwrap();
+        let replicas = Self::replicas_with_ring(upstream, redis_url, clock, &ring).await;
+        std::fs::remove_file(&ring).unwrap();
+        replicas
+    }
+
+    /// Like [`Gateway::replicas`], with the key ring that this file holds now.
+    pub async fn replicas_with_ring(upstream: &str, redis_url: &str, clock: &Clock, ring: &Path) -> [Self; 2] {
+        let entra = stand_in().await;
         let replica = |port| {
             let redis = store::RedisSettings::new(redis_url.parse().unwrap());
             let options = Options { store: store::Settings::Redis(redis), ..Options::simple(upstream) };
             Settings {
-                ring: RingSource::Fixed(Box::new(KeyRing::load(&ring).unwrap())),
+                ring: RingSource::Fixed(Box::new(KeyRing::load(ring).unwrap())),
                 ..settings(&entra, options, port, free_port())
             }
         };
         let first = replica(free_port());
         let second = Settings { public_url: first.public_url.clone(), ..replica(free_port()) };
-        std::fs::remove_file(&ring).unwrap();
         let first = Self::run(entra.clone(), first, clock.clone()).await;
         [first, Self::run(entra, second, clock.clone()).await]
     }
