@@ -14,6 +14,7 @@ mod header_deadline;
 mod headers;
 mod http_messages;
 mod journey;
+mod limits;
 mod refusal;
 mod route;
 mod upstream_hop;
@@ -30,6 +31,7 @@ use pingora_proxy::{FailToProxy, ProxyHttp, Session};
 
 pub use header_deadline::HeaderDeadline;
 pub use headers::Origins;
+pub use limits::{LimitSettings, Limits};
 pub use route::{Routes, Upstream};
 
 use crate::drain::Drain;
@@ -64,6 +66,7 @@ pub struct Edge {
     pub metrics: Arc<Metrics>,
     pub drain: Drain,
     pub trusted_proxies: TrustedProxies,
+    pub limits: Limits,
     /// Whether every request writes a line.
     pub access_log: bool,
 }

@@ -26,7 +26,7 @@ use pingora_proxy::http_proxy;
 use crate::admin::{Admin, SessionsAdmin};
 use crate::clock::Clock;
 use crate::drain::{Drain, GracefulStop, StopSignal};
-use crate::edge::{Edge, HeaderDeadline, Origins, Routes, Upstream};
+use crate::edge::{self, Edge, HeaderDeadline, Origins, Routes, Upstream};
 use crate::metrics::Metrics;
 use crate::oauth::{self, AuthorizationServer, ClientSettings, Parts, Remember, Resource, Resources};
 use crate::pool::{self, Pool, PoolError};
@@ -65,6 +65,8 @@ pub struct Settings {
     /// Whether every connection begins with a header of the PROXY protocol.
     pub proxy_protocol: bool,
     pub connections: ConnectionLimits,
+    pub oauth_limits: oauth::LimitSettings,
+    pub edge_limits: edge::LimitSettings,
     pub admin: SocketAddr,
     pub entra: entra::Settings,
     pub credential: Credential,
@@ -231,6 +233,7 @@ fn edge(
             server_name: settings.server_name,
             remember: settings.remember,
             clients: settings.clients,
+            limits: settings.oauth_limits,
         },
         Parts { sealer: sealer.clone(), store, clock, sessions: sessions.clone(), entra },
     )?;
@@ -246,6 +249,7 @@ fn edge(
         drain,
         access_log: settings.access_log,
         trusted_proxies: settings.trusted_proxies,
+        limits: edge::Limits::new(settings.edge_limits),
         public_url,
     };
     Ok((edge, ring_watch))

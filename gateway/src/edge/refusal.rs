@@ -1,11 +1,13 @@
 //! What the edge itself says no to, and how.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode};
 use pingora::prelude::{Error, ErrorType};
 use pingora::{ErrorSource, ErrorType as E};
 
-use super::challenge::{problem, unavailable};
+use super::challenge::{problem, too_many, unavailable};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
@@ -18,6 +20,7 @@ pub enum Refusal {
     HeaderTooLarge,
     BodyTooLarge,
     BodyTooSlow,
+    TooManyRequests { wait: Duration },
     BadRequest,
     NoUpstream,
     UpstreamSlow,
@@ -64,6 +67,7 @@ impl Refusal {
             Refusal::HeaderTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Refusal::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Refusal::BodyTooSlow => StatusCode::REQUEST_TIMEOUT,
+            Refusal::TooManyRequests { .. } => StatusCode::TOO_MANY_REQUESTS,
             Refusal::NoUpstream => StatusCode::SERVICE_UNAVAILABLE,
             Refusal::UpstreamSlow => StatusCode::GATEWAY_TIMEOUT,
             Refusal::UpstreamFailed => StatusCode::BAD_GATEWAY,
@@ -92,6 +96,7 @@ impl Refusal {
             Refusal::HeaderTooLarge => problem(status, "invalid_request", "The header is too large."),
             Refusal::BodyTooLarge => problem(status, "invalid_request", "The body is too large."),
             Refusal::BodyTooSlow => problem(status, "invalid_request", "The body did not arrive in time."),
+            Refusal::TooManyRequests { wait } => too_many(*wait),
             Refusal::NoUpstream => unavailable(status, "temporarily_unavailable", "The MCP server is not available."),
             Refusal::UpstreamSlow => {
                 unavailable(status, "temporarily_unavailable", "The MCP server did not answer in time.")

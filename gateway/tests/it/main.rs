@@ -8,6 +8,7 @@ mod connections;
 mod hostile;
 mod keys;
 mod kill_switch;
+mod limits;
 mod outage;
 mod program;
 mod refresh;
