@@ -1,6 +1,7 @@
 //! The wiring: settings in, a running server out. The only place that knows every part.
 
 mod listening;
+mod redis_token;
 mod ring;
 
 use std::net::SocketAddr;
@@ -29,6 +30,7 @@ use crate::sealed::KeyRingError;
 use crate::session::{self, Sessions};
 use crate::store::{self, MemoryStore, RedisStore, Store};
 use listening::Announcer;
+use redis_token::RedisToken;
 pub use ring::RingSource;
 use ring::RingWatch;
 
@@ -117,7 +119,7 @@ impl Server {
         let announcer = Announcer { addresses: settings.listen.iter().copied().chain([settings.admin]).collect() };
 
         let (listen, tls) = (settings.listen.clone(), listener_tls(&settings)?);
-        let (edge, ring_watch) = edge(settings, clock, metrics, drain.clone())?;
+        let (edge, ring_watch, redis_token) = edge(settings, clock, metrics, drain.clone())?;
         for health in edge.routes.pools().filter(|pool| pool.settings().health.is_some()) {
             let name = format!("health of {}", health.settings().name);
             pingora.add_service(GenBackgroundService::new(name, health.balancer()));
@@ -132,6 +134,9 @@ impl Server {
         pingora.add_service(edge_service);
         pingora.add_service(admin_service);
         pingora.add_service(background_service("announcer", announcer));
+        if let Some(renewal) = redis_token {
+            pingora.add_service(background_service("token for Redis", renewal));
+        }
         if let Some(watch) = ring_watch {
             pingora.add_service(background_service("key ring", watch));
         }
@@ -150,14 +155,15 @@ fn edge(
     clock: Clock,
     metrics: Arc<Metrics>,
     drain: Drain,
-) -> Result<(Edge, Option<RingWatch>), BuildError> {
+) -> Result<(Edge, Option<RingWatch>, Option<RedisToken>), BuildError> {
     let public_url = settings.public_url;
     let (sealer, ring_watch) = ring::open(settings.ring, public_url.as_str(), &metrics)?;
+    let entra = Arc::new(entra::Client::new(settings.entra, credential(settings.credential.clone())?)?);
+    let redis_token = RedisToken::new(&settings.store, &settings.credential, &entra)?;
     let store: Arc<dyn Store> = match settings.store {
         store::Settings::Memory => Arc::new(MemoryStore::new(clock.clone())),
         store::Settings::Redis(redis) => Arc::new(RedisStore::new(redis)?),
     };
-    let entra = Arc::new(entra::Client::new(settings.entra, credential(settings.credential)?)?);
     let sessions = Sessions::new(settings.sessions, store.clone(), sealer.clone(), clock.clone(), entra.clone());
     let sessions = Arc::new(sessions);
     let upstreams = settings
@@ -192,7 +198,7 @@ fn edge(
         access_log: settings.access_log,
         public_url,
     };
-    Ok((edge, ring_watch))
+    Ok((edge, ring_watch, redis_token))
 }
 
 fn credential(credential: Credential) -> Result<Arc<dyn AssertionSource>, entra::SetUpError> {

@@ -23,7 +23,8 @@ pub use announcements::{Announcement, Listener};
 pub use generations::Generations;
 pub use locks::{Held, Locks};
 pub use memory::MemoryStore;
-pub use redis::{BreakerSettings, RedisSettings, RedisStore, RedisUrl, RedisUrlError, SettingsError};
+pub use redis::{AZURE_REDIS, BreakerSettings, EntraUser, RedisSettings, RedisStore};
+pub use redis::{RedisUrl, RedisUrlError, SettingsError};
 #[cfg(test)]
 pub use switchable::Switchable;
 pub use table::{Redeemed, Table};
