@@ -9,6 +9,7 @@ mod keys;
 mod outage;
 mod program;
 mod refresh;
+mod secretless;
 mod sign_in;
 mod streams;
 mod support;
