@@ -12,7 +12,7 @@
 //! ```
 //!
 //! Only `edge`, `pool`, `admin`, `drain` and `server` know that Pingora exists. `server` wires, `config` feeds it, `cli` runs it.
-//! `core_dumps` keeps the memory of `serve` to itself. `sealed`, `store`, `clock` and `secret` lie below everything.
+//! `core_dumps` keeps the memory of `serve` to itself, `locked` the keys out of swap. `sealed`, `store`, `clock` and `secret` lie below everything.
 
 mod admin;
 pub mod browser;
@@ -22,6 +22,7 @@ pub mod config;
 mod core_dumps;
 pub mod drain;
 mod edge;
+mod locked;
 pub mod log;
 mod metrics;
 pub mod oauth;

@@ -57,6 +57,7 @@ pub fn open(
         }
     };
     show(&ring, metrics);
+    warn_of_swap(&ring);
     let sealer = Sealer::counting(ring, issuer, metrics.seals().clone());
     let watch =
         path.map(|(path, started)| RingWatch { path, started, sealer: sealer.clone(), metrics: metrics.clone() });
@@ -90,6 +91,7 @@ impl RingWatch {
     async fn reload(&self) {
         let Some(loaded) = off_the_runtime(&self.path, KeyRing::load).await else { return };
         let replaced = loaded.and_then(|ring| {
+            warn_of_swap(&ring);
             let (active, keys) = (ring.active_id(), KeyState::ALL.map(|state| (state, ring.count(state))));
             self.sealer.replace(ring)?;
             Ok((active, keys))
@@ -120,6 +122,12 @@ impl Stamp {
             modified: (about.mtime(), about.mtime_nsec()),
             changed: (about.ctime(), about.ctime_nsec()),
         })
+    }
+}
+
+fn warn_of_swap(ring: &KeyRing) {
+    if !ring.is_locked() {
+        tracing::warn!("keys may be written to swap: raise the limit of locked memory (RLIMIT_MEMLOCK) to 1 MiB");
     }
 }
 
