@@ -10,7 +10,7 @@ pub struct ApplicationTokens(Source);
 
 enum Source {
     Registration { client: Arc<Client>, scope: String },
-    Identity(ResourceTokens),
+    Identity(Box<ResourceTokens>),
 }
 
 impl ApplicationTokens {
@@ -22,7 +22,7 @@ impl ApplicationTokens {
 
     /// Of a managed identity, by the metadata service at `endpoint` (entra.md 6.1). Their principal is the identity.
     pub fn of_identity(client_id: Option<String>, endpoint: &str, resource: &str) -> Result<Self, SetUpError> {
-        ResourceTokens::new(client_id, endpoint, resource).map(|tokens| Self(Source::Identity(tokens)))
+        ResourceTokens::new(client_id, endpoint, resource).map(|tokens| Self(Source::Identity(Box::new(tokens))))
     }
 
     /// A token that is good now.

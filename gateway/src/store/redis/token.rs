@@ -21,8 +21,10 @@ pub const AZURE_REDIS: &str = "https://redis.azure.com";
 
 /// Who signs in to Redis by Entra's token. Clones are the same: one renews, the others sign in.
 #[derive(Clone)]
-pub struct EntraUser {
-    object_id: Arc<str>,
+pub struct EntraUser(Arc<Shared>);
+
+struct Shared {
+    object_id: String,
     token: watch::Sender<Token>,
 }
 
@@ -38,15 +40,15 @@ pub(super) enum Token {
 impl EntraUser {
     /// Has no token before [`EntraUser::stay_signed_in`] runs. `object_id` is of the principal whose tokens they are.
     pub fn new(object_id: String) -> Self {
-        Self { object_id: object_id.into(), token: watch::Sender::new(Token::Awaited) }
+        Self(Arc::new(Shared { object_id, token: watch::Sender::new(Token::Awaited) }))
     }
 
     pub fn object_id(&self) -> &str {
-        &self.object_id
+        &self.0.object_id
     }
 
     pub(super) fn becomes(&self, token: Token) {
-        self.token.send_replace(token);
+        self.0.token.send_replace(token);
     }
 
     /// Waits while the first token is on its way, within `limit`.
@@ -54,7 +56,7 @@ impl EntraUser {
     /// # Errors
     /// `AuthenticationFailed`, which says nothing else: there is no token.
     pub(super) async fn ready(&self, limit: Duration) -> Result<(), RedisError> {
-        let mut tokens = self.token.subscribe();
+        let mut tokens = self.0.token.subscribe();
         let ready = match timeout(limit, tokens.wait_for(|token| !matches!(token, Token::Awaited))).await {
             Ok(Ok(token)) => matches!(*token, Token::Good(_)),
             Ok(Err(_)) | Err(_) => false,
@@ -71,7 +73,7 @@ impl EntraUser {
 
 impl fmt::Debug for EntraUser {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_tuple("EntraUser").field(&self.object_id).finish()
+        formatter.debug_tuple("EntraUser").field(&self.object_id()).finish()
     }
 }
 
@@ -88,15 +90,15 @@ impl StreamingCredentialsProvider for Provider {
             true => End(self.lost.clone()),
             false => End(None),
         };
-        let mut tokens = self.user.token.subscribe();
+        let mut tokens = self.user.0.token.subscribe();
         tokens.mark_changed();
-        let object_id = self.user.object_id.clone();
+        let object_id = self.user.object_id().to_owned();
         Box::pin(stream::unfold((tokens, object_id, end), async |(mut tokens, object_id, end)| {
             loop {
                 // An error says that the store is gone, and with it the connection.
                 tokens.changed().await.ok()?;
                 let auth = match &*tokens.borrow_and_update() {
-                    Token::Good(token) => BasicAuth::new((*object_id).to_owned(), token.expose().to_owned()),
+                    Token::Good(token) => BasicAuth::new(object_id.clone(), token.expose().to_owned()),
                     // A connection that is signed in stays so for as long as Redis lets it.
                     Token::Awaited | Token::Absent => continue,
                 };

@@ -14,7 +14,7 @@ pub struct RedisUrl {
     text: String,
     pub(super) place: Box<Place>,
     pub(super) tls: bool,
-    pub(super) user: Option<String>,
+    pub(super) user: Option<Box<str>>,
     pub(super) database: i64,
 }
 
@@ -131,7 +131,7 @@ impl FromStr for RedisUrl {
             text: text.to_owned(),
             place: Box::new(place),
             tls: scheme == "rediss",
-            user: info.redis_settings().username().map(str::to_owned),
+            user: info.redis_settings().username().map(Into::into),
             database: info.redis_settings().db(),
         })
     }
