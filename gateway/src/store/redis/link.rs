@@ -135,7 +135,9 @@ impl Link {
     ) -> Result<MultiplexedConnection, RedisError> {
         self.settings.ready().await?;
         let post = self.listening_post(attempt).await?;
-        let config = self.settings.connection(None).set_response_timeout(Some(patience)).set_push_sender(heard);
+        // If it cannot be signed in again, its end is heard like any other.
+        let config = self.settings.connection(Arc::default());
+        let config = config.set_response_timeout(Some(patience)).set_push_sender(heard);
         post.get_multiplexed_async_connection_with_config(&config).await
     }
 
@@ -172,7 +174,7 @@ impl Finder {
 }
 
 async fn server(client: &Client, settings: &RedisSettings, lost: Arc<AtomicBool>) -> Result<Connection, RedisError> {
-    let config = settings.connection(Some(lost.clone()));
+    let config = settings.connection(lost.clone());
     let notice = move |info: PushInfo| {
         if info.kind == PushKind::Disconnection {
             lost.store(true, Ordering::Relaxed);
@@ -253,8 +255,7 @@ fn cluster_client(settings: &RedisSettings, nodes: &[Node]) -> Result<ClusterCli
         builder = builder.certs(settings.certificates());
     }
     if let Some(user) = &settings.entra_user {
-        // For each of its nodes. One that cannot be signed in again the cluster's client makes anew when Redis hangs up.
-        builder = builder.set_credentials_provider(user.provider(None));
+        builder = builder.set_credentials_provider(user.for_cluster());
     }
     builder.build()
 }

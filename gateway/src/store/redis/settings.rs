@@ -109,12 +109,12 @@ impl RedisSettings {
     }
 
     /// Of one connection. `lost` is set when it cannot be signed in again.
-    pub(super) fn connection(&self, lost: Option<Arc<AtomicBool>>) -> ::redis::AsyncConnectionConfig {
+    pub(super) fn connection(&self, lost: Arc<AtomicBool>) -> ::redis::AsyncConnectionConfig {
         let config = ::redis::AsyncConnectionConfig::new()
             .set_connection_timeout(Some(self.connect_timeout))
             .set_response_timeout(Some(self.response_timeout));
         match &self.entra_user {
-            Some(user) => config.set_credentials_provider(user.provider(lost)),
+            Some(user) => config.set_credentials_provider(user.for_connection(lost)),
             None => config,
         }
     }

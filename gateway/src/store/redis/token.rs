@@ -13,7 +13,7 @@ use ::redis::auth::{BasicAuth, StreamingCredentialsProvider};
 use ::redis::{ErrorKind, RedisError, RedisResult};
 use entra::Secret;
 use futures_util::stream::{self, Stream};
-use tokio::sync::watch;
+use tokio::sync::{Mutex, watch};
 use tokio::time::timeout;
 
 /// What Entra is asked for. The same for every Redis of Azure's public cloud.
@@ -51,6 +51,11 @@ impl EntraUser {
         self.0.token.send_replace(token);
     }
 
+    #[cfg(test)]
+    pub(super) fn is_good(&self) -> bool {
+        matches!(*self.0.token.borrow(), Token::Good(_))
+    }
+
     /// Waits while the first token is on its way, within `limit`.
     ///
     /// # Errors
@@ -64,10 +69,25 @@ impl EntraUser {
         if ready { Ok(()) } else { Err((ErrorKind::AuthenticationFailed, "there is no token of Entra's").into()) }
     }
 
-    /// For connections of which `lost` says that a new one must take the place of this one. It is set when one can no
-    /// longer be signed in again: better than that Redis hangs up when the token ends, with commands under way.
-    pub(super) fn provider(&self, lost: Option<Arc<AtomicBool>>) -> Provider {
-        Provider { user: self.clone(), lost, connected: AtomicBool::new(false) }
+    /// For one connection, of which `lost` says that a new one must take its place. It is set when this one can no longer be
+    /// signed in again: better than that Redis hangs up when the token ends, with commands under way.
+    pub(super) fn for_connection(&self, lost: Arc<AtomicBool>) -> Provider {
+        Provider {
+            user: self.clone(),
+            one: Some(One { tokens: self.tokens(), lost, connected: AtomicBool::new(false) }),
+        }
+    }
+
+    /// For all connections to a cluster, whose client makes anew by itself what Redis hangs up on.
+    pub(super) fn for_cluster(&self) -> Provider {
+        Provider { user: self.clone(), one: None }
+    }
+
+    /// The one there is now, and those that follow.
+    fn tokens(&self) -> Tokens {
+        let mut tokens = self.0.token.subscribe();
+        tokens.mark_changed();
+        Arc::new(Mutex::new(tokens))
     }
 }
 
@@ -80,30 +100,39 @@ impl fmt::Debug for EntraUser {
 /// Hands the token to Redis' client, which subscribes twice for each connection: to make it, and then for its life.
 pub(super) struct Provider {
     user: EntraUser,
-    lost: Option<Arc<AtomicBool>>,
+    one: Option<One>,
+}
+
+struct One {
+    /// Both subscriptions', so that what the connection was made with is not signed in with again.
+    tokens: Tokens,
+    lost: Arc<AtomicBool>,
     connected: AtomicBool,
 }
 
+type Tokens = Arc<Mutex<watch::Receiver<Token>>>;
+
 impl StreamingCredentialsProvider for Provider {
     fn subscribe(&self) -> Pin<Box<dyn Stream<Item = RedisResult<BasicAuth>> + Send + 'static>> {
-        let end = match self.connected.swap(true, Ordering::Relaxed) {
-            true => End(self.lost.clone()),
-            false => End(None),
+        let (tokens, end) = match &self.one {
+            Some(one) => {
+                let for_life = one.connected.swap(true, Ordering::Relaxed);
+                (one.tokens.clone(), End(for_life.then(|| one.lost.clone())))
+            }
+            None => (self.user.tokens(), End(None)),
         };
-        let mut tokens = self.user.0.token.subscribe();
-        tokens.mark_changed();
         let object_id = self.user.object_id().to_owned();
-        Box::pin(stream::unfold((tokens, object_id, end), async |(mut tokens, object_id, end)| {
-            loop {
+        Box::pin(stream::unfold((tokens, object_id, end), async |(tokens, object_id, end)| {
+            let auth = loop {
+                let mut tokens = tokens.lock().await;
                 // An error says that the store is gone, and with it the connection.
                 tokens.changed().await.ok()?;
-                let auth = match &*tokens.borrow_and_update() {
-                    Token::Good(token) => BasicAuth::new(object_id.clone(), token.expose().to_owned()),
-                    // A connection that is signed in stays so for as long as Redis lets it.
-                    Token::Awaited | Token::Absent => continue,
-                };
-                return Some((Ok(auth), (tokens, object_id, end)));
-            }
+                if let Token::Good(token) = &*tokens.borrow_and_update() {
+                    break BasicAuth::new(object_id.clone(), token.expose().to_owned());
+                }
+                // A connection that is signed in stays so for as long as Redis lets it.
+            };
+            Some((Ok(auth), (tokens, object_id, end)))
         }))
     }
 }
@@ -133,12 +162,13 @@ mod tests {
     async fn each_token_is_handed_on_once_and_shown_nowhere() {
         let user = EntraUser::new("somebody".to_owned());
         user.becomes(good("canary-1"));
-        let provider = user.provider(None);
-        let (mut first, mut second) = (provider.subscribe(), provider.subscribe());
-        for stream in [&mut first, &mut second] {
+        let (one, many) = (user.for_connection(Arc::default()), user.for_cluster());
+        let mut second = one.subscribe();
+        for stream in [&mut one.subscribe(), &mut many.subscribe(), &mut many.subscribe()] {
             let auth = stream.next().await.unwrap().unwrap();
             assert_eq!((auth.username(), auth.password()), ("somebody", "canary-1"));
         }
+        assert!(futures_util::poll!(second.next()).is_pending(), "the connection was made with it");
         user.becomes(Token::Absent);
         assert!(futures_util::poll!(second.next()).is_pending(), "the end of a token ends no connection");
         user.becomes(good("canary-2"));
@@ -150,7 +180,7 @@ mod tests {
     async fn a_connection_that_cannot_be_signed_in_again_is_given_up() {
         let user = EntraUser::new("somebody".to_owned());
         let lost = Arc::new(AtomicBool::new(false));
-        let provider = user.provider(Some(lost.clone()));
+        let provider = user.for_connection(lost.clone());
         drop(provider.subscribe());
         assert!(!lost.load(Ordering::Relaxed), "that was the one to connect with");
         drop(provider.subscribe());
