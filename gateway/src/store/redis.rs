@@ -275,7 +275,7 @@ fn unavailable(error: &RedisError, link: &Link) -> StoreError {
         ErrorKind::MasterNameNotFoundBySentinel => "the sentinels know no primary of this service that is up",
         ErrorKind::ClusterConnectionNotFound => "the cluster's node cannot be reached",
         ErrorKind::AuthenticationFailed => {
-            "there is no token of Entra's to sign in to Redis with; its absence was logged"
+            "there is no token of Entra's to sign in to Redis with"
         }
         _ => match error.code() {
             Some("WRONGPASS" | "NOAUTH") if link.signs_in_by_token() => {
