@@ -274,9 +274,7 @@ fn unavailable(error: &RedisError, link: &Link) -> StoreError {
         ErrorKind::RESP3NotSupported => "Redis is older than version 6",
         ErrorKind::MasterNameNotFoundBySentinel => "the sentinels know no primary of this service that is up",
         ErrorKind::ClusterConnectionNotFound => "the cluster's node cannot be reached",
-        ErrorKind::AuthenticationFailed => {
-            "there is no token of Entra's to sign in to Redis with"
-        }
+        ErrorKind::AuthenticationFailed => "there is no token of Entra's to sign in to Redis with",
         _ => match error.code() {
             Some("WRONGPASS" | "NOAUTH") if link.signs_in_by_token() => {
                 "Redis refuses Entra's token: give the principal of store.entra_user access to Redis, and check that it is \
