@@ -12,6 +12,7 @@ mod limits;
 mod outage;
 mod program;
 mod refresh;
+mod secretless;
 mod sign_in;
 mod streams;
 mod support;
