@@ -39,7 +39,7 @@ pub use token::{Grant, IssuedTokens, RefreshToken};
 
 use crate::clock::{Clock, Timestamp};
 use crate::sealed::{Id, Index, Sealer};
-use crate::secret::SecretKey;
+use crate::secret::{SecretKey, random_fraction};
 use crate::store::{Generations, Locks, Store, StoreError, Table};
 use background::Background;
 use cache::Cache;
@@ -146,7 +146,7 @@ impl Sessions {
         client_name: &str,
     ) -> Result<Begun, StoreError> {
         let now = self.clock.now();
-        let entra = EntraTokens::new(&sign_in.access_token, sign_in.refresh_token.as_ref(), now);
+        let entra = EntraTokens::new(&sign_in.access_token, sign_in.refresh_token.as_ref(), now, random_fraction());
         let renewable = sign_in.refresh_token.is_some();
         let ends = now.after(self.settings.session_max);
         let ends = if renewable { ends } else { ends.min(entra.ends) };

@@ -15,6 +15,7 @@ use super::record::{Record, Trouble};
 use super::{Handle, NotRefreshed, Sessions, reference};
 use crate::clock::Timestamp;
 use crate::sealed::Index;
+use crate::secret::random_fraction;
 
 impl Sessions {
     /// The session, with tokens of Entra's that are worth something and a life that goes on. Asks Entra only when its token
@@ -69,7 +70,7 @@ impl Sessions {
         if record.should_be_renewed(now) && record.pause(now).is_none() {
             match self.ask_entra(&record).await {
                 Ok(renewed) => {
-                    record.entra = record.entra.renewed(&renewed, now);
+                    record.entra = record.entra.renewed(&renewed, now, random_fraction());
                     record.trouble = None;
                     tracing::debug!(session = reference(session), "Entra's tokens were renewed");
                 }
