@@ -43,6 +43,11 @@ pub fn random_bytes<const N: usize>() -> [u8; N] {
     bytes
 }
 
+/// A number from 0 to 1 by chance, to spread things out.
+pub fn random_fraction() -> f64 {
+    f64::from(u32::from_le_bytes(random_bytes())) / f64::from(u32::MAX)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

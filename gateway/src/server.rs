@@ -20,7 +20,7 @@ use pingora_proxy::http_proxy_service_with_name;
 use crate::admin::Admin;
 use crate::clock::Clock;
 use crate::drain::{Drain, GracefulStop, StopSignal};
-use crate::edge::{Edge, Origins, Routes, Upstream};
+use crate::edge::{Edge, Origins, Routes, StreamSettings, Upstream, Upstreams};
 use crate::metrics::Metrics;
 use crate::oauth::{self, AuthorizationServer, ClientSettings, Parts, Remember, Resource, Resources};
 use crate::pool::{self, Pool, PoolError};
@@ -49,6 +49,7 @@ pub struct Settings {
     /// The first is the default resource. Never empty.
     pub upstreams: Vec<UpstreamSettings>,
     pub sessions: session::Settings,
+    pub streams: StreamSettings,
     /// What people call this installation; large on every page.
     pub server_name: String,
     pub remember: Remember,
@@ -189,6 +190,8 @@ fn edge(
         sealer,
         metrics,
         drain,
+        upstreams: Upstreams::new(&configuration()),
+        streams: settings.streams,
         access_log: settings.access_log,
         public_url,
     };
@@ -208,7 +211,6 @@ fn configuration() -> ServerConf {
         // The drain has waited already; what is left is cut.
         grace_period_seconds: Some(0),
         graceful_shutdown_timeout_seconds: Some(1),
-        max_retries: 2,
         ..ServerConf::default()
     }
 }

@@ -3,7 +3,8 @@
 //! A session begins when Entra has signed a user in, and holds Entra's tokens under a key that needs both our ring and the
 //! secret inside the client's tokens. [`Sessions::admit`] is the hot path, and the only maker of an [`Admitted`].
 //! [`Sessions::refresh`] keeps a session going: Entra's tokens are renewed when they are close to their end, by one caller
-//! at a time, and the client's refresh token is rotated. [`Sessions::end`] and [`Sessions::revoke`] end it everywhere.
+//! at a time, and the client's refresh token is rotated. [`Sessions::end`] and [`Sessions::revoke`] end it everywhere, and what is open
+//! for it ([`OpenStreams`]).
 
 mod admitted;
 mod flights;
@@ -12,6 +13,7 @@ mod refresh;
 mod renewal;
 mod revocation;
 mod token;
+mod watch;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,6 +24,7 @@ use serde::{Deserialize, Serialize};
 pub use admitted::{Admitted, Denied};
 pub use refresh::NotRefreshed;
 pub use token::{Grant, IssuedTokens, RefreshToken};
+pub use watch::{OpenStreams, StreamSlot, Watch};
 
 use crate::clock::{Clock, Timestamp};
 use crate::sealed::{Id, Index, Sealer};
@@ -64,6 +67,7 @@ pub struct Sessions {
     generations: Generations,
     locks: Locks,
     flights: Flights,
+    streams: OpenStreams,
 }
 
 /// What opens a session: its name and the secret that its record is sealed with. Travels only inside sealed values.
@@ -96,6 +100,7 @@ impl Sessions {
             generations: Generations::new(store.clone()),
             locks: Locks::new(store),
             flights: Flights::default(),
+            streams: OpenStreams::default(),
             settings,
             sealer,
             clock,
@@ -131,6 +136,11 @@ impl Sessions {
     /// The first tokens for a client that was granted the use of a session.
     pub fn issue(&self, begun: &Begun, grant: &Grant) -> IssuedTokens {
         self.issue_until(begun.expires, &begun.handle, begun.renewable.then_some(0), grant)
+    }
+
+    /// Who is being served now. What learns of a session's end elsewhere tells it here.
+    pub fn streams(&self) -> &OpenStreams {
+        &self.streams
     }
 
     /// What the store calls this session; enough to end it, not to open it.

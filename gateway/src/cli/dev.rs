@@ -14,6 +14,7 @@ use tokio::runtime::Runtime;
 use super::FAILED;
 use super::signal::Terminate;
 use crate::clock::Clock;
+use crate::edge::StreamSettings;
 use crate::log;
 use crate::oauth::{CUSTOM_SCHEMES, ClientSettings, DocumentHost, DocumentSettings, METADATA_HOSTS, Network, Remember};
 use crate::pool;
@@ -103,6 +104,7 @@ impl Dev {
                 pool: pool::Settings::single("sample", &format!("http://{}", neighbours.server.address())),
             }],
             sessions: session::Settings::default(),
+            streams: StreamSettings::default(),
             server_name: "Sallyport development server".to_owned(),
             remember: Remember::Ask,
             clients: clients(),

@@ -18,6 +18,7 @@ pub enum Refusal {
     HeaderTooLarge,
     BodyTooLarge,
     BodyTooSlow,
+    TooManyStreams,
     BadRequest,
     NoUpstream,
     UpstreamSlow,
@@ -26,11 +27,12 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    /// The one match from what went wrong in proxying to an answer; `None` when the client is gone.
+    /// The one match from what went wrong in the relay to an answer; `None` when the client is gone.
     pub fn from_error(error: &Error) -> Option<Self> {
         Some(match (error.etype(), error.esource()) {
             (ErrorType::HTTPStatus(404), _) => Refusal::UnknownSession,
             (ErrorType::HTTPStatus(413), _) => Refusal::BodyTooLarge,
+            (ErrorType::HTTPStatus(400), _) => Refusal::BadRequest,
             (ErrorType::HTTPStatus(503), _) => Refusal::NoUpstream,
             (ErrorType::HTTPStatus(502), _) => Refusal::UpstreamFailed,
             (
@@ -38,7 +40,11 @@ impl Refusal {
                 ErrorSource::Upstream,
             ) => Refusal::UpstreamSlow,
             (_, ErrorSource::Upstream) => Refusal::UpstreamFailed,
-            (E::WriteError | E::ReadError | E::ConnectionClosed | E::H2Error, ErrorSource::Downstream) => return None,
+            (
+                E::WriteError | E::WriteTimedout | E::ReadError | E::ConnectionClosed | E::H2Error,
+                ErrorSource::Downstream,
+            ) => return None,
+            (E::ReadTimedout, ErrorSource::Downstream) => Refusal::BodyTooSlow,
             (_, ErrorSource::Downstream) => Refusal::BadRequest,
             (_, ErrorSource::Internal | ErrorSource::Unset) => Refusal::Internal,
         })
@@ -64,6 +70,7 @@ impl Refusal {
             Refusal::HeaderTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Refusal::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Refusal::BodyTooSlow => StatusCode::REQUEST_TIMEOUT,
+            Refusal::TooManyStreams => StatusCode::TOO_MANY_REQUESTS,
             Refusal::NoUpstream => StatusCode::SERVICE_UNAVAILABLE,
             Refusal::UpstreamSlow => StatusCode::GATEWAY_TIMEOUT,
             Refusal::UpstreamFailed => StatusCode::BAD_GATEWAY,
@@ -92,6 +99,9 @@ impl Refusal {
             Refusal::HeaderTooLarge => problem(status, "invalid_request", "The header is too large."),
             Refusal::BodyTooLarge => problem(status, "invalid_request", "The body is too large."),
             Refusal::BodyTooSlow => problem(status, "invalid_request", "The body did not arrive in time."),
+            Refusal::TooManyStreams => {
+                unavailable(status, "too_many_requests", "This session has too many event streams open.")
+            }
             Refusal::NoUpstream => unavailable(status, "temporarily_unavailable", "The MCP server is not available."),
             Refusal::UpstreamSlow => {
                 unavailable(status, "temporarily_unavailable", "The MCP server did not answer in time.")

@@ -1,9 +1,11 @@
 //! The hot path: a bearer token becomes an [`Admitted`], or a [`Denied`].
 
+use std::time::Instant;
+
 use http::HeaderValue;
 
 use super::token::AccessToken;
-use super::{Record, Sessions, reference};
+use super::{Record, Sessions, Watch, reference};
 use crate::sealed::{Index, OpenError};
 use crate::store::StoreError;
 
@@ -12,6 +14,8 @@ use crate::store::StoreError;
 pub struct Admitted {
     session: Index,
     bearer: HeaderValue,
+    ends: Instant,
+    watch: Watch,
 }
 
 /// Why a request was not admitted. The caller learns only whether to sign in or to try later.
@@ -38,12 +42,14 @@ impl Sessions {
             return Err(Denied::Expired);
         }
         let session = self.sealer.index(&token.id).ok_or(Denied::Ended)?;
+        let watch = self.streams.watch(session);
         let record = self.table.get(&token.id, &token.secret).await?.ok_or(Denied::Ended)?;
         // Our token ends before Entra's does; unless a clock was set, this never happens.
         if record.entra.ends.has_passed(self.clock.now()) {
             return Err(Denied::Expired);
         }
-        Ok(Admitted { session, bearer: record.bearer()? })
+        let ends = Instant::now() + record.kept_until.remaining(self.clock.now());
+        Ok(Admitted { session, bearer: record.bearer()?, ends, watch })
     }
 }
 
@@ -56,6 +62,16 @@ impl Admitted {
     /// The session as the store knows it. Stable for its life: what a user's requests have in common.
     pub fn session(&self) -> Index {
         self.session
+    }
+
+    /// When the session ends, as far as was known: a refresh moves it.
+    pub fn ends(&self) -> Instant {
+        self.ends
+    }
+
+    /// Tells when the session ends before that.
+    pub fn watch(&self) -> &Watch {
+        &self.watch
     }
 
     /// What logs call the session: enough to find its lines, too little to be its name in the store.

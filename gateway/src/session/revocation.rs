@@ -6,9 +6,11 @@ use crate::sealed::{Id, Index};
 use crate::store::StoreError;
 
 impl Sessions {
-    /// Ends a session: the very next request with a token of it is refused, on every replica.
+    /// Ends a session: the very next request with a token of it is refused, on every replica; streams that are open here
+    /// for it end now.
     pub async fn end(&self, session: Index) -> Result<(), StoreError> {
         self.table.remove(session).await?;
+        self.streams.ended(session);
         self.generations.remove(session).await
     }
 

@@ -12,6 +12,7 @@ use fake_entra::FakeEntra;
 use reqwest::header::HOST;
 use sallyport::clock::Clock;
 use sallyport::drain::StopSignal;
+use sallyport::edge::StreamSettings;
 use sallyport::oauth::{ClientSettings, Remember};
 use sallyport::public_url::PublicUrl;
 use sallyport::sealed::KeyRing;
@@ -37,6 +38,7 @@ pub struct Options {
     /// The upstreams by path; the first is the default resource.
     pub upstreams: Vec<(&'static str, String)>,
     pub clients: ClientSettings,
+    pub streams: StreamSettings,
 }
 
 impl Options {
@@ -46,6 +48,7 @@ impl Options {
             store: store::Settings::Memory,
             upstreams: vec![("/mcp", upstream.to_owned())],
             clients: ClientSettings::default(),
+            streams: StreamSettings::default(),
         }
     }
 }
@@ -183,6 +186,7 @@ fn settings(entra: &FakeEntra, options: Options, port: u16, admin_port: u16) -> 
         ring: RingSource::Fixed(Box::new(KeyRing::ephemeral())),
         upstreams: upstreams.collect(),
         sessions: session::Settings::default(),
+        streams: options.streams,
         server_name: "Test server".to_owned(),
         remember: Remember::Ask,
         clients: options.clients,

@@ -1,0 +1,59 @@
+//! The upstream's answer: its header, and a body that is not a stream of events.
+
+use std::time::Duration;
+
+use http::StatusCode;
+use pingora::http::ResponseHeader;
+use pingora::prelude::{Error, ErrorType, Result};
+use pingora_proxy::Session;
+
+use super::super::http_messages::status_error;
+use super::connect::Link;
+use super::request_body::RequestBody;
+
+/// How long an upstream that took no more of the body may need to say why.
+const LAST_WORDS: Duration = Duration::from_secs(5);
+
+/// The final header, while the request's body goes on. It may take as long as the call does: what bounds it is the client.
+pub async fn header(session: &mut Session, link: &mut Link, body: &mut RequestBody) -> Result<ResponseHeader> {
+    loop {
+        let read = tokio::select! {
+            biased;
+            read = link.http.read_response_header() => read,
+            piece = body.next(session), if body.is_watched() => {
+                body.pass_on(session, link, piece?).await?;
+                continue;
+            }
+            () = tokio::time::sleep(LAST_WORDS), if !body.is_watched() => {
+                Err(Error::explain(ErrorType::ReadTimedout, "neither a body taken nor an answer given"))
+            }
+        };
+        // Of two errors the first is the cause.
+        read.map_err(|error| body.take_refusal().unwrap_or(error.into_up()))?;
+        match link.http.response_header() {
+            Some(header) if header.status == StatusCode::SWITCHING_PROTOCOLS => {
+                return Err(status_error(502, "the upstream switches protocols, and was not asked to"));
+            }
+            Some(header) if header.status.is_informational() => {}
+            Some(header) => return Ok(header.clone()),
+            None => return Err(status_error(502, "an answer without a header")),
+        }
+    }
+}
+
+/// The body, piece by piece as it comes.
+pub async fn body(session: &mut Session, link: &mut Link, body: &mut RequestBody) -> Result<()> {
+    loop {
+        tokio::select! {
+            biased;
+            piece = link.http.read_response_body() => match piece.map_err(|error| error.into_up())? {
+                Some(piece) => {
+                    session.write_response_body(Some(piece), false).await.map_err(|error| error.into_down())?;
+                }
+                None => break,
+            },
+            piece = body.next(session), if body.is_watched() => body.pass_on(session, link, piece?).await?,
+        }
+    }
+    session.write_response_body(None, true).await.map_err(|error| error.into_down())
+}
