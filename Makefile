@@ -6,13 +6,14 @@
 #   ARTIFACTS         where the client tests keep logs and pictures; likewise
 
 .DEFAULT_GOAL := help
-.PHONY: help dev build test test-rust test-clients check fmt fmt-check clippy
+.PHONY: help dev build test test-rust test-clients flood check fmt fmt-check clippy
 
 help:
 	@echo 'make dev           build and run everything on loopback: the edge, a sample MCP server, a stand-in for Entra'
 	@echo 'make test          every test that CI runs (about 20 minutes the first time)'
 	@echo 'make test-rust     the Rust tests only'
 	@echo 'make test-clients  the real MCP clients and the browser only; DRIVERS="takeover consent-page" picks some'
+	@echo 'make flood         offers a million registrations and measures memory (half a minute; make test offers 100000)'
 	@echo 'make check         formatting and lints'
 	@echo 'make fmt           format the Rust code'
 
@@ -34,6 +35,12 @@ test-rust: build
 
 test-clients: build
 	gateway/tests/clients/run $(DRIVERS)
+
+# By itself, for it measures the memory of its process.
+flood:
+	@.ci/install build
+	@.ci/total cargo test --locked -p sallyport --lib -- --ignored --exact --nocapture \
+		oauth::tests::corpora::a_million_registrations_leave_memory_as_it_was
 
 check: fmt-check clippy
 

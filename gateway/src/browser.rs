@@ -14,6 +14,6 @@ pub use cookies::{ConsentState, Cookies, CsrfToken, EntraState, Jar, OPEN_TRANSA
 pub use csrf::{CrossOrigin, same_origin};
 pub use fault::{Fault, Reference};
 pub use lists::{ApprovedClients, DeniedClients, Label};
-pub use pages::{ConsentPage, Pages, RETRY_AFTER_SECONDS, Vouched};
+pub use pages::{ConsentPage, LeavePage, Pages, RETRY_AFTER_SECONDS, Vouched};
 pub use person::is_a_person;
 pub use transaction::Transaction;

@@ -12,13 +12,14 @@
 //! ```
 //!
 //! Only `edge`, `pool`, `admin`, `drain` and `server` know that Pingora exists. `server` wires, `config` feeds it, `cli` runs it.
-//! `sealed`, `store`, `clock` and `secret` lie below everything.
+//! `core_dumps` keeps the memory of `serve` to itself. `sealed`, `store`, `clock` and `secret` lie below everything.
 
 mod admin;
 pub mod browser;
 pub mod cli;
 pub mod clock;
 pub mod config;
+mod core_dumps;
 pub mod drain;
 mod edge;
 pub mod log;

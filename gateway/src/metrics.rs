@@ -16,6 +16,7 @@ pub struct Metrics {
     requests: IntCounterVec,
     duration: Histogram,
     admitted: IntCounter,
+    lookups: IntCounterVec,
     rejected: IntCounterVec,
     in_flight: IntGauge,
     upstream_failures: IntCounterVec,
@@ -41,6 +42,11 @@ impl Default for Metrics {
             ),
             admitted: IntCounter::new("sallyport_token_admitted_total", "Requests let through to an upstream.")
                 .expect("the counter is well-formed"),
+            lookups: counters(
+                "sallyport_session_lookups_total",
+                "Sessions of admitted requests, by where they were found; stale: the store did not answer.",
+                &["tier"],
+            ),
             rejected: counters("sallyport_token_rejected_total", "Requests not let through, by reason.", &["reason"]),
             in_flight: IntGauge::new("sallyport_http_requests_in_flight", "Requests and streams being served now.")
                 .expect("the gauge is well-formed"),
@@ -90,8 +96,10 @@ impl Metrics {
         }
     }
 
-    pub fn admitted(&self) {
+    /// `tier` says where the session was found.
+    pub fn admitted(&self, tier: &'static str) {
         self.admitted.inc();
+        self.lookups.with_label_values(&[tier]).inc();
     }
 
     pub fn rejected(&self, reason: &'static str) {
@@ -152,11 +160,12 @@ impl Metrics {
             // There from the start: an alarm on a first failure needs the zero before it.
             self.ring_reloads.with_label_values(&[result(well)]);
         }
-        let collectors: [Box<dyn prometheus::core::Collector>; 13] = [
+        let collectors: [Box<dyn prometheus::core::Collector>; 14] = [
             Box::new(build),
             Box::new(self.requests.clone()),
             Box::new(self.duration.clone()),
             Box::new(self.admitted.clone()),
+            Box::new(self.lookups.clone()),
             Box::new(self.rejected.clone()),
             Box::new(self.in_flight.clone()),
             Box::new(self.upstream_failures.clone()),

@@ -40,6 +40,7 @@ mod register;
 mod resource;
 mod revoke;
 mod sign_in;
+mod source_address;
 mod token;
 
 use std::sync::Arc;
@@ -54,6 +55,7 @@ pub use client::{
 pub use metadata::resource_metadata_url;
 pub use redirect_uri::{BadRedirectUri, RedirectUri};
 pub use resource::{Resource, Resources};
+pub use source_address::SourceAddress;
 
 use crate::browser::{Cookies, Pages, is_a_person};
 use crate::clock::Clock;
@@ -122,7 +124,7 @@ impl AuthorizationServer {
         let secure = settings.public_url.as_str().starts_with("https:");
         Ok(Self {
             metadata: Metadata::new(&settings),
-            clients: Clients::new(&settings.clients, sealer.clone(), clock.clone())?,
+            clients: Clients::new(&settings.clients, &settings.public_url, sealer.clone(), clock.clone())?,
             cookies: Cookies::new(sealer.clone(), clock.clone()),
             pages: Pages::new(settings.server_name.clone(), secure),
             pending: Table::new(store.clone(), sealer.clone(), clock.clone(), "authorization"),

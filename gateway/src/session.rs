@@ -1,13 +1,19 @@
 //! Sessions: from a bearer token to what may go upstream.
 //!
 //! A session begins when Entra has signed a user in, and holds Entra's tokens under a key that needs both our ring and the
-//! secret inside the client's tokens. [`Sessions::admit`] is the hot path, and the only maker of an [`Admitted`].
+//! secret inside the client's tokens. [`Sessions::admit`] is the hot path, and the only maker of an [`Admitted`]; what it
+//! found it keeps at hand for a moment (`cache`), and hears from other replicas when that has ended (`hearing`).
 //! [`Sessions::refresh`] keeps a session going: Entra's tokens are renewed when they are close to their end, by one caller
-//! at a time, and the client's refresh token is rotated. [`Sessions::end`] and [`Sessions::revoke`] end it everywhere, and what is open
-//! for it ([`OpenStreams`]).
+//! at a time, and the client's refresh token is rotated. [`Sessions::end`] and [`Sessions::revoke`] end it everywhere, and
+//! [`Sessions::over`] tells what is open for it.
 
 mod admitted;
+mod background;
+mod cache;
 mod flights;
+mod hearing;
+mod lookup;
+mod over;
 mod record;
 mod refresh;
 mod renewal;
@@ -22,17 +28,22 @@ use entra::SignIn;
 use serde::{Deserialize, Serialize};
 
 pub use admitted::{Admitted, Denied};
+pub use lookup::Tier;
 pub use refresh::NotRefreshed;
 pub use token::{Grant, IssuedTokens, RefreshToken};
-pub use watch::{OpenStreams, StreamSlot, Watch};
+pub use watch::{StreamSlot, Watch};
 
 use crate::clock::{Clock, Timestamp};
 use crate::sealed::{Id, Index, Sealer};
 use crate::secret::SecretKey;
 use crate::store::{Generations, Locks, Store, StoreError, Table};
+use background::Background;
+use cache::Cache;
 use flights::Flights;
+use hearing::Hearing;
 use record::{EntraTokens, Record};
 use token::AccessToken;
+use watch::OpenStreams;
 
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -44,6 +55,8 @@ pub struct Settings {
     pub session_max: Duration,
     /// For how long a refresh token that was used may be used again, and gives the same successor (D7).
     pub refresh_grace: Duration,
+    /// How many sessions are kept at hand in this process; 0 asks the store at every request.
+    pub cached: usize,
 }
 
 impl Default for Settings {
@@ -53,6 +66,7 @@ impl Default for Settings {
             session_idle: Duration::from_secs(24 * 3600),
             session_max: Duration::from_secs(7 * 24 * 3600),
             refresh_grace: Duration::from_secs(45),
+            cached: 10_000,
         }
     }
 }
@@ -68,6 +82,10 @@ pub struct Sessions {
     locks: Locks,
     flights: Flights,
     streams: OpenStreams,
+    store: Arc<dyn Store>,
+    cache: Arc<Cache>,
+    hearing: Hearing,
+    background: Arc<Background>,
 }
 
 /// What opens a session: its name and the secret that its record is sealed with. Travels only inside sealed values.
@@ -98,9 +116,13 @@ impl Sessions {
         Self {
             table: Table::new(store.clone(), sealer.clone(), clock.clone(), "session"),
             generations: Generations::new(store.clone()),
-            locks: Locks::new(store),
+            locks: Locks::new(store.clone()),
             flights: Flights::default(),
             streams: OpenStreams::default(),
+            store,
+            cache: Arc::new(Cache::new(settings.cached)),
+            hearing: Hearing::default(),
+            background: Arc::default(),
             settings,
             sealer,
             clock,
@@ -136,11 +158,6 @@ impl Sessions {
     /// The first tokens for a client that was granted the use of a session.
     pub fn issue(&self, begun: &Begun, grant: &Grant) -> IssuedTokens {
         self.issue_until(begun.expires, &begun.handle, begun.renewable.then_some(0), grant)
-    }
-
-    /// Who is being served now. What learns of a session's end elsewhere tells it here.
-    pub fn streams(&self) -> &OpenStreams {
-        &self.streams
     }
 
     /// What the store calls this session; enough to end it, not to open it.

@@ -4,22 +4,28 @@
 //! client has (T36); every record is bound to its own name (T37) and carries its own end of life, so that a restored
 //! backup revives nothing.
 
+mod announcements;
 #[cfg(test)]
 mod conformance;
 mod generations;
 mod locks;
 mod memory;
 mod redis;
+#[cfg(test)]
+mod switchable;
 mod table;
 
 use std::time::Duration;
 
 use async_trait::async_trait;
 
+pub use announcements::{Announcement, Listener};
 pub use generations::Generations;
 pub use locks::{Held, Locks};
 pub use memory::MemoryStore;
 pub use redis::{BreakerSettings, RedisSettings, RedisStore, RedisUrl, RedisUrlError, SettingsError};
+#[cfg(test)]
+pub use switchable::Switchable;
 pub use table::{Redeemed, Table};
 
 use crate::clock::Timestamp;
@@ -77,6 +83,12 @@ pub trait Store: Send + Sync {
     /// Compares and moves in one step: who presents where the counter stands moves it by one, and it lives for
     /// `step.lifetime` from then on (a second at least).
     async fn advance(&self, name: &str, step: Step) -> Result<Advance, StoreError>;
+
+    /// Says `message` to everybody who listens to `topic`, in every replica. Whether anybody heard it nobody knows.
+    async fn announce(&self, topic: &'static str, message: &[u8]) -> Result<(), StoreError>;
+
+    /// What is announced on `topic` by any replica, this one included. Nothing is heard until it is asked for.
+    fn listen(&self, topic: &'static str) -> Box<dyn Listener>;
 }
 
 /// What is presented to a counter.
@@ -142,7 +154,7 @@ pub enum Redemption {
 }
 
 /// Why the store did not answer.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum StoreError {
     /// Transient: the caller says "try later", never "who are you".
     #[error("the store is unavailable: {0}")]

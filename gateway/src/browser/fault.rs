@@ -34,6 +34,27 @@ pub enum Fault {
 pub struct Reference([u8; 4]);
 
 impl Fault {
+    #[cfg(test)]
+    pub const ALL: [Self; 17] = [
+        Self::UnknownClient,
+        Self::UnregisteredRedirect,
+        Self::MalformedRequest,
+        Self::DeniedClient,
+        Self::BadClientDocument,
+        Self::NoClientDocument,
+        Self::ConsentExpired,
+        Self::ForeignOrigin,
+        Self::CrossSite,
+        Self::WrongFormToken,
+        Self::ConsentNotShown,
+        Self::NotAForm,
+        Self::UnknownDecision,
+        Self::OtherBrowser,
+        Self::SignInOver,
+        Self::NotForgotten,
+        Self::Unavailable,
+    ];
+
     /// Documented, and never used twice.
     pub fn code(self) -> &'static str {
         match self {
@@ -157,5 +178,22 @@ impl Reference {
 impl fmt::Display for Reference {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(&hex(&self.0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Each code once, and each with its status in the documentation.
+    #[test]
+    fn every_code_is_documented() {
+        let documented: Vec<_> =
+            include_str!("../../../docs/security.md").lines().filter(|line| line.starts_with("| `SP-")).collect();
+        let rows = Fault::ALL.map(|fault| format!("| `{}` | {} |", fault.code(), fault.status().as_u16()));
+        assert_eq!(documented.len(), rows.len());
+        for row in rows {
+            assert_eq!(documented.iter().filter(|line| line.starts_with(&row)).count(), 1, "{row}");
+        }
     }
 }

@@ -64,6 +64,16 @@ pub struct ConsentPage<'a> {
     pub csrf: &'a str,
 }
 
+/// What the page says that stands between us and an address that nobody vouches for.
+pub struct LeavePage<'a> {
+    /// Where the person may go on to.
+    pub url: &'a str,
+    /// Its host.
+    pub destination: &'a str,
+    pub error: &'a str,
+    pub description: &'a str,
+}
+
 /// Who stands behind a client's name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Vouched<'a> {
@@ -91,6 +101,14 @@ struct ContinueTemplate<'a> {
     url: &'a str,
     title: &'static str,
     text: &'static str,
+}
+
+#[derive(Template)]
+#[template(path = "leave.html")]
+struct LeaveTemplate<'a> {
+    style: &'static str,
+    server_name: &'a str,
+    page: LeavePage<'a>,
 }
 
 #[derive(Template)]
@@ -126,6 +144,11 @@ impl Pages {
     /// Goes back to the client after a refusal.
     pub fn refused(&self, url: &str) -> Response<Bytes> {
         self.onwards(url, "Access denied", "Nothing was allowed. You are being taken back to the application.")
+    }
+
+    /// A client asked for what there is not. Where it would be told so is shown, and nobody is taken there.
+    pub fn leave(&self, page: LeavePage<'_>) -> Response<Bytes> {
+        self.html(StatusCode::BAD_REQUEST, &LeaveTemplate { style: STYLE, server_name: &self.server_name, page })
     }
 
     pub fn error(&self, fault: Fault, reference: Reference) -> Response<Bytes> {

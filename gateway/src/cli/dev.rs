@@ -14,13 +14,12 @@ use tokio::runtime::Runtime;
 use super::FAILED;
 use super::signal::Terminate;
 use crate::clock::Clock;
-use crate::edge::StreamSettings;
 use crate::log;
 use crate::oauth::{CUSTOM_SCHEMES, ClientSettings, DocumentHost, DocumentSettings, METADATA_HOSTS, Network, Remember};
 use crate::pool;
 use crate::public_url::PublicUrl;
 use crate::sealed::KeyRing;
-use crate::server::{Credential, RingSource, Server, Settings, UpstreamSettings};
+use crate::server::{Credential, RingSource, Server, Settings, StreamSettings, UpstreamSettings};
 use crate::store::{RedisSettings, RedisUrl};
 use crate::{session, store};
 

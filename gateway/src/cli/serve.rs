@@ -9,6 +9,7 @@ use super::FAILED;
 use super::signal::Terminate;
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::core_dumps;
 use crate::log;
 use crate::server::Server;
 
@@ -21,11 +22,16 @@ pub struct Serve {
 
 impl Serve {
     pub fn run(&self) -> ExitCode {
+        // Before the first secret is read.
+        let hidden = core_dumps::forbid();
         let config = match Config::load(&self.config) {
             Ok(config) => config,
             Err(mistakes) => return super::check::report(&mistakes),
         };
         log::start(&config.log);
+        if let Err(cause) = hidden {
+            tracing::warn!(%cause, "the memory of this process can be dumped, with every token that passes through");
+        }
         match Server::build(config.server, Clock::system()) {
             Ok(server) => {
                 server.run(Terminate);

@@ -12,11 +12,10 @@ use tracing::Level;
 
 use super::reader::Section;
 use super::values::{duration, name, readable, web_origin, word};
-use crate::edge::StreamSettings;
 use crate::oauth::Remember;
 use crate::public_url::PublicUrl;
 use crate::sealed::KeyRing;
-use crate::server::{RingSource, Settings, TlsFiles};
+use crate::server::{RingSource, Settings, StreamSettings, TlsFiles};
 use crate::{log, session};
 
 /// `None` goes with at least one mistake. Every section is read before giving up.
@@ -32,7 +31,7 @@ pub fn read(root: &Section<'_>) -> Option<(log::Settings, Settings)> {
     let sessions = tokens(&root.section("tokens"));
     let (server_name, remember) = consent(&root.section("consent"), public_url.as_ref());
     let streams = streams(&root.section("streams"), &root.section("limits"));
-    let clients = clients::read(&root.section("clients"));
+    let clients = clients::read(&root.section("clients"), public_url.as_ref());
     let allowed_origins = cors(&root.section("cors"));
     let (log, access_log) = log(&root.section("log"));
     let settings = Settings {
@@ -94,12 +93,14 @@ fn tokens(section: &Section<'_>) -> Option<session::Settings> {
     let session_idle = section.text("session_idle").or("24h").parse(|text| duration(text, 5 * MINUTE, 90 * DAY));
     let session_max = section.text("session_max").or("7d").parse(|text| duration(text, 5 * MINUTE, 90 * DAY));
     let refresh_grace = section.text("refresh_grace").or("45s").parse(|text| duration(text, SECOND, 5 * MINUTE));
+    let cached = section.number("session_cache", 10_000, 0..=SESSIONS_AT_MOST);
     section.finish();
     let settings = session::Settings {
         access_lifetime: access_lifetime?,
         session_idle: session_idle?,
         session_max: session_max?,
         refresh_grace: refresh_grace?,
+        cached: cached? as usize,
     };
     if settings.access_lifetime > settings.session_max {
         section.mistake("access_lifetime", "must not be longer than tokens.session_max");
@@ -160,6 +161,8 @@ fn address(text: &str) -> Result<SocketAddr, &'static str> {
     address.ok_or("must be an IP address and a port, such as 127.0.0.1:8443 or [::]:8443")
 }
 
+/// Each as large as a token of Entra's.
+const SESSIONS_AT_MOST: u32 = 1_000_000;
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
 const DAY: Duration = Duration::from_secs(24 * 3600);

@@ -70,6 +70,7 @@ fn the_example_is_valid_as_it_stands() {
     assert_eq!(config.server.public_url.as_str(), "https://mcp.example.com");
     assert_eq!(config.server.admin.to_string(), "127.0.0.1:9464");
     assert_eq!(config.server.sessions.access_lifetime, Duration::from_secs(3600));
+    assert_eq!(config.server.sessions.cached, 10_000);
     assert_eq!(config.server.server_name, "mcp.example.com");
     assert_eq!(config.server.remember, Remember::Ask);
     assert_eq!(config.server.clients.custom_schemes, ["cursor", "vscode"]);
@@ -160,6 +161,7 @@ fn the_environment_wins() {
             ("SALLYPORT_STORE__URL", "redis://127.0.0.1:6379"),
             ("SALLYPORT_CLIENTS__CUSTOM_SCHEMES", "cursor, windsurf"),
             ("SALLYPORT_CORS__ALLOWED_ORIGINS", ""),
+            ("SALLYPORT_TOKENS__SESSION_CACHE", "0"),
             ("SALLYPORT_LOG__ACCESS", "false"),
             ("SALLYPORT_LOG__FORMAT", "text"),
         ],
@@ -168,6 +170,7 @@ fn the_environment_wins() {
     assert_eq!(config.server.listen[0].to_string(), "127.0.0.1:8080");
     assert!(matches!(config.server.credential, Credential::ManagedIdentity { client_id: None, .. }));
     assert_eq!(config.server.clients.custom_schemes, ["cursor", "windsurf"]);
+    assert_eq!(config.server.sessions.cached, 0);
     assert!(!config.server.access_log);
     assert_eq!(config.log.format, log::Format::Text);
     let effective = config.effective.to_string();

@@ -15,7 +15,7 @@ use super::route::{Endpoint, Target};
 use super::{Edge, MCP_BODY_LIMIT, MCP_SESSION_ID, challenge};
 use crate::oauth::resource_metadata_url;
 use crate::pool::{McpSession, Name};
-use crate::session::Admitted;
+use crate::session::{Admitted, Denied};
 
 impl Edge {
     /// Ours is the host of the public URL and no other: DNS rebinding ends here (T30).
@@ -70,7 +70,7 @@ impl Edge {
         let authorization = values.next().filter(|_| values.next().is_none());
         match self.sessions.admit(authorization, target.upstream.resource.url()).await {
             Ok(admitted) => {
-                self.metrics.admitted();
+                self.metrics.admitted(admitted.tier().name());
                 let Some(mcp_session) = self.mcp_session(session, &target, &admitted) else {
                     return self.refuse(session, journey, Refusal::UnknownSession).await;
                 };
@@ -78,15 +78,25 @@ impl Edge {
                 self.check(session, journey).await
             }
             Err(denied) => {
-                self.metrics.rejected(challenge::reason(&denied));
-                tracing::debug!(request_id = journey.id, cause = %denied, "not admitted");
-                let metadata = resource_metadata_url(&self.public_url, &target.path());
-                let answer = with_headers(challenge::answer(&denied, &metadata), journey.caller.cors());
-                discard_small_body(session).await;
-                write_whole(session, answer).await?;
+                self.deny(session, journey, &target, &denied).await?;
                 Ok(true)
             }
         }
+    }
+
+    pub(super) async fn deny(
+        &self,
+        session: &mut Session,
+        journey: &Journey,
+        target: &Target,
+        denied: &Denied,
+    ) -> Result<()> {
+        self.metrics.rejected(challenge::reason(denied));
+        tracing::debug!(request_id = journey.id, cause = %denied, "not admitted");
+        let metadata = resource_metadata_url(&self.public_url, &target.path());
+        let answer = with_headers(challenge::answer(denied, &metadata), journey.caller.cors());
+        discard_small_body(session).await;
+        write_whole(session, answer).await
     }
 
     /// What even an admitted request may not do.

@@ -7,7 +7,10 @@ use http::header::{CONTENT_LENGTH, EXPECT};
 use http::{HeaderMap, Method, Request, Response};
 use pingora::http::ResponseHeader;
 use pingora::prelude::{Error, ErrorType, Result};
+use pingora::protocols::l4::socket::SocketAddr;
 use pingora_proxy::Session;
+
+use crate::oauth::SourceAddress;
 
 /// Bodies of our own endpoints: forms and registrations (security bound, RFC 9110 section 15.5.14).
 pub const BODY_LIMIT: usize = 16 * 1024;
@@ -47,6 +50,10 @@ pub async fn read_whole(session: &mut Session) -> Result<Whole> {
     *request.method_mut() = header.method.clone();
     *request.uri_mut() = header.uri.clone();
     *request.headers_mut() = header.headers.clone();
+    // A peer without an IP address, on a Unix socket, is of no known source.
+    if let Some(peer) = session.client_addr().and_then(SocketAddr::as_inet) {
+        request.extensions_mut().insert(SourceAddress::new(peer.ip()));
+    }
     Ok(Whole::Request(Box::new(request)))
 }
 

@@ -33,6 +33,7 @@ use super::http_messages::linger;
 use super::journey::Journey;
 use super::upstream_hop::AnswerBody;
 use super::{Edge, Method};
+use crate::session::Denied;
 use connect::Link;
 use request_body::RequestBody;
 
@@ -53,11 +54,13 @@ impl Edge {
             body = RequestBody::of(session);
             done = self.exchange(session, journey, &mut link, &mut body).await;
         }
-        let whole = done? == AnswerEnd::Whole && body.is_done();
-        if whole {
-            self.upstreams.keep(link).await;
-        } else {
-            drop(link);
+        match done? {
+            AnswerEnd::Whole if body.is_done() => self.upstreams.keep(link).await,
+            AnswerEnd::Whole | AnswerEnd::Unread => drop(link),
+            AnswerEnd::SessionOver => {
+                drop(link);
+                return self.deny(session, journey, &journey.destination()?.target, &Denied::Ended).await;
+            }
         }
         if !body.is_done() {
             linger(session).await;
@@ -76,7 +79,10 @@ impl Edge {
         body.frame(&mut request)?;
         link.send(request).await?;
         body.begin(session, link).await?;
-        let mut response = answer::header(session, link, body).await?;
+        let over = self.sessions.over(&journey.destination()?.admitted);
+        let Some(mut response) = answer::header(session, link, body, over).await? else {
+            return Ok(AnswerEnd::SessionOver);
+        };
         self.metrics.first_byte(journey.started.elapsed());
         let answer = self.receive(session.req_header(), &mut response, journey)?;
         let bodiless = matches!(answer, AnswerBody::None);
@@ -101,6 +107,8 @@ enum AnswerEnd {
     Whole,
     /// Its connection cannot be used again.
     Unread,
+    /// Not at all: the session ended before it came.
+    SessionOver,
 }
 
 /// RFC 9110 section 9.2.2.

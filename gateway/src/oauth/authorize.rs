@@ -3,13 +3,14 @@
 use bytes::Bytes;
 use http::{Request, Response};
 
-use super::client::{Client, NoClient};
+use super::client::{Asker, Client, Kind, NoClient};
 use super::error::{Error, Reason};
 use super::parameters::Parameters;
 use super::pkce::CodeChallenge;
 use super::prompt::{NotAlone, Prompt};
 use super::records::AuthorizationRequest;
 use super::redirect_uri::ReturnAddress;
+use super::source_address::SourceAddress;
 use super::{AuthorizationServer, Remember, answer};
 use crate::browser::{ApprovedClients, Fault, Jar, Transaction};
 
@@ -19,7 +20,7 @@ const LOGIN_HINT_AT_MOST: usize = 256;
 impl AuthorizationServer {
     pub(super) async fn authorize(&self, request: &Request<Bytes>) -> Result<Response<Bytes>, Error> {
         let parameters = Parameters::parse(request.uri().query().unwrap_or_default().as_bytes());
-        let request_to_ask = self.authorization_request(&parameters).await?;
+        let request_to_ask = self.authorization_request(&parameters, SourceAddress::of(request)).await?;
         let jar = Jar::of(request.headers());
         if self.is_approved(&request_to_ask, &jar) {
             let transaction = request_to_ask.transaction;
@@ -29,19 +30,24 @@ impl AuthorizationServer {
         }
         if request_to_ask.prompt == Some(Prompt::None) {
             let words = "The user must be asked, and prompt=none forbids it.";
-            return Err(Error::client(request_to_ask.return_to, Reason::ConsentRequired, words));
+            let (kind, to) = (&request_to_ask.client_kind, request_to_ask.return_to);
+            return Err(self.refusal(kind, to, Reason::ConsentRequired, words));
         }
         let sealed = request_to_ask.seal(&self.sealer);
         Ok(answer::see_other(&self.settings.public_url.join(&format!("/consent?request={sealed}"))))
     }
 
     /// First the client and its redirect URI: until both are proven, no answer may be a redirect (T7, T8). Then the rest.
-    async fn authorization_request(&self, parameters: &Parameters<'_>) -> Result<AuthorizationRequest, Error> {
-        let (client, mut return_to) = self.proven(parameters).await?;
+    async fn authorization_request(
+        &self,
+        parameters: &Parameters<'_>,
+        source: SourceAddress,
+    ) -> Result<AuthorizationRequest, Error> {
+        let (client, mut return_to) = self.proven(parameters, source).await?;
         // An error carries the state back only if there is one that can be carried.
         let state = usable_state(parameters);
         return_to.state = state.clone().unwrap_or_default();
-        let refuse = |reason, description| Err(Error::client(return_to.clone(), reason, description));
+        let refuse = |reason, description| Err(self.refusal(&client.kind, return_to.clone(), reason, description));
 
         let resource = match parameters.one("resource").map(|parameter| match parameter {
             None => Some(self.settings.resources.default()),
@@ -91,14 +97,18 @@ impl AuthorizationServer {
         })
     }
 
-    async fn proven(&self, parameters: &Parameters<'_>) -> Result<(Client, ReturnAddress), Error> {
+    async fn proven(
+        &self,
+        parameters: &Parameters<'_>,
+        source: SourceAddress,
+    ) -> Result<(Client, ReturnAddress), Error> {
         let required = |name| match parameters.one(name) {
             Ok(Some(value)) => Ok(value),
             Ok(None) => Err(Error::page(Fault::MalformedRequest, format_args!("{name} is missing"))),
             Err(repeated) => Err(Error::page(Fault::MalformedRequest, format_args!("{name}: {repeated}"))),
         };
         let (client_id, redirect_uri) = (required("client_id")?, required("redirect_uri")?);
-        let client = self.clients.find(client_id).await.map_err(|none| match none {
+        let client = self.clients.find(client_id, Asker::Stranger(source)).await.map_err(|none| match none {
             NoClient::Unknown(_) => Error::page(Fault::UnknownClient, none),
             NoClient::Denied => Error::page(Fault::DeniedClient, none),
             NoClient::BadDocument(_) => Error::page(Fault::BadClientDocument, none),
@@ -109,8 +119,20 @@ impl AuthorizationServer {
         }
         let redirect_uri = client
             .accept(redirect_uri)
+            // On loopback the port is the client's to choose, but not ours.
+            .and_then(|uri| uri.elsewhere(&self.settings.public_url).ok())
             .ok_or_else(|| Error::page(Fault::UnregisteredRedirect, "no registered redirect URI matches"))?;
         Ok((client, ReturnAddress { redirect_uri, state: None }))
+    }
+
+    /// To be told to the client, by a redirect only if the address is one to trust: the operator or a listed publisher vouches
+    /// for it, or it is on this computer. Anybody may register any other address, and a link to us that goes on there by
+    /// itself would lend it our name (RFC 9700 section 4.11.2). Once a person has decided about a client this is over.
+    fn refusal(&self, kind: &Kind, to: ReturnAddress, reason: Reason, description: &'static str) -> Error {
+        match to.redirect_uri.is_local() || self.clients.vouches_for(kind) {
+            true => Error::client(to, reason, description),
+            false => Error::unvouched_client(to, reason, description),
+        }
     }
 
     /// Whether this browser's user allowed just this before, wanted that to be remembered, and need not be asked anew.

@@ -20,13 +20,14 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 pub use denied::Denied;
-pub use document::{DocumentHost, DocumentSettings, Network, Resolver};
+pub use document::{Asker, DocumentHost, DocumentSettings, Network, Resolver};
 pub use preregistered::Preregistered;
 pub use secret::ClientSecret;
 
 use super::client_name::ClientName;
 use super::redirect_uri::RedirectUri;
 use crate::clock::Clock;
+use crate::public_url::PublicUrl;
 use crate::sealed::Sealer;
 use document::Documents;
 use registration::Registration;
@@ -117,28 +118,49 @@ impl Default for ClientSettings {
 impl Clients {
     /// # Errors
     /// When no HTTP client can be made for documents.
-    pub fn new(settings: &ClientSettings, sealer: Sealer, clock: Clock) -> Result<Self, reqwest::Error> {
+    pub fn new(
+        settings: &ClientSettings,
+        public_url: &PublicUrl,
+        sealer: Sealer,
+        clock: Clock,
+    ) -> Result<Self, reqwest::Error> {
         let preregistered = settings.preregistered.iter();
         let documents = settings.documents.as_ref();
         Ok(Self {
             sealer,
             preregistered: preregistered.map(|client| (client.client_id.clone(), client.to_client())).collect(),
-            documents: documents.map(|own| Documents::new(own, &settings.custom_schemes, clock)).transpose()?,
+            documents: documents
+                .map(|own| Documents::new(own, &settings.custom_schemes, public_url.clone(), clock))
+                .transpose()?,
             denied: Denied::new(&settings.denied),
         })
     }
 
-    /// The client that a client id names.
-    pub async fn find(&self, client_id: &str) -> Result<Client, NoClient> {
+    /// The client that a client id names; `asker` matters where its document must be fetched.
+    pub async fn find(&self, client_id: &str, asker: Asker) -> Result<Client, NoClient> {
         let client = match (self.preregistered.get(client_id), &self.documents) {
             (Some(client), _) => client.clone(),
             (None, Some(documents)) if client_id.starts_with("https://") => {
                 self.denied.check_document(client_id)?;
-                documents.find(client_id).await?
+                documents.find(client_id, asker).await?
             }
             (None, _) => Registration::find(&self.sealer, client_id)?,
         };
         self.denied.check(client)
+    }
+
+    /// Whether a client id names a client by its document.
+    pub fn is_published(&self, client_id: &str) -> bool {
+        self.documents.as_ref().is_some_and(|documents| documents.may_be_at(client_id))
+    }
+
+    /// Whether somebody of ours vouches for what a client says: the operator, by its name or by the host of its document.
+    pub fn vouches_for(&self, kind: &Kind) -> bool {
+        match kind {
+            Kind::Registered => false,
+            Kind::Preregistered => true,
+            Kind::MetadataDocument { .. } => self.documents.as_ref().is_some_and(Documents::are_listed),
+        }
     }
 
     pub fn denied(&self) -> &Denied {

@@ -12,17 +12,21 @@ use http::{HeaderMap, Request};
 use zeroize::Zeroizing;
 
 use super::AuthorizationServer;
-use super::client::{Client, NoClient};
+use super::client::{Asker, ClientRef, ClientSecret, NoClient};
 use super::error::Error;
 use super::parameters::Parameters;
+use super::records::Code;
 
 impl AuthorizationServer {
     /// The client that calls, proven if it has a secret. Every failure to prove looks alike.
+    ///
+    /// A client that publishes a document is fetched only if it brings something of ours: without that it gets nothing
+    /// whatever its document says, and nobody can have URLs fetched here that they made up (T19).
     pub(super) async fn authenticate(
         &self,
         request: &Request<Bytes>,
         parameters: &Parameters<'_>,
-    ) -> Result<Client, Error> {
+    ) -> Result<ClientRef, Error> {
         let used_authorization_header = request.headers().contains_key(AUTHORIZATION);
         let invalid = |cause: &str| {
             tracing::info!(cause, "a client was not recognised");
@@ -37,7 +41,12 @@ impl AuthorizationServer {
             (None, None) if used_authorization_header => return Err(invalid("another scheme, and no client id")),
             (None, None) => return Err(Error::InvalidRequest("client_id is missing.")),
         };
-        let client = self.clients.find(client_id).await.map_err(|none| match none {
+        let client = ClientRef::of(client_id);
+        let found = match self.clients.is_published(client_id) && !self.is_held(client, parameters) {
+            true => self.clients.denied().check_document(client_id).map(|()| None),
+            false => self.clients.find(client_id, Asker::Holder).await.map(|client| client.secret),
+        };
+        let secret: Option<ClientSecret> = found.map_err(|none| match none {
             NoClient::Unknown(cause) | NoClient::BadDocument(cause) => invalid(&cause),
             NoClient::Unavailable(cause) => Error::ClientUnavailable(cause),
             NoClient::Denied => Error::UnauthorizedClient,
@@ -47,7 +56,7 @@ impl AuthorizationServer {
             (Some(_), Some(_)) => return Err(invalid("a secret in two places")),
             (one, other) => one.or(other),
         };
-        match (&client.secret, presented) {
+        match (&secret, presented) {
             (None, None) => {}
             (Some(secret), Some(presented)) if secret.matches(presented) => {}
             (None, Some(_)) => return Err(invalid("a secret, of a client that has none")),
@@ -57,6 +66,15 @@ impl AuthorizationServer {
             Ok(Some(uri)) if self.clients.denied().refuses_redirect_uri(uri) => Err(Error::UnauthorizedClient),
             _ => Ok(client),
         }
+    }
+
+    /// Whether a code or a refresh token in the form was sealed for just this client. A token to be revoked is none of
+    /// them: that needs no document, and must not fail for the want of one.
+    fn is_held(&self, client: ClientRef, parameters: &Parameters<'_>) -> bool {
+        let sent = |name| parameters.one(name).ok().flatten();
+        sent("code").is_some_and(|code| Code::open(&self.sealer, client, code).is_ok())
+            || sent("refresh_token")
+                .is_some_and(|token| self.sessions.open_refresh_token(*client.as_bytes(), token).is_ok())
     }
 }
 

@@ -2,9 +2,12 @@
 
 use std::fmt;
 
+use icu_properties::props::{EnumeratedProperty, GeneralCategory, GeneralCategoryGroup};
 use serde::{Deserialize, Serialize};
 
 const MAX_CHARACTERS: usize = 128;
+/// As many as a letter has in any language's writing; piled up without end they cover the lines above and below.
+const MARKS_IN_A_ROW: usize = 4;
 const NAMELESS: &str = "Unknown Application";
 
 /// A name that is one line of visible text. It still says whatever the client likes: a page marks it as unproven.
@@ -17,6 +20,7 @@ impl ClientName {
     pub fn clean(text: &str) -> Self {
         let spaced = text.chars().map(|character| if character.is_whitespace() { ' ' } else { character });
         let visible: String = spaced.filter(|&character| !is_invisible(character)).collect();
+        let visible = without_piles(&visible);
         let words: Vec<&str> = visible.split(' ').filter(|word| !word.is_empty()).collect();
         let cut: String = words.join(" ").chars().take(MAX_CHARACTERS).collect();
         match cut.trim_end() {
@@ -36,6 +40,23 @@ impl fmt::Display for ClientName {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(&self.0)
     }
+}
+
+/// Drops combining marks beyond [`MARKS_IN_A_ROW`], and those that have no letter: they would sit on what stands before.
+fn without_piles(text: &str) -> String {
+    let mut room = 0;
+    let mut kept = String::with_capacity(text.len());
+    for character in text.chars() {
+        if !GeneralCategoryGroup::Mark.contains(GeneralCategory::for_char(character)) {
+            room = if character == ' ' { 0 } else { MARKS_IN_A_ROW };
+        } else if room > 0 {
+            room -= 1;
+        } else {
+            continue;
+        }
+        kept.push(character);
+    }
+    kept
 }
 
 /// Control and format characters (bidirectional controls, zero-width ones, tags), fillers that look like nothing, and
@@ -74,6 +95,27 @@ mod tests {
         assert_eq!(cleaned("  one\r\n\ttwo\u{a0}\u{2003}three\0 "), "one two three");
         assert_eq!(cleaned("\u{200b}\u{202e} \n"), NAMELESS);
         assert_eq!(cleaned(""), NAMELESS);
+    }
+
+    /// T6.
+    #[test]
+    fn marks_do_not_pile_up() {
+        let pile = |marks: usize| format!("Cla{}ude", "\u{301}\u{335}".repeat(marks / 2));
+        assert_eq!(cleaned(&pile(4)), pile(4));
+        for marks in [6, 60, 1000] {
+            assert_eq!(cleaned(&pile(marks)), pile(4));
+        }
+        assert_eq!(
+            cleaned(&pile(4).replace('\u{335}', "\u{200b}\u{335}\u{fe0f}\u{489}")),
+            "Cla\u{301}\u{335}\u{489}\u{301}ude"
+        );
+        assert_eq!(cleaned("\u{301}a \u{20dd}\u{e31} b\u{301}"), "a b\u{301}", "a mark without a letter");
+        assert_eq!(cleaned(&"\u{e49}".repeat(9)), NAMELESS);
+        // Vietnamese taken apart, pointed Hebrew, Hindi, Thai, Tibetan, Burmese.
+        for name in ["Vie\u{323}\u{302}t", "שָּׁלוֹם", "हिन्दी क़्षी", "ที่นี่", "བསྒྲུབས", "မြွှာ ကြောင့်"]
+        {
+            assert_eq!(cleaned(name), name);
+        }
     }
 
     #[test]

@@ -12,7 +12,7 @@ use serde_json::json;
 
 use super::redirect_uri::ReturnAddress;
 use super::{AuthorizationServer, answer};
-use crate::browser::{Fault, RETRY_AFTER_SECONDS, Reference};
+use crate::browser::{Fault, LeavePage, RETRY_AFTER_SECONDS, Reference};
 use crate::store::StoreError;
 
 /// An error of an endpoint. Text in a variant that the caller sees is `&'static`: nothing of a request can get into it.
@@ -50,6 +50,9 @@ pub enum Error {
 
     // For a client, by way of the browser.
     Client(Box<Refusal>),
+    /// Likewise, but only if the person wants to go there: nobody vouches for the address, and nobody has been asked yet
+    /// (RFC 9700 section 4.11.2).
+    UnvouchedClient(Box<Refusal>),
 }
 
 /// A "no" to a client that is proven.
@@ -82,6 +85,10 @@ impl Error {
     pub fn client(to: ReturnAddress, reason: Reason, description: &'static str) -> Self {
         Error::Client(Box::new(Refusal { to, reason, description }))
     }
+
+    pub fn unvouched_client(to: ReturnAddress, reason: Reason, description: &'static str) -> Self {
+        Error::UnvouchedClient(Box::new(Refusal { to, reason, description }))
+    }
 }
 
 impl Reason {
@@ -97,6 +104,16 @@ impl Reason {
             Reason::ConsentRequired => "consent_required",
             Reason::InteractionRequired => "interaction_required",
         }
+    }
+}
+
+impl Refusal {
+    fn url(&self, issuer: &str) -> String {
+        self.to.with_error(issuer, self.reason.as_str(), self.description)
+    }
+
+    fn log(&self) {
+        tracing::info!(error = self.reason.as_str(), description = self.description, "a client was refused");
     }
 }
 
@@ -163,9 +180,17 @@ impl AuthorizationServer {
                 self.pages.error(fault, reference)
             }
             Error::Client(refusal) => {
-                let Refusal { to, reason, description } = *refusal;
-                tracing::info!(error = reason.as_str(), description, "a client was refused");
-                answer::see_other(&to.with_error(self.settings.public_url.as_str(), reason.as_str(), description))
+                refusal.log();
+                answer::see_other(&refusal.url(self.settings.public_url.as_str()))
+            }
+            Error::UnvouchedClient(refusal) => {
+                refusal.log();
+                self.pages.leave(LeavePage {
+                    url: &refusal.url(self.settings.public_url.as_str()),
+                    destination: refusal.to.redirect_uri.destination(),
+                    error: refusal.reason.as_str(),
+                    description: refusal.description,
+                })
             }
         }
     }

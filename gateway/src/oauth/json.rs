@@ -105,11 +105,11 @@ mod tests {
     #[test]
     fn ambiguous_deep_and_broken_text_is_refused() {
         let nested = |depth: usize| format!("{{\"a\":{}{}}}", "[".repeat(depth), "]".repeat(depth));
-        assert!(parse_object(nested(15).as_bytes()).is_ok());
+        assert!(parse_object(nested(15).as_bytes()).is_ok(), "sixteen levels, the object itself being one");
         for text in [
             r#"{"a":1,"a":1}"#,
             r#"{"x":{"b":1,"\u0062":2}}"#,
-            &nested(17),
+            &nested(16),
             &nested(100_000),
             "",
             "[]",

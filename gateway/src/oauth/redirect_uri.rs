@@ -7,6 +7,8 @@
 use serde::{Deserialize, Serialize};
 use url::{Host, Url};
 
+use crate::public_url::PublicUrl;
+
 /// Longer ones would not survive the trip through Entra and back.
 const MAX_LENGTH: usize = 2048;
 
@@ -36,6 +38,8 @@ pub enum BadRedirectUri {
     Fragment,
     #[error("a parameter in it that only the answer may have")]
     ReservedParameter,
+    #[error("an address of this server itself")]
+    Ours,
 }
 
 /// Where and with which `state` a client wants its answer.
@@ -91,6 +95,16 @@ impl RedirectUri {
             _ => with_path(&self.0) == with_path(&presented.0),
         };
         same.then_some(presented)
+    }
+
+    /// The same URI, if it does not lead back to us: no client is there, and a code or an error in the address of one of our
+    /// own pages would be where nobody expects it.
+    pub fn elsewhere(self, ours: &PublicUrl) -> Result<Self, BadRedirectUri> {
+        // A last dot makes no other host.
+        let host = host(&self.0);
+        let authority = authority(&self.0).replacen(host, host.trim_end_matches('.'), 1);
+        let is_web = self.scheme() == "https" || self.scheme() == "http";
+        if is_web && ours.is_at(&authority) { Err(BadRedirectUri::Ours) } else { Ok(self) }
     }
 
     pub fn as_str(&self) -> &str {

@@ -58,7 +58,8 @@ impl AuthorizationServer {
         let mut kept = Vec::new();
         for uri in sent {
             let uri = uri.as_str().ok_or(Error::InvalidRedirectUri("Every redirect URI must be a string."))?;
-            match RedirectUri::parse(uri, &self.settings.clients.custom_schemes) {
+            let parsed = RedirectUri::parse(uri, &self.settings.clients.custom_schemes);
+            match parsed.and_then(|uri| uri.elsewhere(&self.settings.public_url)) {
                 Ok(uri) if self.clients.denied().refuses_redirect_uri(uri.as_str()) => {
                     tracing::info!("a redirect URI leads to a denied host");
                 }
@@ -69,7 +70,7 @@ impl AuthorizationServer {
         }
         match kept.is_empty() {
             true => Err(Error::InvalidRedirectUri(
-                "Use https, or http on localhost, or a scheme that this server allows; no user name, no fragment.",
+                "Use https, or http on localhost, or a scheme that this server allows; no user name, no fragment, and not this server itself.",
             )),
             false => Ok(kept),
         }
@@ -85,12 +86,14 @@ fn client_name(metadata: &Map<String, Value>) -> Result<ClientName, Error> {
 }
 
 /// `none` unless a secret is asked for. RFC 7591's own default is a secret, but clients that say nothing are public ones
-/// that would not know what to do with it (A12).
+/// that would not know what to do with it (A12). RFC 7591 section 2 lets us put another method in the place of one that we
+/// do not have, but a client that means to prove itself with a key would be public without knowing it.
 fn method(metadata: &Map<String, Value>) -> Result<AuthenticationMethod, Error> {
     match metadata.get("token_endpoint_auth_method") {
         None | Some(Value::Null) => Ok(AuthenticationMethod::None),
-        Some(Value::String(name)) => Ok(AuthenticationMethod::for_request(name)),
-        Some(_) => Err(Error::InvalidClientMetadata("token_endpoint_auth_method must be a string.")),
+        Some(name) => name.as_str().and_then(AuthenticationMethod::named).ok_or(Error::InvalidClientMetadata(
+            "Use token_endpoint_auth_method none, client_secret_basic or client_secret_post.",
+        )),
     }
 }
 

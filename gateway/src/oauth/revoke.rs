@@ -21,7 +21,7 @@ impl AuthorizationServer {
         let client = self.authenticate(request, &form).await?;
         let token = required(&form, "token", "token is missing.")?;
         let resources = self.settings.resources.iter().map(|resource| resource.url());
-        self.sessions.revoke(*client.reference.as_bytes(), token, resources).await.map_err(Error::Unavailable)?;
+        self.sessions.revoke(*client.as_bytes(), token, resources).await.map_err(Error::Unavailable)?;
         Ok(answer::json(StatusCode::OK, &json!({})))
     }
 }

@@ -1,5 +1,6 @@
 //! The authorization server whole, from request to answer: alone, and against the stand-in for Entra.
 
+mod altered;
 mod clients;
 mod connections;
 mod consent;

@@ -23,8 +23,8 @@ impl AuthorizationServer {
         form.each_once().map_err(|_| Error::InvalidRequest("A parameter is there more than once."))?;
         let client = self.authenticate(request, &form).await?;
         let issued = match required(&form, "grant_type", "grant_type is missing.")? {
-            "authorization_code" => self.redeem(client.reference, &form).await?,
-            "refresh_token" => self.refresh(client.reference, &form).await?,
+            "authorization_code" => self.redeem(client, &form).await?,
+            "refresh_token" => self.refresh(client, &form).await?,
             _ => return Err(Error::UnsupportedGrantType),
         };
         let mut body = json!({

@@ -1,11 +1,14 @@
 //! The hot path: a bearer token becomes an [`Admitted`], or a [`Denied`].
 
-use std::time::Instant;
+use std::sync::Arc;
 
 use http::HeaderValue;
 
+use super::lookup::Tier;
 use super::token::AccessToken;
-use super::{Record, Sessions, Watch, reference};
+use super::watch::Watch;
+use super::{Handle, Sessions, reference};
+use crate::clock::Timestamp;
 use crate::sealed::{Index, OpenError};
 use crate::store::StoreError;
 
@@ -14,8 +17,12 @@ use crate::store::StoreError;
 pub struct Admitted {
     session: Index,
     bearer: HeaderValue,
-    ends: Instant,
+    /// To ask again while it is in use.
+    pub(super) handle: Handle,
+    /// When the session ends unless it is refreshed.
+    pub(super) ends: Timestamp,
     watch: Watch,
+    tier: Tier,
 }
 
 /// Why a request was not admitted. The caller learns only whether to sign in or to try later.
@@ -34,8 +41,13 @@ pub enum Denied {
 }
 
 impl Sessions {
-    /// Opens the bearer token for the resource of the route (its canonical URL), looks the session up, and gives what goes upstream.
-    pub async fn admit(&self, authorization: Option<&HeaderValue>, resource: &str) -> Result<Admitted, Denied> {
+    /// Opens the bearer token for the resource of the route (its canonical URL), looks the session up, and gives what goes
+    /// upstream. A token of Entra's that is close to its end still serves, while it is renewed for the requests to come.
+    pub async fn admit(
+        self: &Arc<Self>,
+        authorization: Option<&HeaderValue>,
+        resource: &str,
+    ) -> Result<Admitted, Denied> {
         let bearer = bearer(authorization).ok_or(Denied::Missing)?;
         let token = AccessToken::open(&self.sealer, resource, bearer)?;
         if token.expires.has_passed(self.clock.now()) {
@@ -43,13 +55,14 @@ impl Sessions {
         }
         let session = self.sealer.index(&token.id).ok_or(Denied::Ended)?;
         let watch = self.streams.watch(session);
-        let record = self.table.get(&token.id, &token.secret).await?.ok_or(Denied::Ended)?;
+        let handle = token.handle();
+        let (entry, tier) = self.look_up(&handle, session).await?;
         // Our token ends before Entra's does; unless a clock was set, this never happens.
-        if record.entra.ends.has_passed(self.clock.now()) {
+        if entry.ends.has_passed(self.clock.now()) {
             return Err(Denied::Expired);
         }
-        let ends = Instant::now() + record.kept_until.remaining(self.clock.now());
-        Ok(Admitted { session, bearer: record.bearer()?, ends, watch })
+        self.renew_in_background(&token, session, &entry);
+        Ok(Admitted { session, handle, ends: entry.session_ends, bearer: entry.bearer.clone(), tier, watch })
     }
 }
 
@@ -64,12 +77,7 @@ impl Admitted {
         self.session
     }
 
-    /// When the session ends, as far as was known: a refresh moves it.
-    pub fn ends(&self) -> Instant {
-        self.ends
-    }
-
-    /// Tells when the session ends before that.
+    /// Tells when the session is ended, and counts its streams.
     pub fn watch(&self) -> &Watch {
         &self.watch
     }
@@ -78,14 +86,10 @@ impl Admitted {
     pub fn reference(&self) -> String {
         reference(self.session)
     }
-}
 
-impl Record {
-    fn bearer(&self) -> Result<HeaderValue, Denied> {
-        let mut value =
-            HeaderValue::try_from(format!("Bearer {}", self.entra.access_token)).map_err(|_| Denied::Ended)?;
-        value.set_sensitive(true);
-        Ok(value)
+    /// Where the session was found.
+    pub fn tier(&self) -> Tier {
+        self.tier
     }
 }
 

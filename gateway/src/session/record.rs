@@ -64,6 +64,15 @@ impl Record {
         self.entra.refresh_token.is_some() && self.entra.renew_from.has_passed(now)
     }
 
+    /// From when on Entra should be asked; `None` when it gave nothing to ask with.
+    pub fn renews_from(&self) -> Option<Timestamp> {
+        let pause = self.trouble.map(|trouble| trouble.not_before);
+        self.entra
+            .refresh_token
+            .as_ref()
+            .map(|_| pause.map_or(self.entra.renew_from, |end| end.max(self.entra.renew_from)))
+    }
+
     /// How long Entra is to be left alone after trouble.
     pub fn pause(&self, now: Timestamp) -> Option<Duration> {
         self.trouble.map(|trouble| trouble.not_before.remaining(now)).filter(|pause| !pause.is_zero())

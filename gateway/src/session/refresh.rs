@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::renewal::Occasion;
 use super::{IssuedTokens, RefreshToken, Sessions, reference};
 use crate::sealed::OpenError;
 use crate::store::{Advance, Step, StoreError};
@@ -31,7 +32,7 @@ impl Sessions {
     /// fail any more (A24).
     pub async fn refresh(&self, token: &RefreshToken) -> Result<IssuedTokens, NotRefreshed> {
         let session = self.sealer.index(&token.handle.id).ok_or(NotRefreshed::Over("its key has left the ring"))?;
-        let record = self.up_to_date(&token.handle, session).await?;
+        let record = self.up_to_date(&token.handle, session, Occasion::Refresh).await?;
         let now = self.clock.now();
         let step = Step {
             presented: token.generation,

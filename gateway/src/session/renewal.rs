@@ -2,6 +2,9 @@
 //!
 //! Whoever renews also writes that the session goes on, so a record is only ever written by the holder of the session's
 //! lock, and no older state overwrites a newer one. All is done well within the lock's lifetime.
+//!
+//! A refresh needs a token that is worth something and waits for it. A call has one that still serves, so its renewal is
+//! in nobody's way: in the background, once for a session, for a few sessions at a time.
 
 use std::time::Duration;
 
@@ -16,9 +19,14 @@ use crate::sealed::Index;
 impl Sessions {
     /// The session, with tokens of Entra's that are worth something and a life that goes on. Asks Entra only when its token
     /// is close to its end; a caller for whom another one is asking waits a little, and then makes do with what there is.
-    pub(super) async fn up_to_date(&self, handle: &Handle, session: Index) -> Result<Record, NotRefreshed> {
+    pub(super) async fn up_to_date(
+        &self,
+        handle: &Handle,
+        session: Index,
+        occasion: Occasion,
+    ) -> Result<Record, NotRefreshed> {
         let record = self.load(handle).await?;
-        if !self.is_due(&record) {
+        if !self.is_due(&record, occasion) {
             return self.worth_something(record);
         }
         let patience = Instant::now() + PATIENCE;
@@ -27,11 +35,11 @@ impl Sessions {
         };
         loop {
             let record = self.load(handle).await?;
-            if !self.is_due(&record) {
+            if !self.is_due(&record, occasion) {
                 return self.worth_something(record);
             }
             if let Some(held) = self.locks.acquire(session).await? {
-                let written = self.write_on(handle, session).await;
+                let written = self.write_on(handle, session, occasion).await;
                 self.locks.release(held).await;
                 return written;
             }
@@ -43,16 +51,18 @@ impl Sessions {
         }
     }
 
-    fn is_due(&self, record: &Record) -> bool {
+    fn is_due(&self, record: &Record, occasion: Occasion) -> bool {
         let now = self.clock.now();
-        record.should_be_kept(now, self.settings.session_idle)
+        (occasion == Occasion::Refresh && record.should_be_kept(now, self.settings.session_idle))
             || (record.should_be_renewed(now) && record.pause(now).is_none())
     }
 
     /// With the lock: what is due, and nothing that another holder has done since we looked.
-    async fn write_on(&self, handle: &Handle, session: Index) -> Result<Record, NotRefreshed> {
+    async fn write_on(&self, handle: &Handle, session: Index, occasion: Occasion) -> Result<Record, NotRefreshed> {
+        let before = self.moment();
         let mut record = self.load(handle).await?;
-        if !self.is_due(&record) {
+        if !self.is_due(&record, occasion) {
+            self.keep_at_hand(handle, session, &record, before);
             return self.worth_something(record);
         }
         let now = self.clock.now();
@@ -77,7 +87,11 @@ impl Sessions {
                 }
             }
         }
-        self.save(handle, &mut record, now).await?;
+        if occasion == Occasion::Refresh {
+            record.keep(now, self.settings.session_idle);
+        }
+        self.save(handle, &record, now).await?;
+        self.keep_at_hand(handle, session, &record, before);
         self.worth_something(record)
     }
 
@@ -91,8 +105,8 @@ impl Sessions {
     }
 
     /// Only over a record that is still there: a session that was revoked meanwhile stays dead.
-    async fn save(&self, handle: &Handle, record: &mut Record, now: Timestamp) -> Result<(), NotRefreshed> {
-        let lifetime = record.keep(now, self.settings.session_idle);
+    async fn save(&self, handle: &Handle, record: &Record, now: Timestamp) -> Result<(), NotRefreshed> {
+        let lifetime = record.kept_until.remaining(now);
         match self.table.replace(&handle.id, &handle.secret, record, lifetime).await? {
             true => Ok(()),
             false => Err(NotRefreshed::Over("the session was ended meanwhile")),
@@ -113,6 +127,15 @@ impl Sessions {
             false => Ok(record),
         }
     }
+}
+
+/// Why a session is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Occasion {
+    /// The client refreshes: the session lives on.
+    Refresh,
+    /// The client calls: only Entra's token may be due.
+    Call,
 }
 
 fn retry_after(error: &Error) -> Option<Duration> {

@@ -1,16 +1,23 @@
 //! The end of a session before its time.
 
+use super::hearing::REVOKED;
 use super::token::AccessToken;
 use super::{RefreshToken, Sessions};
 use crate::sealed::{Id, Index};
 use crate::store::StoreError;
 
 impl Sessions {
-    /// Ends a session: the very next request with a token of it is refused, on every replica; streams that are open here
-    /// for it end now.
+    /// Ends a session: the very next request with a token of it is refused here and its open streams end, and within a second the same happens on every replica that
+    /// hears of it; one that does not, and does not notice, asks the store after half a minute.
+    ///
+    /// # Errors
+    /// When it is not certain that the others learn of it. Here it has ended all the same.
     pub async fn end(&self, session: Index) -> Result<(), StoreError> {
-        self.table.remove(session).await?;
+        self.cache.revoke(session, self.clock.now());
         self.streams.ended(session);
+        // First the record: whoever hears of its end and asks the store must find none.
+        self.table.remove(session).await?;
+        self.store.announce(REVOKED, &session.0).await?;
         self.generations.remove(session).await
     }
 

@@ -1,3 +1,5 @@
+mod tiers;
+
 use std::time::Duration;
 
 use base64::Engine;
@@ -16,7 +18,7 @@ const HOUR: u64 = 3600;
 
 struct Fixture {
     clock: Clock,
-    sessions: Sessions,
+    sessions: Arc<Sessions>,
 }
 
 fn fixture() -> Fixture {
@@ -27,7 +29,7 @@ fn fixture() -> Fixture {
 fn replica(ring: KeyRing, store: Arc<dyn Store>, clock: &Clock) -> Fixture {
     let sealer = Sealer::new(ring, "https://mcp.example.com");
     let sessions = Sessions::new(Settings::default(), store, sealer, clock.clone(), Arc::new(nobody()));
-    Fixture { sessions, clock: clock.clone() }
+    Fixture { sessions: Arc::new(sessions), clock: clock.clone() }
 }
 
 /// With these keys, by id and state.

@@ -54,6 +54,10 @@ impl AccessToken {
     pub fn open(sealer: &Sealer, resource: &str, text: &str) -> Result<Self, OpenError> {
         sealer.open(Purpose::AccessToken, &[resource.as_bytes()], text)
     }
+
+    pub fn handle(&self) -> Handle {
+        Handle { id: self.id, secret: self.secret.clone() }
+    }
 }
 
 impl RefreshToken {

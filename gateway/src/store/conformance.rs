@@ -10,7 +10,7 @@ mod redis_only;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Advance, Guarded, MemoryStore, Redemption, Step, Store};
+use super::{Advance, Announcement, Guarded, Listener, MemoryStore, Redemption, Step, Store};
 use super::{RedisSettings, RedisStore};
 use crate::clock::{Clock, Timestamp};
 use apart::Apart;
@@ -128,6 +128,7 @@ promises! {
     of_many_who_advance_one_moves_and_all_learn_where_to
     a_counter_lives_from_its_last_move
     a_counter_is_invisible_to_everybody_else
+    who_listens_hears_what_is_announced_from_then_on
 }
 
 async fn a_value_is_read_as_often_as_asked_until_it_is_removed(Subject { store, .. }: Subject) {
@@ -394,6 +395,29 @@ async fn a_counter_is_invisible_to_everybody_else(subject: Subject) {
     assert_eq!(store.advance(NAME, step(0, 100)).await.unwrap(), Advance::Missing);
     subject.put_guarded(MINUTE).await;
     assert_eq!(store.advance(NAME, step(0, 100)).await.unwrap(), Advance::Missing);
+}
+
+async fn who_listens_hears_what_is_announced_from_then_on(Subject { store, .. }: Subject) {
+    store.announce(TOPIC, b"nobody").await.expect("nobody need be there");
+    let (mut one, mut other) = (store.listen(TOPIC), store.listen(TOPIC));
+    for listener in [&mut one, &mut other] {
+        assert_eq!(heard(listener).await, Announcement::Listening);
+    }
+    // The least user of Redis may not, and then nobody hears it either.
+    let _ = store.announce("sallyport:other", b"elsewhere").await;
+    for message in [&VALUE[..], b"", b"again", b"again"] {
+        store.announce(TOPIC, message).await.unwrap();
+        for listener in [&mut one, &mut other] {
+            assert_eq!(heard(listener).await, Announcement::Said(message.to_vec()));
+        }
+    }
+}
+
+const TOPIC: &str = "sallyport:revoked";
+
+/// Bounded: five seconds.
+async fn heard(listener: &mut Box<dyn Listener>) -> Announcement {
+    tokio::time::timeout(5 * SECOND, listener.next()).await.expect("nothing was heard")
 }
 
 fn at(seconds: u64) -> Timestamp {

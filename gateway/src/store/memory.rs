@@ -7,7 +7,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use subtle::ConstantTimeEq;
 
-use super::{Advance, Epitaph, Guard, Guarded, Redemption, Step, Store, StoreError};
+use super::announcements::Here;
+use super::{Advance, Epitaph, Guard, Guarded, Listener, Redemption, Step, Store, StoreError};
 use crate::clock::{Clock, Timestamp};
 
 /// Dead records are swept when the map has grown by this many since the last sweep.
@@ -17,6 +18,7 @@ const ONE_SECOND: Duration = Duration::from_secs(1);
 pub struct MemoryStore {
     clock: Clock,
     records: Mutex<Records>,
+    announcements: Here,
 }
 
 #[derive(Default)]
@@ -39,7 +41,7 @@ enum Content {
 
 impl MemoryStore {
     pub fn new(clock: Clock) -> Self {
-        Self { clock, records: Mutex::default() }
+        Self { clock, records: Mutex::default(), announcements: Here::default() }
     }
 
     fn records(&self) -> MutexGuard<'_, Records> {
@@ -150,6 +152,15 @@ impl Store for MemoryStore {
             records.write(name, Record { expires: now.after(step.lifetime.max(ONE_SECOND)), content }, now);
         }
         Ok(advance)
+    }
+
+    async fn announce(&self, topic: &'static str, message: &[u8]) -> Result<(), StoreError> {
+        self.announcements.announce(topic, message);
+        Ok(())
+    }
+
+    fn listen(&self, topic: &'static str) -> Box<dyn Listener> {
+        self.announcements.listen(topic)
     }
 }
 

@@ -9,6 +9,7 @@
 //! | `S` epitaph (32) | guarded and spent |
 //! | `C` number `:` Unix seconds | a counter, and when it moved: only `advance` reads it |
 
+mod announcements;
 mod breaker;
 mod link;
 mod question;
@@ -23,8 +24,9 @@ use std::time::{Duration, Instant};
 use ::redis::{ErrorKind, FromRedisValue, RedisError, ServerErrorKind};
 use async_trait::async_trait;
 
-use super::{Advance, Epitaph, Guard, Guarded, Redemption, Step, Store, StoreError};
+use super::{Advance, Epitaph, Guard, Guarded, Listener, Redemption, Step, Store, StoreError};
 use crate::clock::Timestamp;
+use announcements::Subscriber;
 use breaker::Breaker;
 use link::Link;
 use question::{Program, Question};
@@ -33,7 +35,7 @@ pub use settings::{BreakerSettings, RedisSettings, SettingsError};
 pub use url::{RedisUrl, RedisUrlError};
 
 pub struct RedisStore {
-    link: Link,
+    link: Arc<Link>,
     /// One, or in a cluster one for each range of slots: a node that is away must not take the others with it.
     breakers: Vec<Breaker>,
     take: Program,
@@ -49,7 +51,7 @@ impl RedisStore {
     /// When Redis' client does not accept the settings, which [`RedisUrl`] should have seen to.
     pub fn new(settings: RedisSettings) -> Result<Self, SettingsError> {
         let breaker = settings.breaker;
-        let link = Link::new(settings)?;
+        let link = Arc::new(Link::new(settings)?);
         let ranges = if link.is_cluster() { RANGES } else { 1 };
         Ok(Self {
             link,
@@ -199,6 +201,14 @@ impl Store for RedisStore {
             ("missing", _) => Ok(Advance::Missing),
             _ => Err(not_ours()),
         }
+    }
+
+    async fn announce(&self, topic: &'static str, message: &[u8]) -> Result<(), StoreError> {
+        self.ask(Question::writing("PUBLISH", topic).arg(message)).await
+    }
+
+    fn listen(&self, topic: &'static str) -> Box<dyn Listener> {
+        Box::new(Subscriber::new(self.link.clone(), topic))
     }
 }
 

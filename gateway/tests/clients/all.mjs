@@ -1,54 +1,38 @@
 // Starts `sallyport dev` on free ports, runs every driver against it, stops it, counts. `run` prepares what this needs.
 // Usage: all.mjs [--table] [driver name …]; --table writes docs/compatibility.md from a whole run
 
-import { spawn } from "node:child_process";
-import { createWriteStream, mkdirSync, readFileSync } from "node:fs";
+import { mkdirSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { freePort, until, within } from "./checks.mjs";
 import { DRIVERS, clients } from "./drivers.mjs";
+import { Edge } from "./edge.mjs";
+import { STAGES, TroubledEdge } from "./hardships.mjs";
+import { endAll, launch, succeeds } from "./programs.mjs";
 import { checkPage, checkPins, render, write } from "./table.mjs";
 
 const HERE = dirname(fileURLToPath(import.meta.url));
-const { ARTIFACTS, SALLYPORT_BIN } = process.env;
-const READY_WITHIN_MS = 30_000;
-const STOP_WITHIN_MS = 15_000;
 const DRIVER_WITHIN_MS = 120_000;
-/** Between "please end" and "end", so that a driver can close its Chromium. */
-const GRACE_MS = 5_000;
 
 let passed = 0;
 let failed = 0;
-let skipped = 0;
 /** What passed, for the compatibility table: `{ client, transport, shown }`. */
 const results = [];
-const running = new Set();
 
 for (const signal of ["SIGINT", "SIGTERM"])
   process.on(signal, () => {
-    for (const child of running) end(child, "SIGTERM");
+    endAll();
     process.exit(1);
   });
 
-mkdirSync(ARTIFACTS, { recursive: true });
+mkdirSync(process.env.ARTIFACTS, { recursive: true });
 const versions = clients();
 const { names, table } = chosen(process.argv.slice(2));
-const begun = Date.now();
-const sallyport = await startSallyport();
-for (const [index, name] of names.entries()) {
-  const { needs } = DRIVERS[name];
-  if (needs && !sallyport.grants.includes(needs)) {
-    skipped += 1;
-    console.log(`SKIPPED ${name}: this build has no ${needs.replace("_", " ")}s`);
-    continue;
-  }
-  await report(name, () => runDriver(name, sallyport.origin));
-  if (index === 0 && passed === 1) console.log(`the first tool call was made within ${((Date.now() - begun) / 1000).toFixed(1)} s of the start`);
-}
-await report("graceful-stop", () => stopSallyport(sallyport));
+const survivors = names.filter((name) => DRIVERS[name].survives);
+await inGoodTimes(names.filter((name) => !survivors.includes(name)));
+if (survivors.length > 0) await inHardTimes(survivors);
 if (table && failed === 0) write(render(results));
 await report("compatibility-table", () => checkTable());
-console.log(`clients: ${passed} passed, ${failed} failed${skipped > 0 ? `, ${skipped} skipped` : ""}`);
+console.log(`clients: ${passed} passed, ${failed} failed`);
 process.exit(failed === 0 ? 0 : 1);
 
 function chosen(words) {
@@ -62,6 +46,46 @@ function chosen(words) {
   return { names: wanted.length > 0 ? wanted : Object.keys(DRIVERS), table };
 }
 
+async function inGoodTimes(names) {
+  const begun = Date.now();
+  const edge = await started("sallyport", () => Edge.start("sallyport"));
+  if (!edge) return;
+  for (const [index, name] of names.entries()) {
+    await report(name, () => runDriver(name, name, edge.origin));
+    if (index === 0 && passed === 1) console.log(`the first tool call was made within ${((Date.now() - begun) / 1000).toFixed(1)} s of the start`);
+  }
+  await report("graceful-stop", () => edge.stop());
+}
+
+/** Stage by stage, all clients in each: the store is wiped once and the ring rotated once. */
+async function inHardTimes(names) {
+  const edge = await started("sallyport-troubled", () => TroubledEdge.start());
+  if (!edge) return;
+  const folders = Object.fromEntries(names.map((name) => [name, edge.folder(name)]));
+  let alive = names;
+  for (const { stage, event, befalls } of STAGES) {
+    if (event && !(await report(event, () => befalls(edge)))) break;
+    const before = alive;
+    alive = [];
+    for (const name of before) {
+      const run = `${name}-${stage}`;
+      if (await report(run, () => runDriver(name, run, edge.origin, stage, folders[name]))) alive.push(name);
+    }
+  }
+  await report("graceful-stop-troubled", () => edge.stop());
+}
+
+/** The edge, or null when it does not start, which is a failure. */
+async function started(name, start) {
+  let edge = null;
+  try {
+    edge = await start();
+  } catch (error) {
+    await report(name, () => Promise.reject(error));
+  }
+  return edge;
+}
+
 /** What has failed is not in the results, and said already: then, as in a run of some drivers, only the pins are compared. */
 function checkTable() {
   checkPins(versions);
@@ -69,97 +93,28 @@ function checkTable() {
   if (whole && failed === 0) checkPage(render(results));
 }
 
+/** Does the work, says how it went, counts it. Answers whether it went well. */
 async function report(name, work) {
   const begun = Date.now();
   try {
     await work();
     passed += 1;
     console.log(`${name} ok (${((Date.now() - begun) / 1000).toFixed(1)} s)`);
+    return true;
   } catch (error) {
     failed += 1;
     console.log(`${name} FAILED\n${error.message.trimEnd().replace(/^/gm, "  | ")}`);
+    return false;
   }
 }
 
-async function startSallyport() {
-  const [port, adminPort] = [await freePort(), await freePort()];
-  const child = launch("sallyport", [SALLYPORT_BIN, "dev", "--port", String(port), "--admin-port", String(adminPort)]);
-  try {
-    await until("sallyport dev is ready", READY_WITHIN_MS, async () => {
-      if (child.exitCode !== null) throw new Error(`sallyport dev ended with ${child.exitCode}`);
-      const answer = await fetch(`http://127.0.0.1:${adminPort}/readyz`).catch(() => null);
-      return answer?.ok;
-    });
-  } catch (error) {
-    end(child, "SIGKILL");
-    console.log(`${error.message}\n${tail(child.log)}\nclients: 0 passed, ${names.length} failed`);
-    process.exit(1);
-  }
-  const origin = `http://localhost:${port}`;
-  const metadata = await fetch(`${origin}/.well-known/oauth-authorization-server`);
-  return { child, origin, grants: (await metadata.json()).grant_types_supported };
-}
-
-async function stopSallyport({ child }) {
-  if (child.exitCode !== null) throw new Error(`it ended by itself with ${child.exitCode}\n${tail(child.log)}`);
-  child.kill("SIGTERM");
-  try {
-    const code = await within("sallyport dev stops on SIGTERM", STOP_WITHIN_MS, child.ended);
-    if (code !== 0) throw new Error(`exit code ${code}\n${tail(child.log)}`);
-  } finally {
-    end(child, "SIGKILL");
-  }
-}
-
-async function runDriver(name, origin) {
+async function runDriver(name, logName, origin, ...stage) {
   const { program, file, path, rest, client, transport } = DRIVERS[name];
-  const child = launch(name, [program, join(HERE, file), `${origin}${path}`, ...rest]);
-  try {
-    const code = await within(`${name} ends`, DRIVER_WITHIN_MS, child.ended);
-    if (code !== 0) throw new Error(`exit code ${code}`);
-    if (client) results.push({ client: versions.find((each) => each.name === client.name), transport, shown: shownIn(child.log) });
-  } catch (error) {
-    throw new Error(`${error.message}\n${tail(child.log)}`);
-  } finally {
-    end(child, "SIGTERM");
-    await within("the driver ends when asked", GRACE_MS, child.ended).catch(() => end(child, "SIGKILL"));
-  }
-}
-
-/** Starts a program in a process group of its own, its output in a log under $ARTIFACTS. */
-function launch(name, [program, ...args]) {
-  const child = spawn(program, args, { cwd: HERE, detached: true, stdio: ["ignore", "pipe", "pipe"] });
-  child.log = join(ARTIFACTS, `${name}.log`);
-  const log = createWriteStream(child.log);
-  child.stdout.pipe(log, { end: false });
-  child.stderr.pipe(log, { end: false });
-  running.add(child);
-  child.ended = new Promise((resolve, reject) => {
-    child.on("error", reject);
-    child.on("close", (code, signal) => {
-      running.delete(child);
-      log.end(() => resolve(code ?? signal));
-    });
-  });
-  // Who waits for it hears of an error; who does not must not bring the run down.
-  child.ended.catch(() => {});
-  return child;
-}
-
-/** Signals the program and what it started; a group that never was or is gone already is as good. */
-function end(child, signal) {
-  if (child.pid === undefined) return;
-  try {
-    process.kill(-child.pid, signal);
-  } catch (error) {
-    if (error.code !== "ESRCH") throw error;
-  }
+  const child = launch(logName, [program, join(HERE, file), `${origin}${path}`, ...rest, ...stage]);
+  await succeeds(`${name} ends`, DRIVER_WITHIN_MS, child);
+  if (client) results.push({ client: versions.find((each) => each.name === client.name), transport, shown: shownIn(child.log) });
 }
 
 function shownIn(log) {
   return [...readFileSync(log, "utf8").matchAll(/^shown: (.+)$/gm)].map(([, what]) => what);
-}
-
-function tail(log) {
-  return readFileSync(log, "utf8").split("\n").slice(-40).join("\n");
 }

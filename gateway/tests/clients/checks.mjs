@@ -6,6 +6,13 @@ import net from "node:net";
 /** The tool every driver calls. */
 export const TOOL = "get_graph_user_details";
 
+/** What several drivers may say they have shown. */
+export const ANEW = "sign-in anew as the same client";
+export const AT_A_401 = "refresh after a 401";
+export const IN_TIME = "refresh when the token has run out";
+export const WIPED = "sign-in as the same client after the store was wiped";
+export const ROTATED = "no sign-in after a key rotation";
+
 /** Prints the check; throws when it does not hold. `seen` is shown only then. */
 export function check(holds, what, seen) {
   if (!holds) throw new Error(seen === undefined ? what : `${what}; seen: ${show(seen)}`);

@@ -13,6 +13,13 @@ from browser import Browser
 TOOL = "get_graph_user_details"
 WITHIN_S = 45
 
+# What several drivers may say they have shown; as in `checks.mjs`.
+ANEW = "sign-in anew as the same client"
+AT_A_401 = "refresh after a 401"
+IN_TIME = "refresh when the token has run out"
+WIPED = "sign-in as the same client after the store was wiped"
+ROTATED = "no sign-in after a key rotation"
+
 
 def check(holds, what, seen=None):
     """Prints the check; raises when it does not hold."""
@@ -44,27 +51,6 @@ def check_user(is_error, details, content):
 
 def origin(url):
     return "{0.scheme}://{0.netloc}".format(urlsplit(url))
-
-
-class Memory:
-    """Where an SDK keeps its registration and tokens; counts the registrations."""
-
-    def __init__(self):
-        self.tokens = self.client = None
-        self.registrations = 0
-
-    async def get_tokens(self):
-        return self.tokens
-
-    async def set_tokens(self, tokens):
-        self.tokens = tokens
-
-    async def get_client_info(self):
-        return self.client
-
-    async def set_client_info(self, client_info):
-        self.client = client_info
-        self.registrations += 1
 
 
 class Person:

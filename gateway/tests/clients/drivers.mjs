@@ -1,4 +1,4 @@
-// The drivers by name: whose client it is, the program that drives it, what the edge must offer for it.
+// The drivers by name: whose client it is, the program that drives it.
 
 import { pinned } from "./pins.mjs";
 
@@ -22,7 +22,7 @@ const LEGACY = "HTTP+SSE";
 
 /**
  * Name to driver. `client` and `transport` are for the compatibility table and absent where no client is shown;
- * `needs` is a grant type without which the driver is skipped.
+ * one that `survives` runs stage by stage against an edge that loses its store and whose key ring is rotated.
  */
 export const DRIVERS = {
   "typescript-1-http": { client: TYPESCRIPT_1, transport: STREAMABLE, ...node("ts-sdk-1.mjs", HTTP, "http") },
@@ -45,15 +45,21 @@ export const DRIVERS = {
   "inspector-web-http": { client: INSPECTOR_WEB, transport: STREAMABLE, ...node("inspector-web.mjs", HTTP, "http") },
   "inspector-web-sse": { client: INSPECTOR_WEB, transport: LEGACY, ...node("inspector-web.mjs", SSE, "sse") },
   conformance: { client: CONFORMANCE, transport: "OAuth only", ...node("conformance.mjs", HTTP) },
-  "typescript-2-refresh": { client: TYPESCRIPT_2, transport: STREAMABLE, needs: "refresh_token", ...node("ts-sdk-2.mjs", HTTP, "http-refresh") },
-  "python-2-refresh": { client: PYTHON_2, transport: STATELESS, needs: "refresh_token", ...python(PYTHON_MCP_2, "python_sdk_2.py", HTTP, "http-refresh") },
-  refresh: { needs: "refresh_token", ...node("refresh.mjs", HTTP) },
+  refresh: node("refresh.mjs", HTTP),
   "consent-page": node("consent-page.mjs", HTTP),
   connections: node("connections.mjs", HTTP),
   "hostile-names": node("hostile-names.mjs", HTTP),
   tabs: node("tabs.mjs", HTTP),
+  redirects: node("redirects.mjs", HTTP),
   takeover: node("takeover.mjs", HTTP),
   load: node("load.mjs", HTTP),
+  "typescript-1-survives": { client: TYPESCRIPT_1, transport: STREAMABLE, survives: true, ...node("ts-sdk-1.mjs", HTTP, "http") },
+  "typescript-2-survives": { client: TYPESCRIPT_2, transport: STREAMABLE, survives: true, ...node("ts-sdk-2.mjs", HTTP, "http") },
+  "python-1-survives": { client: PYTHON_1, transport: STREAMABLE, survives: true, ...python(PYTHON_MCP_1, "python_sdk_1.py", HTTP, "http") },
+  "python-2-survives": { client: PYTHON_2, transport: STATELESS, survives: true, ...python(PYTHON_MCP_2, "python_sdk_2.py", HTTP, "http") },
+  "fastmcp-survives": { client: FASTMCP, transport: STATELESS, survives: true, ...python(PYTHON_FASTMCP, "fastmcp_client.py", HTTP, "http") },
+  "mcp-remote-survives": { client: MCP_REMOTE, transport: STREAMABLE, survives: true, ...node("mcp-remote.mjs", HTTP, "http") },
+  "inspector-cli-survives": { client: INSPECTOR_CLI, transport: STREAMABLE, survives: true, ...node("inspector-cli.mjs", HTTP, "http") },
 };
 
 /** Every client the drivers show, once, with the version its pin says. */

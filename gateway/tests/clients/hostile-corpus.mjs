@@ -19,10 +19,11 @@ export function hostileNames() {
   return [...names];
 }
 
-/** Written a second time, from the rule: white space is one space, what has no ink is dropped, the rest is cut. */
+/** Written a second time, from the rule: white space is one space, what has no ink is dropped, a letter has four marks at most, the rest is cut. */
 export function cleaned(name) {
   const text = name.replace(/\p{White_Space}/gu, " ").replace(/\p{Cc}|\p{Cf}|\p{Co}|\p{Default_Ignorable_Code_Point}|\u2800/gu, "");
-  const words = text.split(" ").filter((word) => word !== "").join(" ");
+  const marked = text.replace(/(?<=^| )\p{M}+/gu, "").replace(/(\p{M}{4})\p{M}+/gu, "$1");
+  const words = marked.split(" ").filter((word) => word !== "").join(" ");
   return [...words].slice(0, MAX_CHARACTERS).join("").trimEnd() || NAMELESS;
 }
 
@@ -138,7 +139,7 @@ function invisible() {
 }
 
 function scripts() {
-  return ["עברית <b>לקוח</b>", "مرحبا \"بالعالم\"", "漢字クライアント", "हिन्दी", "👩‍👩‍👧‍👦 family", "🏴󠁧󠁢󠁥󠁮󠁧󠁿 flag", "e\u0301\u0301\u0301\u0301", "Z͑ͫ̓ͪ̂ͫ̽͏̴̙̤̞͉͚a", "Ⅿicrosoft", "Μicrosoft", "null", "undefined", "NaN", "[object Object]", "__proto__", "true", "0", " ", "\t\r\n", "'; DROP TABLE clients; --", "../../etc/passwd", "%00", "%s%n", "Set-Cookie: a=b\r\nX: y", "\"", "'", "<", ">", "&", "\\", "`", "<>", "</", "<!", "<?"];
+  return ["עברית <b>לקוח</b>", "مرحبا \"بالعالم\"", "漢字クライアント", "हिन्दी", "👩‍👩‍👧‍👦 family", "🏴󠁧󠁢󠁥󠁮󠁧󠁿 flag", "e\u0301\u0301\u0301\u0301", `Con${"\u0301\u0335".repeat(40)}toso`, `${"\u0336".repeat(9)} Contoso`, "Z͑ͫ̓ͪ̂ͫ̽͏̴̙̤̞͉͚a", "Ⅿicrosoft", "Μicrosoft", "null", "undefined", "NaN", "[object Object]", "__proto__", "true", "0", " ", "\t\r\n", "'; DROP TABLE clients; --", "../../etc/passwd", "%00", "%s%n", "Set-Cookie: a=b\r\nX: y", "\"", "'", "<", ">", "&", "\\", "`", "<>", "</", "<!", "<?"];
 }
 
 function long() {

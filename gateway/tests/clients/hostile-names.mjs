@@ -30,8 +30,6 @@ drive(async () => {
 /** The names whose page is not as it should be, and why. One tab: several are slower, for they wait for each other. */
 async function deviating(someone, names, redirect, usual) {
   const deviations = [];
-  // Asking the driver about every request doubles the time; a request to elsewhere is noticed without, and `.example` leads nowhere.
-  await someone.context.unrouteAll();
   for (const [pages, name] of names.entries()) {
     // A person would not open hundreds of pages and finish none.
     if (pages % PAGES_PER_JAR === 0) await someone.context.clearCookies();

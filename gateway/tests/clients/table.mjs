@@ -1,7 +1,7 @@
 // docs/compatibility.md: written from what a run has shown, and held against the pins by every run.
 
 import { readFileSync, writeFileSync } from "node:fs";
-import { check } from "./checks.mjs";
+import { ANEW, AT_A_401, IN_TIME, ROTATED, WIPED, check } from "./checks.mjs";
 
 const TABLE = new URL("../../../docs/compatibility.md", import.meta.url);
 const TITLES = ["Client", "Version", "Transport", "Shown"];
@@ -11,8 +11,12 @@ const STEPS = [
   "`tools/list`",
   "`tools/call`",
   "second run by stored token",
-  "refresh after a 401",
-  "refresh when the token has run out",
+  AT_A_401,
+  IN_TIME,
+  ANEW,
+  "`--relogin`",
+  WIPED,
+  ROTATED,
   "2 of 2 scenarios",
 ];
 const INTRODUCTION = `# Clients that work with Sallyport

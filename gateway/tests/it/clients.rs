@@ -95,6 +95,21 @@ async fn a_client_that_publishes_a_document_gets_a_token() {
     let page = Browser::new().get(&other.authorize_url(&gateway)).await;
     assert_eq!((page.status.as_u16(), page.body.contains("SP-1005")), (400, true));
     assert_eq!((publisher.lookups(), publisher.connections()), (2, 1), "the address is not one to connect to");
+
+    // Twenty a minute are fetched for one address: of 41, two minutes' worth, one at least is not.
+    let invented = async |address: [u8; 4], number: usize| {
+        let http = reqwest::Client::builder().local_address(IpAddr::from(address)).no_proxy().build().unwrap();
+        let id = publisher.url(&format!("/invented-{number}"));
+        let url = client(&gateway, &id).authorize_url(&gateway).replace("//localhost:", "//127.0.0.1:");
+        let host = format!("localhost:{}", gateway.port);
+        http.get(url).header("host", host).send().await.unwrap().text().await.unwrap()
+    };
+    let mut refused = false;
+    for number in 0..41 {
+        refused |= invented([127, 0, 0, 1], number).await.contains("SP-1006");
+    }
+    assert!(refused, "the edge tells where a request came from");
+    assert!(invented([127, 0, 0, 3], 41).await.contains("SP-1005"), "another address has its own");
 }
 
 #[tokio::test]

@@ -208,6 +208,29 @@ async fn bad_requests_are_refused_with_the_right_status() {
     assert!(upstream.seen().is_empty());
 }
 
+/// T34: 16 KiB are read of a body of our own endpoints, announced or not, and what it says is judged only then.
+#[tokio::test]
+async fn a_body_longer_than_a_form_or_registration_is_refused() {
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::start(&upstream.url).await;
+    for (path, media_type, small) in [
+        ("/register", "application/json", 400),
+        ("/token", "application/x-www-form-urlencoded", 400),
+        ("/revoke", "application/x-www-form-urlencoded", 400),
+        ("/consent", "application/x-www-form-urlencoded", 403),
+        ("/connections", "application/x-www-form-urlencoded", 403),
+    ] {
+        for (length, status) in [(16 * 1024, small), (16 * 1024 + 1, 413)] {
+            let post = || http_client().post(gateway.url(path)).header("content-type", media_type);
+            let announced = post().body("x".repeat(length)).send().await.unwrap();
+            assert_eq!(announced.status(), status, "{path} {length}");
+            let chunks = ["x".repeat(1024), "x".repeat(length - 1024)].map(Ok::<_, std::io::Error>);
+            let body = reqwest::Body::wrap_stream(futures_util::stream::iter(chunks));
+            assert_eq!(post().body(body).send().await.unwrap().status(), status, "{path} {length} in chunks");
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_body_longer_than_a_message_is_refused_announced_or_not() {
     let upstream = Upstream::start().await;

@@ -16,16 +16,22 @@ async fn with_redis(upstream: &Upstream, redis: &RedisServer) -> Gateway {
 }
 
 #[tokio::test]
-async fn without_redis_there_is_503_and_afterwards_all_is_well() {
+async fn without_redis_who_is_not_known_gets_503_and_afterwards_all_is_well() {
     let Some(mut redis) = RedisServer::start() else { return };
     let upstream = Upstream::start().await;
     let gateway = with_redis(&upstream, &redis).await;
     let client = Client::register(&gateway).await;
-    let token = client.token(&gateway, ADELE).await;
-    let call = || http_client().post(gateway.url("/mcp")).bearer_auth(&token).body("{}").send();
-    assert_eq!(call().await.unwrap().status(), 200);
+    let (known, unknown) = (client.token(&gateway, ADELE).await, client.token(&gateway, ADELE).await);
+    let call_with = |token| http_client().post(gateway.url("/mcp")).bearer_auth(token).body("{}").send();
+    let call = || call_with(&unknown);
+    // The first call begins to listen to revocations, and what was found before that is looked up once more.
+    assert_eq!(call_with(&known).await.unwrap().status(), 200);
+    eventually(async || redis.tell("CLIENT LIST TYPE pubsub").contains(" sub=1 ")).await;
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert_eq!(call_with(&known).await.unwrap().status(), 200);
 
     redis.freeze();
+    assert_eq!(call_with(&known).await.unwrap().status(), 200, "this replica has just seen it");
     let answer = call().await.unwrap();
     assert_eq!(answer.status(), 503);
     assert!(answer.headers().contains_key("retry-after"));
@@ -33,8 +39,10 @@ async fn without_redis_there_is_503_and_afterwards_all_is_well() {
     redis.thaw();
     eventually(async || call().await.unwrap().status() == 200).await;
 
+    let unknown = client.token(&gateway, ADELE).await;
     redis.stop();
-    assert_eq!(call().await.unwrap().status(), 503);
+    assert_eq!(call_with(&unknown).await.unwrap().status(), 503);
+    assert_eq!(call_with(&known).await.unwrap().status(), 200);
     let page = client.consent(&gateway, &Browser::new(), "allow").await;
     assert_eq!(page.status, 503, "{}", page.body);
     assert!(page.headers.contains_key("retry-after"));
@@ -46,7 +54,9 @@ async fn without_redis_there_is_503_and_afterwards_all_is_well() {
 
     redis.start_again();
     // The records are gone with the process: a clean 401, not an error.
-    eventually(async || call().await.unwrap().status() == 401).await;
+    for token in [&known, &unknown] {
+        eventually(async || call_with(token).await.unwrap().status() == 401).await;
+    }
     assert!(client.token(&gateway, ADELE).await.starts_with("sp1_at_"), "the registration survived the loss");
 }
 

@@ -199,6 +199,9 @@ async fn serve_is_ready_within_a_second_small_and_stops_at_sigterm() {
     let resident = running.resident_kib();
     println!("{resident} KiB resident, idle");
     assert!(resident < 40 * 1024, "{resident} KiB");
+    let limits = fs::read_to_string(format!("/proc/{}/limits", running.child.id())).unwrap();
+    let core = limits.lines().find_map(|line| line.strip_prefix("Max core file size")).unwrap();
+    assert_eq!(core.split_whitespace().take(2).collect::<Vec<_>>(), ["0", "0"], "a crash would write tokens to a disk");
     let (code, _) = running.terminate();
     assert_eq!(code, Some(0));
 }

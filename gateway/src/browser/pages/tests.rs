@@ -27,25 +27,86 @@ fn text(response: &Response<Bytes>) -> &str {
     std::str::from_utf8(response.body()).unwrap()
 }
 
-fn every_page() -> [Response<Bytes>; 7] {
-    let csrf = CsrfToken { transaction: Transaction::random(), token: SecretKey::random() };
-    let now = Timestamp::from_unix(1_000);
-    let mut approved = ApprovedClients::default();
-    approved.add([1; 32], Label::new("Inspector", "client.example"), now);
-    [
-        pages().consent(consent_page()),
-        pages().to_sign_in("https://login.example/authorize?a=b&c=d"),
-        pages().refused("http://127.0.0.1:1/cb?error=access_denied"),
-        pages().error(Fault::UnknownClient, Reference::random()),
-        pages().connect("https://mcp.example.com/mcp"),
-        pages().connections(&approved, &DeniedClients::default(), &csrf, now),
-        pages().signed_out(),
+/// Every page, by its name, always the same but for what is random.
+fn every_page() -> Vec<(&'static str, Response<Bytes>)> {
+    let csrf = CsrfToken { transaction: Transaction::OF_THE_BROWSER, token: SecretKey::new([7; 32]) };
+    let (earlier, now) = (Timestamp::from_unix(1_000), Timestamp::from_unix(1_130));
+    let (mut approved, mut denied) = (ApprovedClients::default(), DeniedClients::default());
+    approved.add([1; 32], Label::new("Inspector", "client.example"), earlier);
+    denied.add([2; 32], Label::new("<b>Stranger", "127.0.0.1:7000"), earlier);
+    let at_this_computer = ConsentPage {
+        client_name: "<script>alert(1)</script>",
+        destination: "127.0.0.1:6274",
+        redirect_uri: "http://127.0.0.1:6274/cb",
+        loopback: true,
+        refused: Some(Duration::from_secs(190)),
+        offer_to_remember: false,
+        ..consent_page()
+    };
+    let leave = LeavePage {
+        url: "https://client.example/cb?error=invalid_target&state=s",
+        destination: "client.example",
+        error: "invalid_target",
+        description: "The resource is not one of this server's.",
+    };
+    vec![
+        ("consent", pages().consent(consent_page())),
+        ("consent-at-this-computer", pages().consent(at_this_computer)),
+        ("consent-operator", pages().consent(ConsentPage { vouched: Vouched::Operator, ..consent_page() })),
+        (
+            "consent-publisher",
+            pages().consent(ConsentPage { vouched: Vouched::Publisher("a.example"), ..consent_page() }),
+        ),
+        ("to-sign-in", pages().to_sign_in("https://login.example/authorize?a=b&c=d")),
+        ("refused", pages().refused("http://127.0.0.1:1/cb?error=access_denied")),
+        ("leave", pages().leave(leave)),
+        ("error", pages().error(Fault::UnknownClient, Reference::random())),
+        ("connect", pages().connect("https://mcp.example.com/mcp")),
+        ("connections", pages().connections(&approved, &denied, &csrf, now)),
+        ("connections-none", pages().connections(&ApprovedClients::default(), &DeniedClients::default(), &csrf, now)),
+        ("signed-out", pages().signed_out()),
     ]
+}
+
+/// So that a review sees what a change does to a page: status, headers, HTML. The style sheet is a file of its own.
+#[test]
+fn every_page_is_as_it_was_reviewed() {
+    for (name, response) in every_page() {
+        let style = text(&response).split_once("<style>").unwrap().1.split_once("</style>").unwrap().0;
+        let html = text(&response).replace(style, "[style]");
+        let html = match html.split_once("reference ") {
+            // Eight random digits.
+            Some((before, after)) => format!("{before}reference [reference]{}", &after[8..]),
+            None => html,
+        };
+        let mut shown = format!("{}\n", response.status());
+        for (name, value) in response.headers() {
+            let value = value.to_str().unwrap();
+            let value = value.split_once("sha256-").map_or(value.to_owned(), |(before, after)| {
+                format!("{before}sha256-[hash]{}", &after[after.find('\'').unwrap()..])
+            });
+            shown.push_str(&format!("{name}: {value}\n"));
+        }
+        let mut settings = insta::Settings::clone_current();
+        settings.set_prepend_module_to_snapshot(false);
+        settings.set_omit_expression(true);
+        settings.bind(|| insta::assert_snapshot!(name, format!("{shown}\n{html}")));
+    }
+}
+
+#[test]
+fn every_fault_is_told_as_it_was_reviewed() {
+    let told = Fault::ALL
+        .map(|fault| format!("{} {}\n{}\n{}\n", fault.code(), fault.status().as_u16(), fault.title(), fault.advice()));
+    let mut settings = insta::Settings::clone_current();
+    settings.set_prepend_module_to_snapshot(false);
+    settings.set_omit_expression(true);
+    settings.bind(|| insta::assert_snapshot!("faults", told.join("\n")));
 }
 
 #[test]
 fn every_page_is_locked_down() {
-    for response in every_page() {
+    for (_, response) in every_page() {
         let headers = response.headers();
         let policy = headers[CONTENT_SECURITY_POLICY].to_str().unwrap();
         for directive in ["default-src 'none'", "form-action 'self'", "frame-ancestors 'none'", "base-uri 'none'"] {
@@ -65,7 +126,7 @@ fn every_page_is_locked_down() {
 
 #[test]
 fn the_policy_names_the_hash_of_the_very_style_that_the_page_has() {
-    for response in every_page() {
+    for (_, response) in every_page() {
         let style = text(&response).split_once("<style>").unwrap().1.split_once("</style>").unwrap().0;
         let hash = BASE64_STANDARD.encode(Sha256::digest(style));
         assert!(response.headers()[CONTENT_SECURITY_POLICY].to_str().unwrap().contains(&hash));
@@ -74,7 +135,7 @@ fn the_policy_names_the_hash_of_the_very_style_that_the_page_has() {
 
 #[test]
 fn no_page_has_a_script_or_anything_from_elsewhere() {
-    for response in every_page() {
+    for (_, response) in every_page() {
         for forbidden in ["<script", "<img", "<link", "<iframe", " style=", "@import", "url(", "onclick"] {
             assert!(!text(&response).contains(forbidden), "{forbidden}");
         }

@@ -8,8 +8,9 @@ use crate::oauth::{
     BadRedirectUri, CUSTOM_SCHEMES, ClientSecret, ClientSettings, DocumentHost, DocumentSettings, METADATA_HOSTS,
     Network, Preregistered, RedirectUri,
 };
+use crate::public_url::PublicUrl;
 
-pub fn read(section: &Section<'_>) -> Option<ClientSettings> {
+pub fn read(section: &Section<'_>, public_url: Option<&PublicUrl>) -> Option<ClientSettings> {
     let registration = section.flag("registration", true);
     let custom_schemes = section.list("custom_schemes").or(&CUSTOM_SCHEMES).each(custom_scheme);
     let metadata_documents = section.flag("metadata_documents", true);
@@ -17,8 +18,10 @@ pub fn read(section: &Section<'_>) -> Option<ClientSettings> {
     let denied = section.list("denied").or(&[]).each(denied);
     let sections = section.optional_sections("preregistered");
     let mut taken = Vec::new();
-    let known: Vec<_> =
-        sections.iter().map(|section| preregistered(section, custom_schemes.as_deref(), &mut taken)).collect();
+    let known: Vec<_> = sections
+        .iter()
+        .map(|section| preregistered(section, custom_schemes.as_deref(), public_url, &mut taken))
+        .collect();
     section.finish();
     Some(ClientSettings {
         registration: registration?,
@@ -37,13 +40,14 @@ fn documents(on: bool, hosts: Vec<DocumentHost>) -> Option<DocumentSettings> {
 fn preregistered(
     section: &Section<'_>,
     custom_schemes: Option<&[String]>,
+    public_url: Option<&PublicUrl>,
     taken: &mut Vec<String>,
 ) -> Option<Preregistered> {
     let client_id = section.text("client_id").required("the id that the client is configured with");
     let client_id = client_id.parse(|text| client_id_here(text, taken));
     let name = section.text("name").required("what people call the client").parse(name);
     let redirect_uris = section.list("redirect_uris").required("where the client takes its answers");
-    let redirect_uris = redirect_uris.each(|text| redirect_uri(text, custom_schemes));
+    let redirect_uris = redirect_uris.each(|text| redirect_uri(text, custom_schemes, public_url));
     let secret =
         section.text("secret_file").parse(|file| client_secret(&secret(&section.file(file))?).map_err(str::to_owned));
     section.finish();
@@ -64,10 +68,18 @@ fn client_id_here(text: &str, taken: &mut Vec<String>) -> Result<String, &'stati
     Ok(text.to_owned())
 }
 
-/// When the schemes are wrong, which is a mistake of its own, any is good here.
-fn redirect_uri(text: &str, custom_schemes: Option<&[String]>) -> Result<RedirectUri, BadRedirectUri> {
+/// When the schemes or the public URL are wrong, which is a mistake of its own, any is good here.
+fn redirect_uri(
+    text: &str,
+    custom_schemes: Option<&[String]>,
+    public_url: Option<&PublicUrl>,
+) -> Result<RedirectUri, BadRedirectUri> {
     let own = [text.split(':').next().unwrap_or_default().to_owned()];
-    RedirectUri::parse(text, custom_schemes.unwrap_or(&own))
+    let uri = RedirectUri::parse(text, custom_schemes.unwrap_or(&own))?;
+    match public_url {
+        Some(public_url) => uri.elsewhere(public_url),
+        None => Ok(uri),
+    }
 }
 
 /// Every way to encode such a secret gives the same bytes, and a short one could be guessed.

@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use http::StatusCode;
+use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use pingora::http::ResponseHeader;
 use pingora::prelude::{Error, ErrorType, Result};
 use pingora_proxy::Session;
+use tokio::pin;
 
 use super::super::http_messages::status_error;
 use super::connect::Link;
@@ -14,11 +16,19 @@ use super::request_body::RequestBody;
 /// How long an upstream that took no more of the body may need to say why.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 
-/// The final header, while the request's body goes on. It may take as long as the call does: what bounds it is the client.
-pub async fn header(session: &mut Session, link: &mut Link, body: &mut RequestBody) -> Result<ResponseHeader> {
+/// The final header, while the request's body goes on. It may take as long as the call does, within the limit of silence.
+/// `None` when the session is `over` before it comes.
+pub async fn header(
+    session: &mut Session,
+    link: &mut Link,
+    body: &mut RequestBody,
+    over: impl Future<Output = ()>,
+) -> Result<Option<ResponseHeader>> {
+    pin!(over);
     loop {
         let read = tokio::select! {
             biased;
+            () = &mut over => return Ok(None),
             read = link.http.read_response_header() => read,
             piece = body.next(session), if body.is_watched() => {
                 body.pass_on(session, link, piece?).await?;
@@ -35,7 +45,10 @@ pub async fn header(session: &mut Session, link: &mut Link, body: &mut RequestBo
                 return Err(status_error(502, "the upstream switches protocols, and was not asked to"));
             }
             Some(header) if header.status.is_informational() => {}
-            Some(header) => return Ok(header.clone()),
+            Some(header) => {
+                check_framing(link, header)?;
+                return Ok(Some(header.clone()));
+            }
             None => return Err(status_error(502, "an answer without a header")),
         }
     }
@@ -56,4 +69,44 @@ pub async fn body(session: &mut Session, link: &mut Link, body: &mut RequestBody
         }
     }
     session.write_response_body(None, true).await.map_err(|error| error.into_down())
+}
+
+/// One way to find the end of the body, given once. Pingora settles other cases as RFC 9112 section 6.3 allows; but no honest
+/// server leaves anything to settle, and what stands between us may settle it differently (T25).
+///
+/// # Errors
+/// When there is more than one, or one that we do not know.
+fn check_framing(link: &Link, header: &ResponseHeader) -> Result<()> {
+    let mut codings = header.headers.get_all(TRANSFER_ENCODING).iter();
+    let plain = match codings.next() {
+        None => header.headers.get_all(CONTENT_LENGTH).iter().count() <= 1,
+        Some(coding) => {
+            // Pingora has removed a length that stood beside it.
+            let length_too = || link.raw_header().is_some_and(|raw| has_field(&raw, b"content-length"));
+            coding.as_bytes().eq_ignore_ascii_case(b"chunked") && codings.next().is_none() && !length_too()
+        }
+    };
+    if plain { Ok(()) } else { Err(status_error(502, "the upstream's answer is framed in more than one way")) }
+}
+
+fn has_field(raw: &[u8], name: &[u8]) -> bool {
+    raw.split(|byte| *byte == b'\n').any(|line| {
+        line.split_at_checked(name.len())
+            .is_some_and(|(start, rest)| start.eq_ignore_ascii_case(name) && matches!(rest.first(), Some(b':' | b' ' | b'\t')))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_field_is_found_in_any_spelling_and_not_in_a_value() {
+        for raw in ["HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n", "HTTP/1.1 200\r\nX: y\r\ncontent-length :1\r\n\r\n"] {
+            assert!(has_field(raw.as_bytes(), b"content-length"), "{raw}");
+        }
+        for raw in ["HTTP/1.1 200 OK\r\nX: content-length: 1\r\n\r\n", "HTTP/1.1 200\r\nContent-Lengthy: 1\r\n\r\n", "content-length"] {
+            assert!(!has_field(raw.as_bytes(), b"content-length"), "{raw}");
+        }
+    }
 }

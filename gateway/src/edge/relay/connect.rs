@@ -1,5 +1,8 @@
 //! Connections to the servers: opened, kept, and tried again where that is safe.
 
+use std::time::Duration;
+
+use bytes::Bytes;
 use pingora::connectors::ConnectorOptions;
 use pingora::connectors::http::Connector;
 use pingora::http::RequestHeader;
@@ -37,10 +40,12 @@ impl Upstreams {
         self.0.release_http_session(http, &peer, idle_timeout).await;
     }
 
-    async fn connect(&self, peer: &Peer) -> Result<Link> {
+    /// `silence` is how long the server may say nothing before its answer counts as lost.
+    async fn connect(&self, peer: &Peer, silence: Duration) -> Result<Link> {
         let peer = peer.to_http_peer();
         let (mut http, reused) = self.0.get_http_session(&peer).await.map_err(|error| error.into_up())?;
         http.set_write_timeout(peer.options.write_timeout);
+        http.set_read_timeout(Some(silence));
         Ok(Link { http, peer, reused })
     }
 }
@@ -50,12 +55,12 @@ impl Edge {
     /// well one if that cannot be reached: nothing has been sent yet.
     pub(super) async fn connect(&self, journey: &mut Journey) -> Result<Link> {
         let destination = journey.destination()?;
-        let pool = destination.pool();
+        let (pool, silence) = (destination.pool(), self.streams.idle_timeout);
         let (peer, link) = match &destination.session {
             Some(session) => {
                 // Nobody else has this session. 404 makes the client begin a new one (C8).
                 let peer = pool.peer(session.server()).ok_or_else(|| gone("the session's server is gone"))?;
-                let link = self.upstreams.connect(&peer).await;
+                let link = self.upstreams.connect(&peer, silence).await;
                 let refused = |error: &Error| *error.etype() == ErrorType::ConnectRefused;
                 // A server that is not there keeps no session in its memory either.
                 let link = link.map_err(|error| if refused(&error) { gone("the session's server is down") } else { error });
@@ -64,13 +69,13 @@ impl Edge {
             None => {
                 let session = destination.admitted.session();
                 let peer = pool.pick(session).ok_or_else(|| status_error(503, "no server of the upstream is well"))?;
-                match self.upstreams.connect(&peer).await {
+                match self.upstreams.connect(&peer, silence).await {
                     Ok(link) => (peer, link),
                     Err(error) => {
                         let Some(other) = pool.pick_other(session, peer.address) else { return Err(error) };
                         let upstream = &pool.settings().name;
                         tracing::warn!(request_id = journey.id, upstream, %error, "trying another server");
-                        let link = self.upstreams.connect(&other).await?;
+                        let link = self.upstreams.connect(&other, silence).await?;
                         (other, link)
                     }
                 }
@@ -89,6 +94,11 @@ impl Link {
     /// The server has said all that belongs to its answer.
     pub fn is_done(&mut self) -> bool {
         self.http.response_done()
+    }
+
+    /// The answer's header as it came; nothing over HTTP/2, which frames by itself.
+    pub fn raw_header(&self) -> Option<Bytes> {
+        self.http.as_http1().map(|http| http.get_headers_raw_bytes())
     }
 
     /// The connection was one that had been kept, and turned out to be closed. Only before the answer begins does this mean

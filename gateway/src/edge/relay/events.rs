@@ -1,9 +1,12 @@
 //! An event stream, as long as it lives: every event as it comes, a comment when none comes, and a clean end in good time.
 
+use std::pin::Pin;
+
 use bytes::Bytes;
 use pingora::ErrorSource;
 use pingora::prelude::{Error, ErrorType, Result};
 use pingora_proxy::Session;
+use tokio::pin;
 use tokio::time::{Instant, sleep_until};
 
 use super::super::journey::Journey;
@@ -15,7 +18,6 @@ use super::pace::{Due, Kind, Pace};
 use super::request_body::RequestBody;
 use crate::pool::EndpointRewriter;
 use crate::secret::random_fraction;
-use crate::session::Watch;
 
 const COMMENT: Bytes = Bytes::from_static(b": keep-alive\n\n");
 /// A client that is sent away waits between one and five seconds before it comes again, so that not all come at once.
@@ -65,39 +67,40 @@ impl Edge {
         body: &mut RequestBody,
         mut rewriter: Option<EndpointRewriter>,
     ) -> Result<Ended> {
-        let admitted = &journey.destination()?.admitted;
-        let (watch, session_ends) = (admitted.watch(), Instant::from_std(admitted.ends()));
+        let (over, leave) = (self.sessions.over(&journey.destination()?.admitted), self.drain.begun());
+        pin!(over, leave);
         let kind = if session.req_header().method == Method::GET { Kind::Listening } else { Kind::Answer };
         let mut pace = Pace::new(&self.streams, kind, Instant::now(), random_fraction());
         let mut border = EventBorder::default();
+        // Silence is looked after here: a comment of ours does not break it, and its end is no failure.
+        link.http.set_read_timeout(None);
         let (mut leaving, mut empty, mut commented) = (false, true, false);
         let cut = |cause| Ok(Ended { cause, answer: AnswerEnd::Unread });
         loop {
             let now = Instant::now();
             let moment = match pace.due(now, border.is_here()) {
-                Due::Until(moment) => moment.min(session_ends),
+                Due::Until(moment) => moment,
                 Due::Comment => {
-                    write(session, watch, COMMENT).await?;
+                    write(session, over.as_mut(), COMMENT).await?;
                     pace.commented(now);
                     commented = true;
                     continue;
                 }
                 Due::End(cause) => {
-                    write(session, watch, retry_hint()).await?;
+                    if kind == Kind::Listening {
+                        write(session, over.as_mut(), retry_hint()).await?;
+                    }
                     return cut(cause.name());
                 }
                 Due::GiveUp => {
                     return Err(Error::explain(ErrorType::InternalError, "an event did not come to its end").into_up());
                 }
             };
-            if now >= session_ends {
-                return cut("session");
-            }
             // What ends the stream comes first: an upstream that is never silent must not outlive it.
             tokio::select! {
                 biased;
-                () = watch.ended() => return cut("session"),
-                deadline = self.drain.begun(), if !leaving => {
+                () = &mut over => return cut("session"),
+                deadline = &mut leave, if !leaving => {
                     leaving = true;
                     pace.leave(Instant::now(), deadline);
                 }
@@ -114,7 +117,7 @@ impl Edge {
                         piece = self.rewrite_endpoint(rewriter, piece, journey)?;
                     }
                     border.pass(&piece);
-                    write(session, watch, piece).await?;
+                    write(session, over.as_mut(), piece).await?;
                     pace.passed(Instant::now());
                 }
                 piece = body.next(session), if body.is_watched() => body.pass_on(session, link, piece?).await?,
@@ -124,11 +127,11 @@ impl Edge {
 }
 
 /// Writes to the client; bounded by the write timeout, and by the session's end for a client that does not read.
-async fn write(session: &mut Session, watch: &Watch, bytes: Bytes) -> Result<()> {
+async fn write(session: &mut Session, over: Pin<&mut impl Future<Output = ()>>, bytes: Bytes) -> Result<()> {
     tokio::select! {
         biased;
         written = session.write_response_body(Some(bytes), false) => written.map_err(|error| error.into_down()),
-        () = watch.ended() => {
+        () = over => {
             Err(Error::explain(ErrorType::WriteError, "the session ended while its client did not read").into_down())
         }
     }

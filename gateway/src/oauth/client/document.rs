@@ -8,7 +8,7 @@
 //! | [`url`] | one spelling, https, a DNS name; the port and, by default, the host from the operator's list |
 //! | [`fetch`] | the name resolved once, every address judged, the connection to those addresses; no redirect, no proxy, 3 s, 5 KiB |
 //! | [`address`] | which addresses are somebody's on the public Internet |
-//! | [`allowance`] | how many at once and how often, for each host and in all |
+//! | [`allowance`] | how many at once and how often, for each host, for each source of strange URLs, and in all |
 //! | [`content`] | what a document must say, and must not |
 //!
 //! Here: the cache, with one fetch at a time for each document.
@@ -29,8 +29,10 @@ use lru::LruCache;
 pub use fetch::{Network, Resolver};
 pub use url::DocumentHost;
 
+use super::super::source_address::SourceAddress;
 use super::{Client, NoClient};
 use crate::clock::{Clock, Timestamp};
+use crate::public_url::PublicUrl;
 use allowance::Allowance;
 use fetch::{FetchError, Fetcher};
 use url::DocumentUrl;
@@ -54,13 +56,27 @@ const REFUSALS_AT_MOST: NonZeroUsize = NonZeroUsize::new(1024).expect("not zero"
 pub struct Documents {
     hosts: Vec<DocumentHost>,
     custom_schemes: Vec<String>,
+    ours: PublicUrl,
     fetcher: Fetcher,
     clock: Clock,
-    allowance: Allowance,
+    /// For documents that were good before, or whose client shows something of ours.
+    for_known: Allowance,
+    /// For whatever else is named: anybody can invent URLs.
+    for_strange: Allowance,
     cache: Mutex<Cache>,
 }
 
+/// For whose sake a document is fetched.
+#[derive(Clone, Copy, Debug)]
+pub enum Asker {
+    /// Anybody at this address.
+    Stranger(SourceAddress),
+    /// Whoever holds a code or a token that we sealed for just this client: it was here before.
+    Holder,
+}
+
 struct Cache {
+    /// The good ones, fresh or not: who is in it is known.
     documents: LruCache<String, Document>,
     refusals: LruCache<String, (NoClient, Timestamp)>,
     /// Held by whoever fetches; the others wait and then look into the cache.
@@ -75,13 +91,20 @@ struct Document {
 }
 
 impl Documents {
-    pub fn new(settings: &DocumentSettings, custom_schemes: &[String], clock: Clock) -> Result<Self, reqwest::Error> {
+    pub fn new(
+        settings: &DocumentSettings,
+        custom_schemes: &[String],
+        ours: PublicUrl,
+        clock: Clock,
+    ) -> Result<Self, reqwest::Error> {
         Ok(Self {
             hosts: settings.hosts.clone(),
             custom_schemes: custom_schemes.to_vec(),
+            ours,
             fetcher: Fetcher::new(&settings.network)?,
             clock,
-            allowance: Allowance::default(),
+            for_known: Allowance::default(),
+            for_strange: Allowance::default(),
             cache: Mutex::new(Cache {
                 documents: LruCache::new(DOCUMENTS_AT_MOST),
                 refusals: LruCache::new(REFUSALS_AT_MOST),
@@ -90,12 +113,19 @@ impl Documents {
         })
     }
 
+    /// Whether only hosts of the operator's list are asked.
+    pub fn are_listed(&self) -> bool {
+        !self.hosts.is_empty()
+    }
+
+    /// Whether `client_id` is the URL of a document that would be fetched.
+    pub fn may_be_at(&self, client_id: &str) -> bool {
+        self.url(client_id).is_ok()
+    }
+
     /// The client that the document at `client_id` describes.
-    pub async fn find(&self, client_id: &str) -> Result<Client, NoClient> {
-        let url = DocumentUrl::parse(client_id).map_err(|cause| NoClient::Unknown(cause.to_owned()))?;
-        if !url.is_at_one_of(&self.hosts) {
-            return Err(NoClient::Unknown("a document at a host that is not on the list".to_owned()));
-        }
+    pub async fn find(&self, client_id: &str, asker: Asker) -> Result<Client, NoClient> {
+        let url = self.url(client_id).map_err(|cause| NoClient::Unknown(cause.to_owned()))?;
         if let Some(known) = self.known(&url) {
             return known;
         }
@@ -103,17 +133,32 @@ impl Documents {
         let _turn = flight.lock().await;
         match self.known(&url) {
             Some(known) => known,
-            None => self.fetch(&url).await,
+            None => self.fetch(&url, asker).await,
         }
     }
 
-    async fn fetch(&self, url: &DocumentUrl) -> Result<Client, NoClient> {
-        let Some(_slot) = self.allowance.take(url.authority(), self.clock.now()) else {
+    fn url(&self, client_id: &str) -> Result<DocumentUrl, &'static str> {
+        let url = DocumentUrl::parse(client_id)?;
+        match url.is_at_one_of(&self.hosts) {
+            true => Ok(url),
+            false => Err("a document at a host that is not on the list"),
+        }
+    }
+
+    async fn fetch(&self, url: &DocumentUrl, asker: Asker) -> Result<Client, NoClient> {
+        let slot = match asker {
+            Asker::Stranger(source) if !self.cache().documents.contains(url.as_str()) => {
+                self.for_strange.take(url.authority(), Some(source), self.clock.now())
+            }
+            Asker::Stranger(_) | Asker::Holder => self.for_known.take(url.authority(), None, self.clock.now()),
+        };
+        let Some(_slot) = slot else {
             let busy = NoClient::Unavailable("too many documents are asked for".to_owned());
             return self.cache().usable(url, self.clock.now()).ok_or(busy);
         };
         let fetched = self.fetcher.get(url).await.and_then(|fetched| {
-            let client = content::read(url, &fetched.body, &self.custom_schemes).map_err(FetchError::Bad)?;
+            let client =
+                content::read(url, &fetched.body, &self.custom_schemes, &self.ours).map_err(FetchError::Bad)?;
             Ok((client, fetched.lifetime))
         });
         let now = self.clock.now();

@@ -72,9 +72,9 @@ impl AuthenticationMethod {
         }
     }
 
-    /// What a client gets that asks for `name`: a public one, unless it asks for a secret (A12).
-    pub fn for_request(name: &str) -> Self {
-        Self::ALL.into_iter().find(|method| method.as_str() == name).unwrap_or(Self::None)
+    /// `None`: not one that there is here.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|method| method.as_str() == name)
     }
 }
 

@@ -31,6 +31,32 @@ fn what_clients_register_today_is_accepted() {
     }
 }
 
+/// RFC 9700 section 4.1: a code must not end at a page that is not a client's, and ours are none.
+#[test]
+fn nothing_leads_back_to_us() {
+    for (ours, uri, good) in [
+        ("https://mcp.example.com", "https://mcp.example.com/cb", false),
+        ("https://mcp.example.com", "https://mcp.example.com", false),
+        ("https://mcp.example.com", "https://mcp.example.com/?x", false),
+        ("https://mcp.example.com", "https://mcp.example.com./cb", false),
+        ("https://mcp.example.com", "https://mcp.example.com:8443/cb", true),
+        ("https://mcp.example.com", "https://x.mcp.example.com/cb", true),
+        ("https://mcp.example.com", "https://mcp.example.com.evil.example/cb", true),
+        ("https://mcp.example.com", "https://evil.example/mcp.example.com", true),
+        ("https://mcp.example.com", "cursor://mcp.example.com/cb", true),
+        ("https://mcp.example.com:8443", "https://mcp.example.com:8443/cb", false),
+        ("https://mcp.example.com:8443", "https://mcp.example.com/cb", true),
+        ("http://localhost:8080", "http://localhost:8080/cb", false),
+        ("http://localhost:8080", "http://localhost:8081/cb", true),
+        ("http://localhost:8080", "http://localhost/cb", true),
+        ("http://[::1]:8080", "http://[::1]:8080/cb", false),
+    ] {
+        let ours = PublicUrl::parse(ours).unwrap();
+        let elsewhere = parse(uri).unwrap().elsewhere(&ours);
+        assert_eq!(elsewhere.is_ok(), good, "{uri}");
+    }
+}
+
 #[test]
 fn what_must_never_be_registered() {
     use BadRedirectUri::*;

@@ -104,6 +104,44 @@ async fn without_the_right_secret_in_one_place_a_confidential_client_is_nobody()
     assert_eq!(redeem_with_basic(&fixture, &credentials, &pairs).await.status(), 200, "nothing was consumed");
 }
 
+/// RFC 9110 section 11.6.2, RFC 7617, RFC 6749 section 5.2: what stands in `Authorization` beside a good request.
+#[tokio::test]
+async fn an_authorization_header_is_basic_or_says_nothing_about_the_client() {
+    let fixture = with_entra().await;
+    let client = fixture.register("Client", REDIRECT_URI).await;
+    let good = BASE64_STANDARD.encode(format!("{}:", client.id));
+    let not_utf8 = BASE64_STANDARD.encode(b"\xff\xfe:x");
+    let with_id = [("client_id", client.id.as_str())];
+    for (headers, more, status) in [
+        (vec![format!("Basic {good}")], &[][..], 200),
+        (vec![format!("bAsIc {good}")], &[], 200),
+        (vec![format!("Basic {good}")], &with_id, 200),
+        (vec!["Bearer x".to_owned()], &with_id, 200),
+        (vec!["DPoP x".to_owned()], &with_id, 200),
+        (vec!["Basic".to_owned()], &with_id, 200),
+        (vec!["Bearer x".to_owned()], &[], 401),
+        (vec!["Basic".to_owned()], &[], 401),
+        (vec!["Basic %%%".to_owned()], &with_id, 401),
+        (vec![format!("Basic {not_utf8}")], &with_id, 401),
+        (vec!["Basic ü".to_owned()], &with_id, 401),
+        (vec![format!("Basic {good}"), format!("Basic {good}")], &[], 401),
+        (vec!["Bearer x".to_owned(), format!("Basic {good}")], &with_id, 401),
+    ] {
+        let code = fixture.sign_in(&mut Browser::default(), &client).await;
+        let pairs = [&redemption(&code)[..], more].concat();
+        let mut request = Request::post("/token").header(CONTENT_TYPE, "application/x-www-form-urlencoded");
+        for header in &headers {
+            request = request.header(AUTHORIZATION, http::HeaderValue::from_bytes(header.as_bytes()).unwrap());
+        }
+        let response = fixture.server.handle(request.body(Bytes::from(form(&pairs))).unwrap()).await;
+        assert_eq!(response.status().as_u16(), status, "{headers:?}: {}", text(&response));
+        assert_eq!(response.headers().contains_key(WWW_AUTHENTICATE), status == 401);
+        if status == 401 {
+            assert_eq!(json(&response)["error"], "invalid_client");
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_public_client_has_no_secret_to_show() {
     let fixture = with_entra().await;

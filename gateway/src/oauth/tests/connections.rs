@@ -69,6 +69,14 @@ async fn one_is_forgotten_and_asked_about_again() {
     let html = page(&fixture, &mut browser).await;
     assert!(html.contains("First") && !html.contains("Second") && html.contains("Third"), "{html}");
     assert!(location(&browser.get(&fixture, &path).await).contains("/consent?"));
+    // A refusal is forgotten alike, and what is not there does no harm.
+    let (ids, csrf) = buttons(&html);
+    for id in [ids[1].as_str(), "unknown"] {
+        let response = browser.post(&fixture, "/connections", &[("csrf", &csrf), ("forget", id)]).await;
+        assert_eq!(response.status(), 303);
+        let html = page(&fixture, &mut browser).await;
+        assert!(html.contains("First") && !html.contains("Third"), "{html}");
+    }
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use http::Request;
 use http::header::{CONTENT_TYPE, REFERRER_POLICY};
 
 use super::support::*;
-use crate::oauth::Remember;
+use crate::oauth::{Remember, Resources};
 
 #[tokio::test]
 async fn the_page_says_who_and_where_to() {
@@ -139,6 +139,44 @@ async fn what_is_not_our_form_is_refused() {
     let query = format!("/consent?{}", self::form(&form.decision("allow", &[])));
     let shown = browser.get(&fixture, &query).await;
     assert!(text(&shown).contains("<form"), "a decision in a query is no decision");
+}
+
+/// T8: the address of the page alone proves nothing.
+#[tokio::test]
+async fn without_a_request_of_ours_there_is_no_page_to_answer() {
+    let fixture = alone();
+    let client = fixture.register("Client", REDIRECT_URI).await;
+    let path = Browser::default().consent_page(&fixture, &client).await.path;
+    for query in
+        ["/consent", "/consent?request=", "/consent?request=forged", &format!("/consent?request={}", client.id)]
+            .into_iter()
+            .chain([format!("{path}&request=x").as_str(), &path[..path.len() - 1], &format!("{path}A")])
+    {
+        let response = fixture.get(query).await;
+        assert_eq!((response.status().as_u16(), fault(&response)), (400, "1003"), "{query}");
+        assert!(!response.headers().contains_key("set-cookie"));
+    }
+}
+
+/// The operator takes a resource away while its user is on the way.
+#[tokio::test]
+async fn a_resource_that_is_gone_ends_what_was_begun_for_it() {
+    let before = with_entra().await;
+    let client = before.register("Client", REDIRECT_URI).await;
+    let other = [("resource", "http://localhost:8080/other")];
+    let mut browser = Browser::default();
+    let form = browser.consent_page_for(&before, &client, &other).await;
+    let allowed = browser.post(&before, "/consent", &form.decision("allow", &[])).await;
+    let callback = before.at_entra(&onwards(&allowed)).await;
+    let form = browser.consent_page_for(&before, &client, &other).await;
+
+    let after = before.restarted(|settings| {
+        let only = settings.resources.default().clone();
+        settings.resources = Resources::new(&settings.public_url, vec![only]);
+    });
+    assert_eq!(fault(&browser.post(&after, "/consent", &form.decision("allow", &[])).await), "1101");
+    assert_eq!(fault(&browser.get(&after, &callback).await), "1101");
+    assert_eq!(before.token_calls(), 0);
 }
 
 #[tokio::test]

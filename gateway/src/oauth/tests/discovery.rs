@@ -132,6 +132,34 @@ async fn a_known_document_is_not_sent_again() {
     let request = Request::get(path).header(IF_NONE_MATCH, &etag).body(bytes::Bytes::new()).unwrap();
     let response = fixture.server.handle(request).await;
     assert_eq!((response.status().as_u16(), response.body().len()), (304, 0));
+    assert_eq!(
+        (&response.headers()[ETAG], &response.headers()[CACHE_CONTROL]),
+        (&etag, &"public, max-age=300".parse().unwrap())
+    );
+    assert_eq!(response.headers()["access-control-allow-origin"], "*");
+    let request = Request::get(path).header(IF_NONE_MATCH, "\"another\"").body(bytes::Bytes::new()).unwrap();
+    assert_eq!(fixture.server.handle(request).await.status(), 200);
+}
+
+/// Each says the same after a restart and on every replica, and another when it says something else.
+#[tokio::test]
+async fn a_document_has_an_etag_of_its_own_and_may_be_kept_for_a_while() {
+    let fixture = alone();
+    let again = fixture.restarted(|_| {});
+    let renamed = fixture.restarted(|settings| settings.server_name = "Another name".into());
+    let mut etags = std::collections::BTreeSet::new();
+    for path in ["", "/mcp", "/mcp/", "/mcp/sse", "/other"] {
+        let path = format!("/.well-known/oauth-protected-resource{path}");
+        let response = fixture.get(&path).await;
+        assert_eq!(response.headers()[CACHE_CONTROL], "public, max-age=300");
+        assert_eq!(response.headers()["content-type"], "application/json");
+        let etag = response.headers()[ETAG].clone();
+        assert_eq!(again.get(&path).await.headers()[ETAG], etag);
+        assert_ne!(renamed.get(&path).await.headers()[ETAG], etag);
+        assert!(etags.insert(etag), "{path}");
+        let head = Request::head(&path).body(bytes::Bytes::new()).unwrap();
+        assert_eq!(fixture.server.handle(head).await.headers(), response.headers());
+    }
 }
 
 #[tokio::test]
@@ -149,6 +177,8 @@ async fn programs_may_ask_from_any_origin_and_browsers_pages_may_not() {
     for (path, methods) in [
         ("/register", Some("POST, OPTIONS")),
         ("/token", Some("POST, OPTIONS")),
+        ("/revoke", Some("POST, OPTIONS")),
+        ("/.well-known/unknown", Some("GET, HEAD, OPTIONS")),
         ("/.well-known/oauth-authorization-server", Some("GET, HEAD, OPTIONS")),
         ("/authorize", None),
         ("/consent", None),

@@ -1,11 +1,15 @@
 //! Clients that publish a document about themselves, all the way.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
+use bytes::Bytes;
+use http::Request;
+
 use super::publisher::{Answer, HOST, Publisher};
 use super::support::*;
-use crate::oauth::{DocumentHost, DocumentSettings, Network, Remember, Settings};
+use crate::oauth::{DocumentHost, DocumentSettings, Network, Remember, Settings, SourceAddress};
 
 const LOOPBACK_URI: &str = "http://127.0.0.1/cb";
 
@@ -68,21 +72,93 @@ async fn a_bad_document_and_an_absent_one_are_different_pages_and_errors() {
     let publisher = Publisher::start();
     let fixture = with_entra_and(documents_of(&publisher)).await;
     let client = client(&publisher, LOOPBACK_URI);
+    let code = fixture.sign_in(&mut Browser::default(), &client).await;
+    fixture.pass(300);
     publisher.publish("/m.json", Answer::json(&serde_json::json!({ "client_id": "https://evil.example/m.json" })));
     let response = fixture.get(&authorize_path(&client, &[])).await;
     assert_eq!((response.status().as_u16(), fault(&response)), (400, "1005"));
-    assert_eq!(json(&fixture.redeem(&client, "sp1_ac_x").await)["error"], "invalid_client");
+    let response = fixture.redeem(&client, &code).await;
+    assert_eq!((response.status().as_u16(), json(&response)["error"].as_str()), (401, Some("invalid_client")));
     publisher.publish("/m.json", Answer::new("502 Bad Gateway", "", ""));
     fixture.pass(60);
     let response = fixture.get(&authorize_path(&client, &[])).await;
     assert_eq!((response.status().as_u16(), fault(&response)), (503, "1006"));
-    let response = fixture.redeem(&client, "sp1_ac_x").await;
+    let response = fixture.redeem(&client, &code).await;
     assert_eq!((response.status().as_u16(), json(&response)["error"].as_str()), (503, Some("temporarily_unavailable")));
     assert!(response.headers().contains_key("retry-after"));
     assert_eq!(
         fault(&fixture.get(&authorize_path(&client, &[("redirect_uri", "https://evil.example/")])).await),
         "1006"
     );
+}
+
+/// T19: a program that brings nothing of ours has nothing fetched, and gets what anybody gets with a made-up grant.
+#[tokio::test]
+async fn without_a_code_or_token_of_ours_nobody_is_asked_about_a_client() {
+    let publisher = Publisher::start();
+    let fixture = with_entra_and(documents_of(&publisher)).await;
+    let client = client(&publisher, LOOPBACK_URI);
+    let registered = fixture.register("Client", LOOPBACK_URI).await;
+    let of_another = fixture.sign_in(&mut Browser::default(), &registered).await;
+    for code in ["sp1_ac_x", &of_another] {
+        let response = fixture.redeem(&client, code).await;
+        assert_eq!((response.status().as_u16(), json(&response)["error"].as_str()), (400, Some("invalid_grant")));
+        assert_eq!(json(&fixture.refresh(&client, code).await)["error"], "invalid_grant");
+    }
+    let response = fixture.redeem_with(&client, "sp1_ac_x", &[("client_secret", "made-up")]).await;
+    assert_eq!(json(&response)["error"], "invalid_client", "it has no secret");
+    let response = fixture.post_form("/revoke", &[("client_id", &client.id), ("token", "sp1_rt_x")]).await;
+    assert_eq!(response.status(), 200);
+    assert_eq!(publisher.connections(), 0);
+}
+
+/// RFC 7009: a user who signs out while the publisher is down is signed out.
+#[tokio::test]
+async fn to_revoke_a_token_needs_no_document() {
+    let publisher = Publisher::start();
+    let fixture = with_entra_and(documents_of(&publisher)).await;
+    let client = client(&publisher, LOOPBACK_URI);
+    let tokens = fixture.tokens(&client).await;
+    let after = fixture.restarted(|_| {});
+    publisher.publish("/m.json", Answer::new("502 Bad Gateway", "", ""));
+    assert!(after.admits(&tokens).await);
+    let token = tokens["refresh_token"].as_str().unwrap();
+    let response = after.post_form("/revoke", &[("client_id", &client.id), ("token", token)]).await;
+    assert_eq!(response.status(), 200);
+    assert!(!after.admits(&tokens).await);
+}
+
+/// T19: from three addresses, as fast as they like, somebody asks for documents that do not exist.
+#[tokio::test]
+async fn a_flood_of_invented_client_ids_keeps_no_user_from_a_client() {
+    let publisher = Publisher::start();
+    let fixture = with_entra_and(documents_of(&publisher)).await;
+    let client = client(&publisher, LOOPBACK_URI);
+    let flood = async |fixture: &Fixture| {
+        let mut answers = BTreeMap::new();
+        for number in 0..90 {
+            let id = publisher.url(&format!("/invented-{number}"));
+            let mut request = Request::get(authorize_path(&Client { id, ..client.clone() }, &[]));
+            let source = SourceAddress::new([192, 0, 2, number / 30].into());
+            request.extensions_mut().unwrap().insert(source);
+            let response = fixture.server.handle(request.body(Bytes::new()).unwrap()).await;
+            *answers.entry(fault(&response).to_owned()).or_default() += 1;
+        }
+        assert_eq!(answers, BTreeMap::from([("1005".to_owned(), 30), ("1006".to_owned(), 60)]));
+    };
+    let mut browser = Browser::default();
+    let code = fixture.sign_in(&mut browser, &client).await;
+    let tokens = json(&fixture.redeem(&client, &code).await);
+    fixture.pass(300);
+    flood(&fixture).await;
+    fixture.sign_in(&mut browser, &client).await;
+    assert_eq!(publisher.requests("/m.json"), 2, "known, so fetched for its own sake");
+
+    let after = fixture.restarted(|_| {});
+    flood(&after).await;
+    let response = after.refresh(&client, tokens["refresh_token"].as_str().unwrap()).await;
+    assert_eq!(response.status(), 200, "{}", text(&response));
+    assert_eq!(publisher.requests("/m.json"), 3, "this replica did not know it, but its token");
 }
 
 #[tokio::test]

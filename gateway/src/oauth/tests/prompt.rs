@@ -32,13 +32,8 @@ async fn what_the_client_wants_to_be_asked_goes_to_entra() {
     assert!(!has(&straight_on(&fixture, &mut browser, &client, &[]).await, "prompt"));
     let url = browser.get(&fixture, &authorize_path(&client, &[("prompt", "consent")])).await;
     assert!(location(&url).contains("/consent?"), "asked for consent, our own page comes first");
-    let page = browser.get(&fixture, &path_and_query(&location(&url))).await;
-    let hidden = |name: &str| {
-        let start = format!(r#"name="{name}" value=""#);
-        text(&page).split_once(&start).unwrap().1.split_once('"').unwrap().0.to_owned()
-    };
-    let (request, csrf) = (hidden("request"), hidden("csrf"));
-    let decision = [("request", request.as_str()), ("csrf", &csrf), ("decision", "allow")];
+    let form = browser.consent_page_for(&fixture, &client, &[("prompt", "consent")]).await;
+    let decision = form.decision("allow", &[]);
     assert!(!has(&onwards(&browser.post(&fixture, "/consent", &decision).await), "prompt"), "our consent, not Entra's");
 }
 
@@ -61,9 +56,9 @@ async fn a_hint_goes_to_entra_if_it_is_one() {
 #[tokio::test]
 async fn without_an_earlier_yes_prompt_none_shows_no_page_of_ours() {
     let fixture = alone();
-    let client = fixture.register("Client", REDIRECT_URI).await;
+    let client = fixture.register("Client", "http://127.0.0.1/cb").await;
     let url = location(&fixture.get(&authorize_path(&client, &[("prompt", "none")])).await);
-    assert!(url.starts_with(REDIRECT_URI));
+    assert!(url.starts_with("http://127.0.0.1/cb?"));
     assert_eq!(parameter(&url, "error"), "consent_required");
     assert_eq!((parameter(&url, "state").as_str(), parameter(&url, "iss").as_str()), ("st+te/==", ISSUER));
     for wrong in ["none login", "consent none"] {

@@ -6,7 +6,7 @@ use super::support::*;
 async fn a_registration_is_echoed_and_nothing_is_made_up() {
     let fixture = alone();
     let body = r#"{"client_name":" MCP\u202e Inspector\n","redirect_uris":["http://localhost:6274/oauth/callback"],
-        "token_endpoint_auth_method":"private_key_jwt","grant_types":["authorization_code","refresh_token"],
+        "token_endpoint_auth_method":"none","grant_types":["authorization_code","refresh_token"],
         "response_types":["code"],"scope":"","application_type":"native","client_uri":"https://a.example","logo_uri":null}"#;
     let response = fixture.post_json("/register", body).await;
     assert_eq!(response.status(), 201);
@@ -48,6 +48,28 @@ async fn the_smallest_registration_is_enough() {
     }
 }
 
+/// A10, A27: whatever clients send that does not matter here.
+#[tokio::test]
+async fn what_is_null_empty_or_unknown_does_no_harm() {
+    let fixture = alone();
+    for (more, application_type) in [
+        (r#""client_name":null,"grant_types":null,"response_types":null,"token_endpoint_auth_method":null"#, None),
+        (r#""grant_types":[],"response_types":[],"scope":"","contacts":[],"jwks":{},"software_id":7"#, None),
+        (r#""application_type":"web""#, Some("web")),
+        (r#""application_type":"native","scope":"openid profile""#, Some("native")),
+        (r#""application_type":"toaster""#, None),
+        (r#""application_type":7,"scope":["x"]"#, None),
+    ] {
+        let response =
+            fixture.post_json("/register", &format!(r#"{{"redirect_uris":["http://127.0.0.1/"],{more}}}"#)).await;
+        let answer = json(&response);
+        assert_eq!(response.status(), 201, "{more}: {answer}");
+        assert_eq!(answer.get("application_type").and_then(|kind| kind.as_str()), application_type, "{more}");
+        assert_eq!(answer["token_endpoint_auth_method"], "none", "always said (A11)");
+        assert!(answer.as_object().unwrap().values().all(|value| !value.is_null() && value != ""), "{answer}");
+    }
+}
+
 #[tokio::test]
 async fn good_redirect_uris_are_kept_and_bad_ones_dropped() {
     let body = r#"{"redirect_uris":["javascript:alert(1)","cursor://x/cb","https://a.example/cb","https://a.example/cb",
@@ -85,7 +107,14 @@ async fn what_cannot_be_registered() {
         r#"{"redirect_uris":["javascript:alert(1)"]}"#,
         r#"{"redirect_uris":["https://a.example/"],"redirect_uris":["https://b.example/"]}"#,
         r#"{"redirect_uris":["https://a.example/"],"client_name":1}"#,
+        r#"{"redirect_uris":["https://a.example/"],"token_endpoint_auth_method":1}"#,
+        r#"{"redirect_uris":["https://a.example/"],"token_endpoint_auth_method":"private_key_jwt"}"#,
+        r#"{"redirect_uris":["https://a.example/"],"token_endpoint_auth_method":"client_secret_jwt"}"#,
+        r#"{"redirect_uris":["https://a.example/"],"token_endpoint_auth_method":"tls_client_auth"}"#,
+        r#"{"redirect_uris":["https://a.example/"],"token_endpoint_auth_method":"None"}"#,
         r#"{"redirect_uris":["https://a.example/"],"grant_types":["client_credentials"]}"#,
+        r#"{"redirect_uris":["https://a.example/"],"grant_types":"authorization_code"}"#,
+        r#"{"redirect_uris":["http://localhost:8080/signed-out"]}"#,
         r#"{"redirect_uris":["https://a.example/"],"response_types":["token"]}"#,
         &many,
         &long,
@@ -102,12 +131,19 @@ async fn what_cannot_be_registered() {
     "invalid_client_metadata": "Send one JSON object, with each name once."
     "invalid_redirect_uri": "redirect_uris must be a list."
     "invalid_redirect_uri": "redirect_uris must be a list."
-    "invalid_redirect_uri": "Use https, or http on localhost, or a scheme that this server allows; no user name, no fragment."
+    "invalid_redirect_uri": "Use https, or http on localhost, or a scheme that this server allows; no user name, no fragment, and not this server itself."
     "invalid_redirect_uri": "Every redirect URI must be a string."
-    "invalid_redirect_uri": "Use https, or http on localhost, or a scheme that this server allows; no user name, no fragment."
+    "invalid_redirect_uri": "Use https, or http on localhost, or a scheme that this server allows; no user name, no fragment, and not this server itself."
     "invalid_client_metadata": "Send one JSON object, with each name once."
     "invalid_client_metadata": "client_name must be a string."
+    "invalid_client_metadata": "Use token_endpoint_auth_method none, client_secret_basic or client_secret_post."
+    "invalid_client_metadata": "Use token_endpoint_auth_method none, client_secret_basic or client_secret_post."
+    "invalid_client_metadata": "Use token_endpoint_auth_method none, client_secret_basic or client_secret_post."
+    "invalid_client_metadata": "Use token_endpoint_auth_method none, client_secret_basic or client_secret_post."
+    "invalid_client_metadata": "Use token_endpoint_auth_method none, client_secret_basic or client_secret_post."
     "invalid_client_metadata": "Use grant type authorization_code and response type code."
+    "invalid_client_metadata": "Use grant type authorization_code and response type code."
+    "invalid_redirect_uri": "Use https, or http on localhost, or a scheme that this server allows; no user name, no fragment, and not this server itself."
     "invalid_client_metadata": "Use grant type authorization_code and response type code."
     "invalid_redirect_uri": "Register at most 10 redirect URIs."
     "invalid_client_metadata": "This is too much to register. Use fewer redirect URIs."

@@ -77,14 +77,8 @@ async fn a_native_client_signs_in_at_another_port_and_without_state_or_resource(
     let client = fixture.register("Native", "http://127.0.0.1/cb").await;
     let mut browser = Browser::default();
     let sent = [("redirect_uri", "http://127.0.0.1:50123/cb"), ("state", ""), ("resource", "")];
-    let response = browser.get(&fixture, &authorize_path(&client, &sent)).await;
-    let page = browser.get(&fixture, &path_and_query(&location(&response))).await;
-    let hidden = |name: &str| {
-        let start = format!(r#"name="{name}" value=""#);
-        text(&page).split_once(&start).unwrap().1.split_once('"').unwrap().0.to_owned()
-    };
-    let decision = [("request", hidden("request")), ("csrf", hidden("csrf")), ("decision", "allow".to_owned())];
-    let decision: Vec<_> = decision.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let form = browser.consent_page_for(&fixture, &client, &sent).await;
+    let decision = form.decision("allow", &[]);
     let entra_url = onwards(&browser.post(&fixture, "/consent", &decision).await);
     let url = location(&browser.get(&fixture, &fixture.at_entra(&entra_url).await).await);
     assert!(url.starts_with("http://127.0.0.1:50123/cb?code=") && !url.contains("state="), "{url}");

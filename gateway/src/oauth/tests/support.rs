@@ -2,10 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use async_trait::async_trait;
 use bytes::Bytes;
 use fake_entra::FakeEntra;
 use form_urlencoded::Serializer;
@@ -19,7 +17,7 @@ use crate::oauth::{AuthorizationServer, ClientSettings, Parts, Remember, Resourc
 use crate::public_url::PublicUrl;
 use crate::sealed::{KeyRing, Sealer};
 use crate::session::{self, Sessions};
-use crate::store::{Advance, Guard, Guarded, MemoryStore, Redemption, Step, Store, StoreError};
+use crate::store::Switchable;
 
 pub const ISSUER: &str = "http://localhost:8080";
 pub const RESOURCE: &str = "http://localhost:8080/mcp";
@@ -38,13 +36,6 @@ pub struct Fixture {
     settings: Settings,
     sealer: Sealer,
     entra_client: Arc<entra::Client>,
-}
-
-/// A memory store that can be switched off.
-pub struct Switchable {
-    inner: MemoryStore,
-    down: AtomicBool,
-    calls: AtomicUsize,
 }
 
 /// Keeps cookies as a browser does, and shows every answer to whoever asks later.
@@ -107,11 +98,7 @@ fn build(fake: Option<FakeEntra>, change: impl FnOnce(&mut Settings)) -> Fixture
     change(&mut settings);
     // Of this moment, since Entra's tokens are; standing still, so that tests can move it.
     let clock = Clock::manual(Clock::system().now());
-    let store = Arc::new(Switchable {
-        inner: MemoryStore::new(clock.clone()),
-        down: AtomicBool::new(false),
-        calls: AtomicUsize::new(0),
-    });
+    let store = Arc::new(Switchable::new(clock.clone()));
     let sealer = Sealer::new(KeyRing::ephemeral(), ISSUER);
     let entra_client = Arc::new(entra::Client::new(entra_settings, Arc::new(credential)).unwrap());
     let sessions = Arc::new(Sessions::new(
@@ -305,7 +292,17 @@ impl Browser {
 
     /// From `/authorize` to the consent page.
     pub async fn consent_page(&mut self, fixture: &Fixture, client: &Client) -> ConsentForm {
-        let response = self.get(fixture, &authorize_path(client, &[])).await;
+        self.consent_page_for(fixture, client, &[]).await
+    }
+
+    /// Likewise with some parameters replaced.
+    pub async fn consent_page_for(
+        &mut self,
+        fixture: &Fixture,
+        client: &Client,
+        changed: &[(&str, &str)],
+    ) -> ConsentForm {
+        let response = self.get(fixture, &authorize_path(client, changed)).await;
         assert_eq!(response.status(), 303, "{}", text(&response));
         let path = path_and_query(&location(&response));
         assert!(path.starts_with("/consent?request="), "{path}");
@@ -405,6 +402,14 @@ pub fn onwards(response: &Response<Bytes>) -> String {
     refresh.replace("&#38;", "&").replace("&#39;", "'")
 }
 
+/// Where a page would lead that leads nowhere by itself.
+pub fn offered(response: &Response<Bytes>) -> Option<String> {
+    let html = text(response);
+    assert!(!response.headers().contains_key(LOCATION) && !html.contains("http-equiv"), "{html}");
+    let link = html.split_once(r#"<a href="http"#)?.1.split_once('"')?.0;
+    Some(format!("http{}", link.replace("&#38;", "&").replace("&#39;", "'")))
+}
+
 /// The code that an error page shows.
 pub fn fault(response: &Response<Bytes>) -> &str {
     let html = text(response);
@@ -421,81 +426,4 @@ pub fn hidden(html: &str, name: &str) -> String {
 fn install_tls_provider() {
     // An error says that another test of this process was first.
     rustls::crypto::aws_lc_rs::default_provider().install_default().ok();
-}
-
-impl Switchable {
-    pub fn switch(&self, on: bool) {
-        self.down.store(!on, Ordering::SeqCst);
-    }
-
-    /// How often it was asked for anything.
-    pub fn calls(&self) -> usize {
-        self.calls.load(Ordering::SeqCst)
-    }
-
-    fn check(&self) -> Result<(), StoreError> {
-        self.calls.fetch_add(1, Ordering::SeqCst);
-        match self.down.load(Ordering::SeqCst) {
-            true => Err(StoreError::Unavailable("switched off".into())),
-            false => Ok(()),
-        }
-    }
-}
-
-#[async_trait]
-impl Store for Switchable {
-    async fn put(&self, name: &str, value: &[u8], lifetime: Duration) -> Result<(), StoreError> {
-        self.check()?;
-        self.inner.put(name, value, lifetime).await
-    }
-
-    async fn get(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
-        self.check()?;
-        self.inner.get(name).await
-    }
-
-    async fn take(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
-        self.check()?;
-        self.inner.take(name).await
-    }
-
-    async fn remove(&self, name: &str) -> Result<(), StoreError> {
-        self.check()?;
-        self.inner.remove(name).await
-    }
-
-    async fn put_guarded(&self, name: &str, value: Guarded<'_>, lifetime: Duration) -> Result<(), StoreError> {
-        self.check()?;
-        self.inner.put_guarded(name, value, lifetime).await
-    }
-
-    async fn redeem(&self, name: &str, guard: &Guard, epitaph: Duration) -> Result<Redemption, StoreError> {
-        self.check()?;
-        self.inner.redeem(name, guard, epitaph).await
-    }
-
-    async fn replace(&self, name: &str, value: &[u8], lifetime: Duration) -> Result<bool, StoreError> {
-        self.check()?;
-        self.inner.replace(name, value, lifetime).await
-    }
-
-    async fn put_new(&self, name: &str, value: &[u8], lifetime: Duration) -> Result<bool, StoreError> {
-        self.check()?;
-        self.inner.put_new(name, value, lifetime).await
-    }
-
-    async fn remove_if(&self, name: &str, value: &[u8]) -> Result<bool, StoreError> {
-        self.check()?;
-        self.inner.remove_if(name, value).await
-    }
-
-    async fn start_counter(&self, name: &str, now: Timestamp, lifetime: Duration) -> Result<(), StoreError> {
-        self.check()?;
-        self.inner.start_counter(name, now, lifetime).await
-    }
-
-    async fn advance(&self, name: &str, step: Step) -> Result<Advance, StoreError> {
-        self.check()?;
-        self.inner.advance(name, step).await
-    }
 }

@@ -3,6 +3,61 @@
 use http::header::LOCATION;
 
 use super::support::*;
+use crate::oauth::{Preregistered, RedirectUri};
+
+fn known() -> Preregistered {
+    Preregistered {
+        client_id: "contoso-assistant".to_owned(),
+        name: "Contoso Assistant".to_owned(),
+        redirect_uris: vec![RedirectUri::parse(REDIRECT_URI, &[]).unwrap()],
+        secret: None,
+    }
+}
+
+/// RFC 9700 section 4.11.2: whoever registers a web site of theirs must not get a link to us that goes on there by itself.
+#[tokio::test]
+async fn a_web_site_that_nobody_vouches_for_is_left_to_the_person() {
+    let fixture = alone();
+    let client = fixture.register("Client", "https://evil.example/cb?a=b").await;
+    for changed in [
+        &[("response_type", "token")][..],
+        &[("code_challenge", "")],
+        &[("code_challenge_method", "plain")],
+        &[("resource", "https://evil.example/mcp")],
+        &[("prompt", "none")],
+        &[("prompt", "none login")],
+        &[("state", "a\nb")],
+    ] {
+        let response = fixture.get(&authorize_path(&client, changed)).await;
+        assert_eq!(response.status(), 400, "{changed:?}");
+        let url = offered(&response).unwrap();
+        assert!(url.starts_with("https://evil.example/cb?a=b&error="), "{url}");
+        assert_eq!(parameter(&url, "iss"), ISSUER);
+        assert!(text(&response).contains("<bdi>evil.example</bdi>"));
+        assert!(text(&response).contains(&parameter(&url, "error")));
+        assert_eq!(response.headers()["cache-control"], "no-store");
+        assert!(response.headers()["content-security-policy"].to_str().unwrap().starts_with("default-src 'none'"));
+    }
+    // A person who was asked and said no has decided.
+    let mut browser = Browser::default();
+    let form = browser.consent_page(&fixture, &client).await;
+    let response = browser.post(&fixture, "/consent", &form.decision("deny", &[])).await;
+    assert!(onwards(&response).starts_with("https://evil.example/cb?a=b&error=access_denied"));
+}
+
+/// What runs on the person's own computer waits for its answer, and is no web site that could pass for another.
+#[tokio::test]
+async fn a_program_on_this_computer_is_told_at_once() {
+    let fixture = alone();
+    for redirect_uri in ["http://127.0.0.1:33418/", "http://localhost/cb", "cursor://x/cb"] {
+        let client = fixture.register("Client", redirect_uri).await;
+        for (changed, error) in [(("resource", "x"), "invalid_target"), (("prompt", "none"), "consent_required")] {
+            let url = location(&fixture.get(&authorize_path(&client, &[changed])).await);
+            assert!(url.starts_with(redirect_uri), "{url}");
+            assert_eq!(parameter(&url, "error"), error);
+        }
+    }
+}
 
 #[tokio::test]
 async fn until_client_and_redirect_uri_are_proven_there_is_a_page_and_no_redirect() {
@@ -36,8 +91,8 @@ async fn until_client_and_redirect_uri_are_proven_there_is_a_page_and_no_redirec
 
 #[tokio::test]
 async fn afterwards_the_client_is_told() {
-    let fixture = alone();
-    let client = fixture.register("Client", REDIRECT_URI).await;
+    let fixture = alone_with(|settings| settings.clients.preregistered = vec![known()]);
+    let client = Client { id: "contoso-assistant".to_owned(), redirect_uri: REDIRECT_URI.to_owned() };
     let long = "s".repeat(2049);
     let mut told = String::new();
     for (path, state) in [

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 
 use super::*;
-use crate::store::{Guard, StoreError};
+use crate::store::{Guard, Listener, StoreError};
 
 pub struct Apart {
     store: Arc<dyn Store>,
@@ -64,5 +64,14 @@ impl Store for Apart {
 
     async fn advance(&self, name: &str, step: Step) -> Result<Advance, StoreError> {
         self.store.advance(&self.own(name), step).await
+    }
+
+    /// Topics are not apart: they are what a store's parts tell each other by.
+    async fn announce(&self, topic: &'static str, message: &[u8]) -> Result<(), StoreError> {
+        self.store.announce(topic, message).await
+    }
+
+    fn listen(&self, topic: &'static str) -> Box<dyn Listener> {
+        self.store.listen(topic)
     }
 }

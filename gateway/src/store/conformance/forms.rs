@@ -51,6 +51,14 @@ async fn unavailability(store: &RedisStore, name: &str) -> (Duration, Instant) {
     }
 }
 
+/// After what the listener was listening to has gone.
+async fn hears_again(store: &RedisStore, listener: &mut Box<dyn Listener>) {
+    assert_eq!(heard(listener).await, Announcement::Lost);
+    assert_eq!(heard(listener).await, Announcement::Listening);
+    store.announce(TOPIC, b"heard").await.unwrap();
+    assert_eq!(heard(listener).await, Announcement::Said(b"heard".to_vec()));
+}
+
 const FOR_GOOD: Duration = Duration::from_millis(500);
 
 /// When a server became a primary, looked for until it is one.
@@ -100,6 +108,8 @@ async fn behind_sentinels_a_killed_primary_is_replaced() {
     let value = Guarded { guard: &RIGHT, epitaph: &EPITAPH, value: &VALUE };
     store.put_guarded("sallyport:test:code", value, MINUTE).await.unwrap();
     tell(&mut admin(&service.primary), "WAIT 1 1000");
+    let mut listener = store.listen(TOPIC);
+    assert_eq!(heard(&mut listener).await, Announcement::Listening);
 
     let (promoted, announced) = (promotion(&service.replica), service.announcement());
     service.primary.stop();
@@ -111,6 +121,7 @@ async fn behind_sentinels_a_killed_primary_is_replaced() {
     ));
     assert!(away <= Duration::from_secs(4), "{away:?}");
     assert!(after[1] <= SECOND, "{after:?}");
+    hears_again(&store, &mut listener).await;
     assert_eq!(store.get("sallyport:test:kept").await.unwrap().unwrap(), b"kept");
     let redeem = async || store.redeem("sallyport:test:code", &RIGHT, MINUTE).await.unwrap();
     assert_eq!(redeem().await, Redemption::Value(VALUE.to_vec()));
@@ -159,6 +170,8 @@ async fn in_a_cluster_slots_move_and_primaries_fail_over() {
     let (lost, other) = (Cluster::name_at(0), Cluster::name_at(1));
     store.put(&lost, &VALUE, MINUTE).await.unwrap();
     tell(&mut admin(&cluster.nodes[0]), "WAIT 1 1000");
+    let mut listener = store.listen(TOPIC);
+    assert_eq!(heard(&mut listener).await, Announcement::Listening);
     cluster.nodes[0].stop();
     // Others are served meanwhile, but for the moment in which the client notices.
     let meanwhile = {
@@ -180,6 +193,7 @@ async fn in_a_cluster_slots_move_and_primaries_fail_over() {
     say(&format!("cluster, primary killed: its slots unavailable {away:?}, those of others {others:?}"));
     assert!(away <= Duration::from_secs(4), "{away:?}");
     assert!(others <= SECOND, "{others:?}");
+    hears_again(&store, &mut listener).await;
     assert_eq!(store.get(&lost).await.unwrap().unwrap(), VALUE);
     assert_eq!(store.take(&lost).await.unwrap().unwrap(), VALUE, "the scripts are loaded where they are missing");
 }

@@ -135,6 +135,48 @@ async fn a_frozen_server_is_unavailable_soon_and_nobody_gets_a_late_answer() {
     }
 }
 
+#[tokio::test]
+async fn a_subscription_that_is_cut_or_frozen_is_lost_aloud_and_found_again_within_a_second() {
+    let Some(mut server) = RedisServer::start() else { return };
+    let store = redis_store(&server.url());
+    let mut listener = store.listen(TOPIC);
+    for freeze in [false, true] {
+        assert_eq!(heard(&mut listener).await, Announcement::Listening);
+        let started = Instant::now();
+        match freeze {
+            false => server.stop(),
+            true => server.freeze(),
+        }
+        assert_eq!(heard(&mut listener).await, Announcement::Lost);
+        eprintln!("frozen: {freeze}; noticed after {:?}", started.elapsed());
+        assert!(started.elapsed() < if freeze { 5 * SECOND } else { SECOND });
+        let next = tokio::time::timeout(2 * SECOND, listener.next()).await;
+        assert!(next.is_err(), "there is nobody to listen to: {next:?}");
+        match freeze {
+            false => server.start_again(),
+            true => server.thaw(),
+        }
+        let started = Instant::now();
+        assert_eq!(heard(&mut listener).await, Announcement::Listening);
+        eprintln!("listening again after {:?}", started.elapsed());
+        assert!(started.elapsed() < SECOND);
+        available_after(&store).await;
+        store.announce(TOPIC, b"heard").await.unwrap();
+        assert_eq!(heard(&mut listener).await, Announcement::Said(b"heard".to_vec()));
+        listener = store.listen(TOPIC);
+    }
+}
+
+#[tokio::test]
+async fn who_only_begins_to_listen_while_redis_is_out_listens_when_it_is_back() {
+    let Some(mut server) = RedisServer::start() else { return };
+    server.stop();
+    let mut listener = redis_store(&server.url()).listen(TOPIC);
+    assert!(tokio::time::timeout(SECOND, listener.next()).await.is_err());
+    server.start_again();
+    assert_eq!(heard(&mut listener).await, Announcement::Listening);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn cancelled_requests_mix_up_nobody() {
     let Some(server) = RedisServer::start() else { return };
@@ -224,6 +266,12 @@ async fn the_least_user_may_do_what_the_store_does_and_nothing_else() {
     assert!(store.remove_if(NAME, b"other").await.unwrap());
     store.start_counter(NAME, at(100), MINUTE).await.unwrap();
     assert_eq!(store.advance(NAME, step(0, 100)).await.unwrap(), Advance::Rotated(1));
+    let mut listener = store.listen(TOPIC);
+    assert_eq!(heard(&mut listener).await, Announcement::Listening);
+    store.announce(TOPIC, b"heard").await.unwrap();
+    assert_eq!(heard(&mut listener).await, Announcement::Said(b"heard".to_vec()));
+    let foreign = store.announce("sallyport:other", b"").await.unwrap_err().to_string();
+    assert!(foreign.contains("NOPERM"), "{foreign}");
     let foreign = store.put("other:name", &VALUE, MINUTE).await.unwrap_err().to_string();
     assert!(foreign.contains("NOPERM"), "{foreign}");
 
@@ -239,6 +287,8 @@ async fn the_least_user_may_do_what_the_store_does_and_nothing_else() {
         "SCAN 0",
         "INFO",
         "CLUSTER RESET",
+        "SUBSCRIBE other",
+        "PSUBSCRIBE *",
     ] {
         let mut words = command.split(' ');
         let mut request = ::redis::cmd(words.next().unwrap());

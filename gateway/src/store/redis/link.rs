@@ -45,7 +45,11 @@ enum Finder {
     Server(Box<Client>),
     /// One client for each sentinel, so that one that hangs delays no other.
     Sentinels(Vec<Arc<tokio::sync::Mutex<SentinelClient>>>),
-    Cluster(Box<ClusterClient>),
+    /// With a client for each node that the settings name.
+    Cluster {
+        cluster: Box<ClusterClient>,
+        nodes: Vec<Client>,
+    },
 }
 
 impl Link {
@@ -58,7 +62,11 @@ impl Link {
                 let clients = clients.map(|client| Ok(Arc::new(tokio::sync::Mutex::new(client?))));
                 Finder::Sentinels(clients.collect::<Result<_, RedisError>>()?)
             }
-            Place::Cluster(nodes) => Finder::Cluster(Box::new(cluster_client(&settings, nodes)?)),
+            Place::Cluster(nodes) => {
+                let clients = nodes.iter().map(|node| client(&settings, settings.address(node)));
+                let each = clients.collect::<Result<_, RedisError>>()?;
+                Finder::Cluster { cluster: Box::new(cluster_client(&settings, nodes)?), nodes: each }
+            }
         };
         Ok(Self { finder, settings, current: Mutex::default() })
     }
@@ -103,8 +111,26 @@ impl Link {
         }
     }
 
+    /// A server to hear announcements from. What is said at one node of a cluster all of them hear, so with each attempt
+    /// another one is as good; replicas hear what their primary does, so one that was demoted goes on being good.
+    pub async fn listening_post(&self, attempt: usize) -> Result<Client, RedisError> {
+        match &self.finder {
+            Finder::Server(client) => Ok((**client).clone()),
+            Finder::Sentinels(sentinels) => primary(sentinels, &self.settings).await,
+            Finder::Cluster { nodes, .. } => {
+                let node = nodes.get(attempt % nodes.len().max(1)).cloned();
+                node.ok_or((ErrorKind::ClusterConnectionNotFound, "the cluster has no nodes").into())
+            }
+        }
+    }
+
+    /// The future's outcome, if it comes within the time for connecting.
+    pub async fn within<T>(&self, future: impl Future<Output = Result<T, RedisError>>) -> Result<T, RedisError> {
+        within(self.settings.connect_timeout, future).await
+    }
+
     pub fn is_cluster(&self) -> bool {
-        matches!(self.finder, Finder::Cluster(_))
+        matches!(self.finder, Finder::Cluster { .. })
     }
 }
 
@@ -117,8 +143,8 @@ impl Finder {
                 within(settings.connect_timeout, found).await
             }
             // Twice, for a node that does not answer must not keep us from those that do.
-            Finder::Cluster(client) => {
-                let connecting = within(settings.connect_timeout * 2, client.get_async_connection());
+            Finder::Cluster { cluster, .. } => {
+                let connecting = within(settings.connect_timeout * 2, cluster.get_async_connection());
                 connecting.await.map(Connection::Cluster)
             }
         }

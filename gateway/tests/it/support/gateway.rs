@@ -12,11 +12,11 @@ use fake_entra::FakeEntra;
 use reqwest::header::HOST;
 use sallyport::clock::Clock;
 use sallyport::drain::StopSignal;
-use sallyport::edge::StreamSettings;
+
 use sallyport::oauth::{ClientSettings, Remember};
 use sallyport::public_url::PublicUrl;
 use sallyport::sealed::KeyRing;
-use sallyport::server::{Credential, RingSource, Server, Settings, UpstreamSettings};
+use sallyport::server::{Credential, RingSource, Server, Settings, StreamSettings, UpstreamSettings};
 use sallyport::{pool, session, store};
 use tokio::sync::oneshot;
 

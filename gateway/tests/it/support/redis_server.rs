@@ -1,6 +1,6 @@
 //! A redis-server of the test's own: a free loopback port, a folder of its own, nothing written to disk unless asked.
 
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -50,13 +50,23 @@ impl RedisServer {
 
     /// Everything it holds, as it would lie on disk.
     pub fn dump(&self) -> Vec<u8> {
-        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).expect("it listens");
-        stream.set_read_timeout(Some(START_TIMEOUT)).expect("a timeout can be set");
-        let mut answer = [0; 5];
-        stream.write_all(b"SAVE\r\n").expect("it reads");
-        stream.read_exact(&mut answer).expect("it answers");
-        assert_eq!(&answer, b"+OK\r\n");
+        assert_eq!(self.tell("SAVE"), "+OK");
         std::fs::read(self.folder.join("dump.rdb")).expect("it has written")
+    }
+
+    /// One command, and what Redis answers: a line as it came, or the text of a bulk string.
+    pub fn tell(&self, command: &str) -> String {
+        let stream = TcpStream::connect(("127.0.0.1", self.port)).expect("it listens");
+        stream.set_read_timeout(Some(START_TIMEOUT)).expect("a timeout can be set");
+        let mut stream = BufReader::new(stream);
+        stream.get_mut().write_all(format!("{command}\r\n").as_bytes()).expect("it reads");
+        let mut line = String::new();
+        stream.read_line(&mut line).expect("it answers");
+        let line = line.trim_end().to_owned();
+        let Some(length) = line.strip_prefix('$') else { return line };
+        let mut text = vec![0; length.parse().expect("a length")];
+        stream.read_exact(&mut text).expect("it answers");
+        String::from_utf8(text).expect("it answers in ASCII")
     }
 
     /// As a crash does: at once, and every connection is cut.

@@ -9,12 +9,13 @@ use super::super::super::redirect_uri::RedirectUri;
 use super::super::super::register::check_flow;
 use super::super::{Client, ClientRef, Kind};
 use super::url::DocumentUrl;
+use crate::public_url::PublicUrl;
 
 /// The client that a document describes. Of it nothing is fetched further, no logo either.
 ///
 /// # Errors
 /// Why it is not a good one, in words for the log.
-pub fn read(url: &DocumentUrl, body: &[u8], custom_schemes: &[String]) -> Result<Client, String> {
+pub fn read(url: &DocumentUrl, body: &[u8], custom_schemes: &[String], ours: &PublicUrl) -> Result<Client, String> {
     let document = json::parse_object(body).map_err(|error| format!("not one JSON object: {error}"))?;
     // Byte for byte: otherwise whoever can place a file at a host could speak for another client of that host.
     if text(&document, "client_id") != Some(url.as_str()) {
@@ -29,7 +30,7 @@ pub fn read(url: &DocumentUrl, body: &[u8], custom_schemes: &[String]) -> Result
         _ => return Err("token_endpoint_auth_method is not none".to_owned()),
     }
     check_flow(&document).map_err(|_| "it leaves out grant type authorization_code or response type code")?;
-    let (name, redirect_uris) = (ClientName::clean(name), redirect_uris(&document, custom_schemes)?);
+    let (name, redirect_uris) = (ClientName::clean(name), redirect_uris(&document, custom_schemes, ours)?);
     let fingerprint = serde_json::to_vec(&(&name, &redirect_uris)).expect("texts serialise");
     Ok(Client {
         reference: ClientRef::of(url.as_str()),
@@ -41,12 +42,16 @@ pub fn read(url: &DocumentUrl, body: &[u8], custom_schemes: &[String]) -> Result
 }
 
 /// The good ones, as at registration.
-fn redirect_uris(document: &Map<String, Value>, custom_schemes: &[String]) -> Result<Vec<RedirectUri>, String> {
+fn redirect_uris(
+    document: &Map<String, Value>,
+    custom_schemes: &[String],
+    ours: &PublicUrl,
+) -> Result<Vec<RedirectUri>, String> {
     let listed = document.get("redirect_uris").and_then(Value::as_array).ok_or("redirect_uris is not a list")?;
     let good: Vec<_> = listed
         .iter()
         .filter_map(Value::as_str)
-        .filter_map(|uri| RedirectUri::parse(uri, custom_schemes).ok())
+        .filter_map(|uri| RedirectUri::parse(uri, custom_schemes).and_then(|uri| uri.elsewhere(ours)).ok())
         .collect();
     if good.is_empty() { Err("it has no redirect URI that is allowed here".to_owned()) } else { Ok(good) }
 }
@@ -63,6 +68,10 @@ mod tests {
 
     const URL: &str = "https://client.example/m.json";
 
+    fn ours() -> PublicUrl {
+        PublicUrl::parse("https://mcp.example.com").unwrap()
+    }
+
     fn good() -> Value {
         json!({
             "client_id": URL, "client_name": "A\u{202e} client", "redirect_uris": ["http://127.0.0.1/", "ftp://x"],
@@ -72,7 +81,7 @@ mod tests {
     }
 
     fn read(document: &Value) -> Result<Client, String> {
-        super::read(&DocumentUrl::parse(URL).unwrap(), document.to_string().as_bytes(), &[])
+        super::read(&DocumentUrl::parse(URL).unwrap(), document.to_string().as_bytes(), &[], &ours())
     }
 
     fn changed(name: &str, value: Value) -> Value {
@@ -108,6 +117,7 @@ mod tests {
             changed("client_name", "".into()),
             changed("redirect_uris", "http://127.0.0.1/".into()),
             changed("redirect_uris", json!([])),
+            changed("redirect_uris", json!(["https://mcp.example.com/signed-out"])),
             changed("redirect_uris", json!(["javascript:alert(1)", 7, "http://remote.example/cb"])),
             changed("client_secret", "x".into()),
             changed("client_secret", Value::Null),
@@ -127,7 +137,7 @@ mod tests {
         let url = DocumentUrl::parse(URL).unwrap();
         let twice = good().to_string().replacen('{', r#"{"client_id":"https://evil.example/m","#, 1);
         for text in [twice.as_str(), "", "<html>", "{"] {
-            assert!(super::read(&url, text.as_bytes(), &[]).is_err(), "{text}");
+            assert!(super::read(&url, text.as_bytes(), &[], &ours()).is_err(), "{text}");
         }
     }
 }

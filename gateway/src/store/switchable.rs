@@ -1,0 +1,145 @@
+//! For tests: a store in memory that can be switched off, counts what it is asked, and whose records
+//! somebody may alter.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use super::{Advance, Guard, Guarded, Listener, MemoryStore, Redemption, Step, Store, StoreError};
+use crate::clock::{Clock, Timestamp};
+
+pub struct Switchable {
+    inner: MemoryStore,
+    down: AtomicBool,
+    calls: AtomicUsize,
+    reads: AtomicU64,
+    /// The number of the call from which on it is down.
+    last: AtomicUsize,
+    altered: AtomicBool,
+}
+
+impl Switchable {
+    pub fn new(clock: Clock) -> Self {
+        Self {
+            inner: MemoryStore::new(clock),
+            down: AtomicBool::default(),
+            calls: AtomicUsize::default(),
+            reads: AtomicU64::default(),
+            last: AtomicUsize::new(usize::MAX),
+            altered: AtomicBool::default(),
+        }
+    }
+
+    pub fn switch(&self, on: bool) {
+        self.down.store(!on, Ordering::SeqCst);
+        self.last.store(usize::MAX, Ordering::SeqCst);
+    }
+
+    /// How often it was asked for anything.
+    pub fn calls(&self) -> usize {
+        self.calls.load(Ordering::SeqCst)
+    }
+
+    /// How often [`Store::get`] was called, answered or not.
+    pub fn reads(&self) -> u64 {
+        self.reads.load(Ordering::SeqCst)
+    }
+
+    /// Goes down when it has answered so often.
+    pub fn switch_off_after(&self, answers: usize) {
+        self.last.store(self.calls() + answers, Ordering::SeqCst);
+    }
+
+    /// From now on every record comes back with its last byte changed.
+    pub fn alter(&self, on: bool) {
+        self.altered.store(on, Ordering::SeqCst);
+    }
+
+    fn read(&self, value: Option<Vec<u8>>) -> Option<Vec<u8>> {
+        let mut value = value?;
+        if self.altered.load(Ordering::SeqCst) {
+            *value.last_mut().expect("no record is empty") ^= 1;
+        }
+        Some(value)
+    }
+
+    fn check(&self) -> Result<(), StoreError> {
+        let call = self.calls.fetch_add(1, Ordering::SeqCst);
+        match self.down.load(Ordering::SeqCst) || call >= self.last.load(Ordering::SeqCst) {
+            true => Err(StoreError::Unavailable("switched off".into())),
+            false => Ok(()),
+        }
+    }
+}
+
+#[async_trait]
+impl Store for Switchable {
+    async fn put(&self, name: &str, value: &[u8], lifetime: Duration) -> Result<(), StoreError> {
+        self.check()?;
+        self.inner.put(name, value, lifetime).await
+    }
+
+    async fn get(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        self.reads.fetch_add(1, Ordering::SeqCst);
+        self.check()?;
+        self.inner.get(name).await.map(|value| self.read(value))
+    }
+
+    async fn take(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        self.check()?;
+        self.inner.take(name).await.map(|value| self.read(value))
+    }
+
+    async fn remove(&self, name: &str) -> Result<(), StoreError> {
+        self.check()?;
+        self.inner.remove(name).await
+    }
+
+    async fn put_guarded(&self, name: &str, value: Guarded<'_>, lifetime: Duration) -> Result<(), StoreError> {
+        self.check()?;
+        self.inner.put_guarded(name, value, lifetime).await
+    }
+
+    async fn redeem(&self, name: &str, guard: &Guard, epitaph: Duration) -> Result<Redemption, StoreError> {
+        self.check()?;
+        Ok(match self.inner.redeem(name, guard, epitaph).await? {
+            Redemption::Value(value) => Redemption::Value(self.read(Some(value)).expect("there is one")),
+            other => other,
+        })
+    }
+
+    async fn replace(&self, name: &str, value: &[u8], lifetime: Duration) -> Result<bool, StoreError> {
+        self.check()?;
+        self.inner.replace(name, value, lifetime).await
+    }
+
+    async fn put_new(&self, name: &str, value: &[u8], lifetime: Duration) -> Result<bool, StoreError> {
+        self.check()?;
+        self.inner.put_new(name, value, lifetime).await
+    }
+
+    async fn remove_if(&self, name: &str, value: &[u8]) -> Result<bool, StoreError> {
+        self.check()?;
+        self.inner.remove_if(name, value).await
+    }
+
+    async fn start_counter(&self, name: &str, now: Timestamp, lifetime: Duration) -> Result<(), StoreError> {
+        self.check()?;
+        self.inner.start_counter(name, now, lifetime).await
+    }
+
+    async fn advance(&self, name: &str, step: Step) -> Result<Advance, StoreError> {
+        self.check()?;
+        self.inner.advance(name, step).await
+    }
+
+    async fn announce(&self, topic: &'static str, message: &[u8]) -> Result<(), StoreError> {
+        self.check()?;
+        self.inner.announce(topic, message).await
+    }
+
+    fn listen(&self, topic: &'static str) -> Box<dyn Listener> {
+        self.inner.listen(topic)
+    }
+}
