@@ -73,9 +73,13 @@ pub trait Store: Send + Sync {
     /// Writes a value that only [`Store::redeem`] can read.
     async fn put_guarded(&self, name: &str, value: Guarded<'_>, lifetime: Duration) -> Result<(), StoreError>;
 
-    /// Compares and takes in one step. A wrong guess leaves the value where it is (T11); the right one leaves its epitaph
-    /// for `epitaph_lifetime`, so that a second redemption is recognised.
-    async fn redeem(&self, name: &str, guard: &Guard, epitaph_lifetime: Duration) -> Result<Redemption, StoreError>;
+    /// Compares and claims in one step. A wrong guess leaves the value where it is (T11); the right one gets it, and
+    /// nobody else does unless it is never settled.
+    async fn redeem(&self, name: &str, claim: &Claim) -> Result<Redemption, StoreError>;
+
+    /// Ends a claim: of the value, only its epitaph is left for `claim.epitaph_lifetime`, so that a second redemption is
+    /// recognised. Whether the claim still counted; of many claimants that is said to one, as often as it asks.
+    async fn settle(&self, name: &str, claim: &Claim) -> Result<bool, StoreError>;
 
     /// Writes a counter that stands at 0 and that only [`Store::advance`] can read, replacing what was there.
     async fn start_counter(&self, name: &str, now: Timestamp, lifetime: Duration) -> Result<(), StoreError>;
@@ -89,6 +93,23 @@ pub trait Store: Send + Sync {
 
     /// What is announced on `topic` by any replica, this one included. Nothing is heard until it is asked for.
     fn listen(&self, topic: &'static str) -> Box<dyn Listener>;
+}
+
+/// What is presented to a guarded value.
+///
+/// Redis may take a value out and its answer be lost on the way. That must neither lose the code nor make a thief of who
+/// asks again, so a value is first claimed and then settled: until it is settled, nobody has said that the answer came.
+#[derive(Clone, Copy)]
+pub struct Claim {
+    pub guard: Guard,
+    /// Whose it is; random. Asking again under it changes nothing.
+    pub claimant: [u8; 16],
+    pub now: Timestamp,
+    /// For how long after it was claimed first an unsettled value may go to another claimant, the last second included.
+    pub grace: Duration,
+    /// Whether to claim what another has claimed and not settled.
+    pub insists: bool,
+    pub epitaph_lifetime: Duration,
 }
 
 /// What is presented to a counter.
@@ -144,8 +165,10 @@ pub struct Guarded<'a> {
 /// What [`Store::redeem`] found.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Redemption {
-    /// The guard matched; nobody else gets the value.
+    /// The guard matched, and the value is the claimant's.
     Value(Vec<u8>),
+    /// Another with the same guard claimed it a moment ago, and has not settled it.
+    Claimed,
     /// There is a value, bound to something else. It is still there.
     Mismatch,
     /// It was redeemed before.

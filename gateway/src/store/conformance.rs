@@ -10,9 +10,10 @@ mod redis_only;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Advance, Announcement, Guarded, Listener, MemoryStore, Redemption, Step, Store};
+use super::{Advance, Announcement, Claim, Guarded, Listener, MemoryStore, Redemption, Step, Store, StoreError};
 use super::{RedisSettings, RedisStore};
 use crate::clock::{Clock, Timestamp};
+use crate::secret::random_bytes;
 use apart::Apart;
 use redis_server::RedisServer;
 
@@ -64,8 +65,23 @@ impl Subject {
     }
 
     async fn redeem(&self, guess: [u8; 32]) -> Redemption {
-        self.store.redeem(NAME, &guess, MINUTE).await.unwrap()
+        redeem(&*self.store, NAME, claim(guess)).await.unwrap()
     }
+}
+
+/// Somebody's own.
+fn claim(guard: [u8; 32]) -> Claim {
+    let (grace, epitaph_lifetime) = (Duration::from_secs(30), MINUTE);
+    Claim { guard, claimant: random_bytes(), now: at(100), grace, insists: false, epitaph_lifetime }
+}
+
+/// Claims and settles.
+async fn redeem(store: &dyn Store, name: &str, claim: Claim) -> Result<Redemption, StoreError> {
+    let found = store.redeem(name, &claim).await?;
+    if matches!(found, Redemption::Value(_)) {
+        assert!(store.settle(name, &claim).await?);
+    }
+    Ok(found)
 }
 
 fn redis_store(url: &str) -> RedisStore {
@@ -114,6 +130,9 @@ promises! {
     a_guarded_value_is_redeemed_once_and_leaves_its_epitaph
     of_many_redeemers_one_wins
     a_wrong_guess_burns_nothing
+    a_claim_that_is_asked_for_again_is_the_same_and_is_settled_once
+    what_was_claimed_and_not_settled_goes_to_who_insists_with_the_same_guard
+    a_wrong_guess_or_a_late_one_spends_what_was_claimed
     a_guarded_value_is_invisible_to_readers_and_takers
     a_plain_value_is_not_redeemable
     plain_and_guarded_replace_each_other
@@ -212,12 +231,18 @@ async fn of_many_redeemers_one_wins(subject: Subject) {
     let store = subject.store.clone();
     let redeemed = at_once(|| {
         let store = store.clone();
-        async move { store.redeem(NAME, &RIGHT, MINUTE).await.unwrap() }
+        async move {
+            let claim = claim(RIGHT);
+            let found = store.redeem(NAME, &claim).await.unwrap();
+            (found != Redemption::Claimed && store.settle(NAME, &claim).await.unwrap(), found)
+        }
     });
     let redeemed = redeemed.await;
-    let winners = redeemed.iter().filter(|found| **found == Redemption::Value(VALUE.to_vec())).count();
-    let losers = redeemed.iter().filter(|found| **found == Redemption::Spent(EPITAPH)).count();
-    assert_eq!((winners, losers), (1, CALLERS - 1));
+    let won = |(settled, found): &&(bool, Redemption)| *settled && *found == Redemption::Value(VALUE.to_vec());
+    let lost = |(settled, found): &&(bool, Redemption)| {
+        !settled && matches!(found, Redemption::Claimed | Redemption::Spent(EPITAPH))
+    };
+    assert_eq!((redeemed.iter().filter(won).count(), redeemed.iter().filter(lost).count()), (1, CALLERS - 1));
 }
 
 async fn a_wrong_guess_burns_nothing(subject: Subject) {
@@ -228,6 +253,57 @@ async fn a_wrong_guess_burns_nothing(subject: Subject) {
         assert_eq!(subject.redeem(guess).await, Redemption::Mismatch);
     }
     assert_eq!(subject.redeem(RIGHT).await, Redemption::Value(VALUE.to_vec()));
+}
+
+async fn a_claim_that_is_asked_for_again_is_the_same_and_is_settled_once(subject: Subject) {
+    subject.put_guarded(MINUTE).await;
+    let (store, mine) = (&subject.store, claim(RIGHT));
+    assert!(!store.settle(NAME, &mine).await.unwrap(), "nothing is claimed");
+    for _ in 0..3 {
+        assert_eq!(store.redeem(NAME, &mine).await.unwrap(), Redemption::Value(VALUE.to_vec()));
+    }
+    assert_eq!(store.redeem(NAME, &claim(RIGHT)).await.unwrap(), Redemption::Claimed);
+    assert!(!store.settle(NAME, &claim(RIGHT)).await.unwrap(), "another's claim");
+    assert_eq!((store.get(NAME).await.unwrap(), store.take(NAME).await.unwrap()), (None, None));
+    for _ in 0..3 {
+        assert!(store.settle(NAME, &mine).await.unwrap(), "asked again, it is told the same");
+    }
+    assert_eq!(store.redeem(NAME, &mine).await.unwrap(), Redemption::Spent(EPITAPH), "settled is settled");
+    assert!(!store.settle(NAME, &claim(RIGHT)).await.unwrap());
+}
+
+async fn what_was_claimed_and_not_settled_goes_to_who_insists_with_the_same_guard(subject: Subject) {
+    subject.put_guarded(SECOND).await;
+    let (store, first) = (&subject.store, claim(RIGHT));
+    let insisting = |now| Claim { insists: true, now: at(now), ..claim(RIGHT) };
+    assert_eq!(store.redeem(NAME, &first).await.unwrap(), Redemption::Value(VALUE.to_vec()));
+    subject.second_passes().await;
+    let (second, third) = (insisting(115), insisting(130));
+    for claim in [&second, &third] {
+        assert_eq!(store.redeem(NAME, claim).await.unwrap(), Redemption::Value(VALUE.to_vec()));
+    }
+    assert!(!store.settle(NAME, &first).await.unwrap() && !store.settle(NAME, &second).await.unwrap());
+    assert!(store.settle(NAME, &third).await.unwrap(), "one of them has it");
+    assert_eq!(store.redeem(NAME, &insisting(130)).await.unwrap(), Redemption::Spent(EPITAPH));
+    let brief = Claim { epitaph_lifetime: SECOND, ..claim(RIGHT) };
+    subject.put_guarded(MINUTE).await;
+    store.redeem(NAME, &brief).await.unwrap();
+    subject.second_passes().await;
+    assert_eq!(store.redeem(NAME, &insisting(100)).await.unwrap(), Redemption::Missing, "it lives like an epitaph");
+}
+
+async fn a_wrong_guess_or_a_late_one_spends_what_was_claimed(subject: Subject) {
+    let store = &subject.store;
+    let late = Claim { insists: true, now: at(131), ..claim(RIGHT) };
+    let wrong = Claim { insists: true, ..claim(WRONG) };
+    for replay in [late, wrong] {
+        subject.put_guarded(MINUTE).await;
+        let first = claim(RIGHT);
+        assert_eq!(store.redeem(NAME, &first).await.unwrap(), Redemption::Value(VALUE.to_vec()));
+        assert_eq!(store.redeem(NAME, &replay).await.unwrap(), Redemption::Spent(EPITAPH));
+        assert!(!store.settle(NAME, &first).await.unwrap() && !store.settle(NAME, &replay).await.unwrap());
+        assert_eq!(store.redeem(NAME, &first).await.unwrap(), Redemption::Spent(EPITAPH));
+    }
 }
 
 async fn a_guarded_value_is_invisible_to_readers_and_takers(subject: Subject) {
@@ -272,7 +348,8 @@ async fn an_epitaph_lives_as_long_as_asked(subject: Subject) {
     subject.second_passes().await;
     assert_eq!(subject.redeem(RIGHT).await, Redemption::Spent(EPITAPH), "it outlives the value");
     subject.put_guarded(MINUTE).await;
-    let redeemed = subject.store.redeem(NAME, &RIGHT, SECOND).await.unwrap();
+    let brief = Claim { epitaph_lifetime: SECOND, ..claim(RIGHT) };
+    let redeemed = redeem(&*subject.store, NAME, brief).await.unwrap();
     assert_eq!(redeemed, Redemption::Value(VALUE.to_vec()));
     subject.second_passes().await;
     assert_eq!(subject.redeem(RIGHT).await, Redemption::Missing);

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use subtle::ConstantTimeEq;
 
 use super::announcements::Here;
-use super::{Advance, Epitaph, Guard, Guarded, Listener, Redemption, Step, Store, StoreError};
+use super::{Advance, Claim, Epitaph, Guard, Guarded, Listener, Redemption, Step, Store, StoreError};
 use crate::clock::{Clock, Timestamp};
 
 /// Dead records are swept when the map has grown by this many since the last sweep.
@@ -34,9 +34,24 @@ struct Record {
 
 enum Content {
     Plain(Vec<u8>),
-    Guarded { guard: Guard, epitaph: Epitaph, value: Vec<u8> },
-    Spent(Epitaph),
-    Counter { current: u32, moved: Timestamp },
+    Guarded {
+        guard: Guard,
+        epitaph: Epitaph,
+        value: Vec<u8>,
+        claimed: Option<Claimed>,
+    },
+    /// And who settled it, unless it was settled by who had no right to it.
+    Spent(Epitaph, Option<[u8; 16]>),
+    Counter {
+        current: u32,
+        moved: Timestamp,
+    },
+}
+
+#[derive(Clone, Copy)]
+struct Claimed {
+    by: [u8; 16],
+    since: Timestamp,
 }
 
 impl MemoryStore {
@@ -116,25 +131,49 @@ impl Store for MemoryStore {
 
     async fn put_guarded(&self, name: &str, value: Guarded<'_>, lifetime: Duration) -> Result<(), StoreError> {
         let Guarded { guard, epitaph, value } = value;
-        self.write(name, Content::Guarded { guard: *guard, epitaph: *epitaph, value: value.to_vec() }, lifetime);
+        let content = Content::Guarded { guard: *guard, epitaph: *epitaph, value: value.to_vec(), claimed: None };
+        self.write(name, content, lifetime);
         Ok(())
     }
 
-    async fn redeem(&self, name: &str, guess: &Guard, epitaph_lifetime: Duration) -> Result<Redemption, StoreError> {
+    async fn redeem(&self, name: &str, claim: &Claim) -> Result<Redemption, StoreError> {
+        let now = self.clock.now();
+        let mut records = self.records();
+        let (right, epitaph, claimed, value) = match records.live(name, now) {
+            None | Some(Content::Plain(_) | Content::Counter { .. }) => return Ok(Redemption::Missing),
+            Some(Content::Spent(epitaph, _)) => return Ok(Redemption::Spent(*epitaph)),
+            Some(Content::Guarded { guard, epitaph, value, claimed }) => {
+                (bool::from(guard.ct_eq(&claim.guard)), *epitaph, *claimed, value.clone())
+            }
+        };
+        let (content, answer) = match claimed {
+            None if !right => return Ok(Redemption::Mismatch),
+            Some(claimed) if !right || over(claimed, claim) => {
+                (Content::Spent(epitaph, None), Redemption::Spent(epitaph))
+            }
+            Some(claimed) if claimed.by != claim.claimant && !claim.insists => return Ok(Redemption::Claimed),
+            _ => {
+                let since = claimed.map_or(claim.now, |claimed| claimed.since);
+                let claimed = Some(Claimed { by: claim.claimant, since });
+                let content = Content::Guarded { guard: claim.guard, epitaph, value: value.clone(), claimed };
+                (content, Redemption::Value(value))
+            }
+        };
+        records.write(name, Record { expires: now.after(claim.epitaph_lifetime), content }, now);
+        Ok(answer)
+    }
+
+    async fn settle(&self, name: &str, claim: &Claim) -> Result<bool, StoreError> {
         let now = self.clock.now();
         let mut records = self.records();
         let epitaph = match records.live(name, now) {
-            None | Some(Content::Plain(_)) => return Ok(Redemption::Missing),
-            Some(Content::Spent(epitaph)) => return Ok(Redemption::Spent(*epitaph)),
-            Some(Content::Counter { .. }) => return Ok(Redemption::Missing),
-            Some(Content::Guarded { guard, .. }) if !bool::from(guard.ct_eq(guess)) => return Ok(Redemption::Mismatch),
-            Some(Content::Guarded { epitaph, .. }) => *epitaph,
+            Some(Content::Spent(_, by)) => return Ok(*by == Some(claim.claimant)),
+            Some(Content::Guarded { epitaph, claimed: Some(claimed), .. }) if claimed.by == claim.claimant => *epitaph,
+            _ => return Ok(false),
         };
-        let spent = Record { expires: now.after(epitaph_lifetime), content: Content::Spent(epitaph) };
-        Ok(match records.write(name, spent, now).map(|record| record.content) {
-            Some(Content::Guarded { value, .. }) => Redemption::Value(value),
-            _ => Redemption::Missing,
-        })
+        let content = Content::Spent(epitaph, Some(claim.claimant));
+        records.write(name, Record { expires: now.after(claim.epitaph_lifetime), content }, now);
+        Ok(true)
     }
 
     async fn start_counter(&self, name: &str, now: Timestamp, lifetime: Duration) -> Result<(), StoreError> {
@@ -164,17 +203,21 @@ impl Store for MemoryStore {
     }
 }
 
+fn over(claimed: Claimed, claim: &Claim) -> bool {
+    claim.now.unix().saturating_sub(claimed.since.unix()) > claim.grace.as_secs()
+}
+
 impl Records {
     fn live(&self, name: &str, now: Timestamp) -> Option<&Content> {
         self.by_name.get(name).filter(|record| !record.expires.has_passed(now)).map(|record| &record.content)
     }
 
-    fn write(&mut self, name: &str, record: Record, now: Timestamp) -> Option<Record> {
+    fn write(&mut self, name: &str, record: Record, now: Timestamp) {
         self.written += 1;
         if self.written >= SWEEP_EVERY.max(self.by_name.len()) {
             self.written = 0;
             self.by_name.retain(|_, record| !record.expires.has_passed(now));
         }
-        self.by_name.insert(name.to_owned(), record)
+        self.by_name.insert(name.to_owned(), record);
     }
 }

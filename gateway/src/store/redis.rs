@@ -6,7 +6,8 @@
 //! | --- | --- |
 //! | `P` value | plain: `get` and `take` read it |
 //! | `L` guard (32) epitaph (32) value | guarded and live: only `redeem` reads it |
-//! | `S` epitaph (32) | guarded and spent |
+//! | `T` claimant (16) Unix seconds (12 digits) guard (32) epitaph (32) value | guarded and claimed, but not settled |
+//! | `S` epitaph (32) claimant (16, or none) | guarded and spent |
 //! | `C` number `:` Unix seconds | a counter, and when it moved: only `advance` reads it |
 
 mod announcements;
@@ -24,7 +25,7 @@ use std::time::{Duration, Instant};
 use ::redis::{ErrorKind, FromRedisValue, RedisError, ServerErrorKind};
 use async_trait::async_trait;
 
-use super::{Advance, Epitaph, Guard, Guarded, Listener, Redemption, Step, Store, StoreError};
+use super::{Advance, Claim, Epitaph, Guarded, Listener, Redemption, Step, Store, StoreError};
 use crate::clock::Timestamp;
 use announcements::Subscriber;
 use breaker::Breaker;
@@ -40,6 +41,7 @@ pub struct RedisStore {
     breakers: Vec<Breaker>,
     take: Program,
     redeem: Program,
+    settle: Program,
     remove_if: Program,
     advance: Program,
 }
@@ -58,6 +60,7 @@ impl RedisStore {
             breakers: (0..ranges).map(|_| Breaker::new(breaker)).collect(),
             take: Program::new(scripts::TAKE),
             redeem: Program::new(scripts::REDEEM),
+            settle: Program::new(scripts::SETTLE),
             remove_if: Program::new(scripts::REMOVE_IF),
             advance: Program::new(scripts::ADVANCE),
         })
@@ -174,16 +177,24 @@ impl Store for RedisStore {
         self.write(name, &[&[LIVE], &guard[..], epitaph, value].concat(), lifetime).await
     }
 
-    async fn redeem(&self, name: &str, guard: &Guard, epitaph_lifetime: Duration) -> Result<Redemption, StoreError> {
-        let question = Question::running(&self.redeem, name).arg(&guard[..]).arg(epitaph_lifetime.as_secs().max(1));
+    async fn redeem(&self, name: &str, claim: &Claim) -> Result<Redemption, StoreError> {
+        let question = Question::running(&self.redeem, name).arg(&claim.guard[..]).arg(&claim.claimant[..]);
+        let question = question.arg(claim.now.unix()).arg(claim.grace.as_secs()).arg(u8::from(claim.insists));
+        let question = question.arg(claim.epitaph_lifetime.as_secs().max(1));
         let frame: Option<Vec<u8>> = self.ask(question).await?;
         match frame.as_deref() {
             None => Ok(Redemption::Missing),
             Some([MISMATCH]) => Ok(Redemption::Mismatch),
+            Some([CLAIMED]) => Ok(Redemption::Claimed),
             Some([SPENT, epitaph @ ..]) => Ok(Redemption::Spent(digest(epitaph)?)),
             Some([LIVE, bound @ ..]) if bound.len() >= BOUND => Ok(Redemption::Value(bound[BOUND..].to_vec())),
             Some(_) => Err(not_ours()),
         }
+    }
+
+    async fn settle(&self, name: &str, claim: &Claim) -> Result<bool, StoreError> {
+        let question = Question::running(&self.settle, name).arg(&claim.claimant[..]);
+        self.ask(question.arg(claim.epitaph_lifetime.as_secs().max(1))).await
     }
 
     async fn start_counter(&self, name: &str, now: Timestamp, lifetime: Duration) -> Result<(), StoreError> {
@@ -241,8 +252,9 @@ fn not_ours() -> StoreError {
     StoreError::Unavailable("Redis holds a record that is not framed as ours".into())
 }
 
+/// What is behind it is for [`Store::settle`].
 fn digest(bytes: &[u8]) -> Result<Epitaph, StoreError> {
-    bytes.try_into().map_err(|_| StoreError::Unavailable("Redis holds an epitaph of another length".into()))
+    bytes.first_chunk().copied().ok_or_else(not_ours)
 }
 
 /// Says what kind of failure it was. Redis' own sentences stay out of it: they may quote names, values or credentials.
@@ -283,5 +295,7 @@ const LIVE: u8 = b'L';
 const SPENT: u8 = b'S';
 /// Never stored: how the script answers a wrong guess.
 const MISMATCH: u8 = b'M';
+/// Never stored alone: how the script answers a second claimant.
+const CLAIMED: u8 = b'T';
 /// Guard and epitaph, in front of a live value.
 const BOUND: usize = 64;

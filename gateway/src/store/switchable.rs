@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::{Advance, Guard, Guarded, Listener, MemoryStore, Redemption, Step, Store, StoreError};
+use super::{Advance, Claim, Guarded, Listener, MemoryStore, Redemption, Step, Store, StoreError};
 use crate::clock::{Clock, Timestamp};
 
 pub struct Switchable {
@@ -101,12 +101,17 @@ impl Store for Switchable {
         self.inner.put_guarded(name, value, lifetime).await
     }
 
-    async fn redeem(&self, name: &str, guard: &Guard, epitaph: Duration) -> Result<Redemption, StoreError> {
+    async fn redeem(&self, name: &str, claim: &Claim) -> Result<Redemption, StoreError> {
         self.check()?;
-        Ok(match self.inner.redeem(name, guard, epitaph).await? {
+        Ok(match self.inner.redeem(name, claim).await? {
             Redemption::Value(value) => Redemption::Value(self.read(Some(value)).expect("there is one")),
             other => other,
         })
+    }
+
+    async fn settle(&self, name: &str, claim: &Claim) -> Result<bool, StoreError> {
+        self.check()?;
+        self.inner.settle(name, claim).await
     }
 
     async fn replace(&self, name: &str, value: &[u8], lifetime: Duration) -> Result<bool, StoreError> {

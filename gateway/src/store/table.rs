@@ -6,14 +6,20 @@ use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use tokio::time::{Instant, sleep};
 
-use super::{Epitaph, Guard, Guarded, Redemption, Store, StoreError, name_of};
+use super::{Claim, Epitaph, Guard, Guarded, Redemption, Store, StoreError, name_of};
 use crate::clock::{Clock, Timestamp};
 use crate::sealed::{Id, Index, OpenError, Sealer};
-use crate::secret::SecretKey;
+use crate::secret::{SecretKey, random_bytes};
 
 /// How long a spent record is remembered, so that its second use is recognised.
 const EPITAPH_LIFETIME: Duration = Duration::from_secs(600);
+/// How long a value whose claim was lost on the way is kept for the same request.
+const GRACE: Duration = Duration::from_secs(30);
+/// How long another's claim is given to be settled: longer than a claimant that still lives takes.
+const DOUBT: Duration = Duration::from_secs(1);
+const POLL: Duration = Duration::from_millis(50);
 
 /// Records of type `T`, named `sallyport:<kind>:<keyed hash of the id>`.
 ///
@@ -97,18 +103,69 @@ impl<T: Serialize + DeserializeOwned> Table<T> {
         self.store.put_guarded(&name, Guarded { guard, epitaph, value: &sealed }, lifetime).await
     }
 
+    /// Of many callers with the right guard, one gets the value.
+    ///
+    /// A store that goes silent leaves open whether it gave the value away, and asking again must neither find a code burnt
+    /// nor look like theft, which would end the session that nobody has yet. So the value is claimed first, and settled when
+    /// it has arrived. Until then only the same guard, which knows the verifier, claims it anew, and anybody else spends it.
     pub async fn redeem(&self, id: &Id, secret: &SecretKey, guard: &Guard) -> Result<Redeemed<T>, StoreError> {
         let Some(name) = self.name(id) else { return Ok(Redeemed::Missing) };
-        Ok(match self.store.redeem(&name, guard, EPITAPH_LIFETIME).await? {
+        let mut claim = Claim {
+            guard: *guard,
+            claimant: random_bytes(),
+            now: self.clock.now(),
+            grace: GRACE,
+            insists: false,
+            epitaph_lifetime: EPITAPH_LIFETIME,
+        };
+        Ok(match self.claim(&name, &mut claim).await? {
             Redemption::Value(sealed) => match self.open::<(Guard, T)>(&name, secret, Some(sealed))? {
-                Some((bound_to, value)) if bound_to == *guard => Redeemed::Value(value),
+                Some((bound_to, value)) if bound_to == *guard => {
+                    self.settle(&name, &claim).await?;
+                    Redeemed::Value(value)
+                }
                 Some(_) => return Err(StoreError::Unreadable { kind: self.kind, cause: OpenError::Forged }),
                 None => Redeemed::Missing,
             },
+            Redemption::Claimed => return Err(StoreError::Unavailable("another redemption is under way".into())),
             Redemption::Mismatch => Redeemed::Mismatch,
             Redemption::Spent(epitaph) => Redeemed::Spent(epitaph),
             Redemption::Missing => Redeemed::Missing,
         })
+    }
+
+    /// Another's claim is waited for: a claimant that lives settles within a moment, and then this one comes second.
+    async fn claim(&self, name: &str, claim: &mut Claim) -> Result<Redemption, StoreError> {
+        let doubted = Instant::now();
+        loop {
+            let found = match self.store.redeem(name, claim).await {
+                // A silent store may have given it to us. Asking again as the same claimant is safe.
+                Err(StoreError::Unavailable(_)) => self.store.redeem(name, claim).await?,
+                found => found?,
+            };
+            if found != Redemption::Claimed || claim.insists {
+                return Ok(found);
+            }
+            sleep(POLL).await;
+            claim.insists = doubted.elapsed() >= DOUBT;
+        }
+    }
+
+    /// When the store goes silent now, the value is here all the same: better that one request may be answered twice, with
+    /// the same session, than that its code was redeemed by nobody.
+    async fn settle(&self, name: &str, claim: &Claim) -> Result<(), StoreError> {
+        let settled = match self.store.settle(name, claim).await {
+            Err(StoreError::Unavailable(_)) => self.store.settle(name, claim).await,
+            settled => settled,
+        };
+        match settled {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(StoreError::Unavailable("another request with the same proof was faster".into())),
+            Err(cause) => {
+                tracing::warn!(%cause, kind = self.kind, "a redemption was not settled; the same request may come again");
+                Ok(())
+            }
+        }
     }
 
     fn seal<V: Serialize>(
@@ -168,6 +225,12 @@ mod tests {
         Fixture { store, sealer, clock, table }
     }
 
+    fn claim(clock: &Clock) -> Claim {
+        let (now, grace) = (clock.now(), GRACE);
+        let (claimant, epitaph_lifetime) = (random_bytes(), EPITAPH_LIFETIME);
+        Claim { guard: [1; 32], claimant, now, grace, insists: false, epitaph_lifetime }
+    }
+
     #[tokio::test]
     async fn a_record_moved_to_another_name_does_not_open() {
         let Fixture { store, sealer, table, .. } = fixture();
@@ -201,16 +264,35 @@ mod tests {
         assert_eq!(table.redeem(&sealer.new_id(), &secret, &[1; 32]).await.unwrap(), Redeemed::Missing);
     }
 
+    /// A replica that claimed and died, or never learned that it has.
+    #[tokio::test]
+    async fn what_a_claimant_did_not_settle_is_redeemed_once_more_by_the_same_guard_alone() {
+        for (guard, passed, found) in [
+            ([1; 32], 0, Redeemed::Value("grant".to_owned())),
+            ([1; 32], 30, Redeemed::Value("grant".to_owned())),
+            ([1; 32], 31, Redeemed::Spent([9; 32])),
+            ([2; 32], 0, Redeemed::Spent([9; 32])),
+        ] {
+            let Fixture { store, sealer, clock, table } = fixture();
+            let (id, secret) = (sealer.new_id(), SecretKey::random());
+            table.put_guarded(&id, &secret, &"grant".into(), &[1; 32], &[9; 32], MINUTE).await.unwrap();
+            let lost = claim(&clock);
+            store.redeem(&table.name(&id).unwrap(), &lost).await.unwrap();
+            clock.advance(Duration::from_secs(passed));
+            assert_eq!(table.redeem(&id, &secret, &guard).await.unwrap(), found, "{passed} s");
+            assert!(!store.settle(&table.name(&id).unwrap(), &lost).await.unwrap(), "the first comes too late");
+            assert_eq!(table.redeem(&id, &secret, &[1; 32]).await.unwrap(), Redeemed::Spent([9; 32]));
+        }
+    }
+
     /// T37: a writer to the store who intercepted a code binds it to a challenge of his own.
     #[tokio::test]
     async fn a_guard_exchanged_in_the_store_redeems_nothing() {
-        let Fixture { store, sealer, table, .. } = fixture();
+        let Fixture { store, sealer, clock, table } = fixture();
         let (id, secret) = (sealer.new_id(), SecretKey::random());
         table.put_guarded(&id, &secret, &"grant".into(), &[1; 32], &[9; 32], MINUTE).await.unwrap();
         let name = table.name(&id).unwrap();
-        let Redemption::Value(value) = store.redeem(&name, &[1; 32], MINUTE).await.unwrap() else {
-            panic!("not there")
-        };
+        let Redemption::Value(value) = store.redeem(&name, &claim(&clock)).await.unwrap() else { panic!("not there") };
         store.put_guarded(&name, Guarded { guard: &[2; 32], epitaph: &[9; 32], value: &value }, MINUTE).await.unwrap();
         assert!(matches!(table.redeem(&id, &secret, &[2; 32]).await, Err(StoreError::Unreadable { .. })));
     }

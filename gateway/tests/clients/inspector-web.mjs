@@ -18,11 +18,12 @@ drive(async () => {
   try {
     const home = await until("the Inspector's page", READY_WITHIN_MS, () => READY.exec(inspector.output.stdout)?.[1]);
     browser = await launch();
-    const { page } = await person(browser);
+    const { page, requests } = await person(browser);
     await page.goto(home);
     await connect(page);
     await signIn(page, new URL(home).origin);
     await useTool(page);
+    await comeBack(page, home, requests);
   } finally {
     await browser?.close();
     inspector.child.kill();
@@ -32,8 +33,7 @@ drive(async () => {
 });
 
 async function connect(page) {
-  // The real box is drawn over; its label takes a mouse's click, the keyboard takes this.
-  await page.getByRole("switch", { name: /^Connect or disconnect/ }).press("Space");
+  await flipSwitch(page);
   // Waiting for the button and not for a navigation: the Inspector starts one, drops it and starts another.
   await page.locator('button[name="decision"]').first().waitFor();
   check(new URL(page.url()).origin === new URL(url).origin, "connecting leads to the edge", page.url());
@@ -51,6 +51,22 @@ async function signIn(page, home) {
   check(new URL(page.url()).origin === home, "the browser is back at the Inspector", page.url());
   check(true, "allowed and signed in, the Inspector says Connected");
   shown("first sign-in");
+}
+
+/** The page as if opened anew: it lives on what it has stored. */
+async function comeBack(page, home, requests) {
+  await page.goto(home);
+  const before = requests.length;
+  await flipSwitch(page);
+  await page.getByText("Connected", { exact: true }).waitFor();
+  const asked = requests.slice(before).filter((request) => new URL(request).origin === new URL(url).origin);
+  check(!asked.some((request) => request.includes("/authorize")), "opened anew it is connected without a sign-in", asked);
+  shown("second run by stored token");
+}
+
+async function flipSwitch(page) {
+  // The real box is drawn over; its label takes a mouse's click, the keyboard takes this.
+  await page.getByRole("switch", { name: /^Connect or disconnect/ }).press("Space");
 }
 
 async function useTool(page) {

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 
 use super::*;
-use crate::store::{Guard, Listener, StoreError};
+use crate::store::{Listener, StoreError};
 
 pub struct Apart {
     store: Arc<dyn Store>,
@@ -54,8 +54,12 @@ impl Store for Apart {
         self.store.put_guarded(&self.own(name), value, lifetime).await
     }
 
-    async fn redeem(&self, name: &str, guard: &Guard, epitaph_lifetime: Duration) -> Result<Redemption, StoreError> {
-        self.store.redeem(&self.own(name), guard, epitaph_lifetime).await
+    async fn redeem(&self, name: &str, claim: &Claim) -> Result<Redemption, StoreError> {
+        self.store.redeem(&self.own(name), claim).await
+    }
+
+    async fn settle(&self, name: &str, claim: &Claim) -> Result<bool, StoreError> {
+        self.store.settle(&self.own(name), claim).await
     }
 
     async fn start_counter(&self, name: &str, now: Timestamp, lifetime: Duration) -> Result<(), StoreError> {

@@ -7,7 +7,6 @@ use std::time::Instant;
 
 use super::redis_server::free_port;
 use super::*;
-use crate::store::StoreError;
 use rig::{Certificates, Cluster, Folder, Service, admin, port, tell, text};
 
 fn store(settings: RedisSettings) -> Arc<RedisStore> {
@@ -123,9 +122,9 @@ async fn behind_sentinels_a_killed_primary_is_replaced() {
     assert!(after[1] <= SECOND, "{after:?}");
     hears_again(&store, &mut listener).await;
     assert_eq!(store.get("sallyport:test:kept").await.unwrap().unwrap(), b"kept");
-    let redeem = async || store.redeem("sallyport:test:code", &RIGHT, MINUTE).await.unwrap();
-    assert_eq!(redeem().await, Redemption::Value(VALUE.to_vec()));
-    assert_eq!(redeem().await, Redemption::Spent(EPITAPH));
+    let redeemed = async || redeem(&*store, "sallyport:test:code", claim(RIGHT)).await.unwrap();
+    assert_eq!(redeemed().await, Redemption::Value(VALUE.to_vec()));
+    assert_eq!(redeemed().await, Redemption::Spent(EPITAPH));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -212,8 +211,8 @@ async fn slots_move(cluster: &Cluster, store: &RedisStore) {
     let to_port = port(&cluster.nodes[2]);
     tell(&mut from, &format!("MIGRATE 127.0.0.1 {to_port} {name} 0 1000 AUTH2 admin any"));
     // ASK: the old node says that the record is at the new one, which takes the question only as an exception.
-    assert_eq!(store.redeem(&name, &WRONG, MINUTE).await.unwrap(), Redemption::Mismatch);
-    assert_eq!(store.redeem(&name, &RIGHT, MINUTE).await.unwrap(), Redemption::Value(VALUE.to_vec()));
+    assert_eq!(redeem(store, &name, claim(WRONG)).await.unwrap(), Redemption::Mismatch);
+    assert_eq!(redeem(store, &name, claim(RIGHT)).await.unwrap(), Redemption::Value(VALUE.to_vec()));
     store.put(&name, b"while it moves", MINUTE).await.unwrap();
     assert_eq!(store.get(&name).await.unwrap().unwrap(), b"while it moves");
     for connection in [&mut to, &mut from] {
@@ -278,11 +277,11 @@ async fn a_full_server_is_read_and_not_written() {
         assert_eq!(store.get(NAME).await.unwrap().unwrap(), VALUE, "refused writes keep nobody from reading");
     }
     // Nothing is half done: the code is still there afterwards.
-    assert!(cause(store.redeem("sallyport:test:code", &RIGHT, MINUTE).await).contains("OOM"));
+    assert!(cause(redeem(&store, "sallyport:test:code", claim(RIGHT)).await).contains("OOM"));
     store.remove(NAME).await.expect("what makes room is let through");
     tell(&mut connection, "CONFIG SET maxmemory 0");
     store.put(NAME, &VALUE, MINUTE).await.unwrap();
-    assert_eq!(store.redeem("sallyport:test:code", &RIGHT, MINUTE).await.unwrap(), Redemption::Value(VALUE.to_vec()));
+    assert_eq!(redeem(&store, "sallyport:test:code", claim(RIGHT)).await.unwrap(), Redemption::Value(VALUE.to_vec()));
 }
 
 #[tokio::test]

@@ -12,7 +12,7 @@ use super::redis_server::free_port;
 use super::*;
 use crate::sealed::{KeyRing, Sealer};
 use crate::secret::SecretKey;
-use crate::store::{Redeemed, StoreError, Table};
+use crate::store::{Redeemed, Table};
 
 /// How long until the store says that it is unavailable.
 async fn unavailable_after(store: &RedisStore) -> Duration {
@@ -99,8 +99,9 @@ async fn asked_of_one_that_hangs_up<T>(ask: impl AsyncFn(&RedisStore) -> Result<
 async fn what_may_have_been_done_is_not_asked_again() {
     assert_eq!(asked_of_one_that_hangs_up(async |store| store.get(NAME).await).await, 2, "reading does no harm");
     assert_eq!(asked_of_one_that_hangs_up(async |store| store.put(NAME, &VALUE, MINUTE).await).await, 1);
-    assert_eq!(asked_of_one_that_hangs_up(async |store| store.redeem(NAME, &RIGHT, MINUTE).await).await, 1);
+    assert_eq!(asked_of_one_that_hangs_up(async |store| store.redeem(NAME, &claim(RIGHT)).await).await, 1);
     assert_eq!(asked_of_one_that_hangs_up(async |store| store.advance(NAME, step(0, 100)).await).await, 1);
+    assert_eq!(asked_of_one_that_hangs_up(async |store| store.settle(NAME, &claim(RIGHT)).await).await, 1);
     assert_eq!(asked_of_one_that_hangs_up(async |store| store.put_new(NAME, &VALUE, MINUTE).await).await, 1);
 }
 
