@@ -4,11 +4,13 @@
 mod cache;
 mod canaries;
 mod clients;
+mod event_streams;
 mod hostile;
 mod keys;
 mod outage;
 mod program;
 mod refresh;
+mod relay;
 mod sign_in;
 mod streams;
 mod support;

@@ -16,7 +16,7 @@ use sallyport::drain::StopSignal;
 use sallyport::oauth::{ClientSettings, Remember};
 use sallyport::public_url::PublicUrl;
 use sallyport::sealed::KeyRing;
-use sallyport::server::{Credential, RingSource, Server, Settings, StreamSettings, UpstreamSettings};
+use sallyport::server::{Credential, RingSource, Server, Settings, StreamSettings, TlsFiles, UpstreamSettings};
 use sallyport::{pool, session, store};
 use tokio::sync::oneshot;
 
@@ -39,6 +39,11 @@ pub struct Options {
     pub upstreams: Vec<(&'static str, String)>,
     pub clients: ClientSettings,
     pub streams: StreamSettings,
+    pub sessions: session::Settings,
+    /// More servers of the first upstream.
+    pub more_servers: Vec<String>,
+    /// TLS with a certificate of its own making, and so HTTP/2 too.
+    pub tls: bool,
 }
 
 impl Options {
@@ -49,6 +54,9 @@ impl Options {
             upstreams: vec![("/mcp", upstream.to_owned())],
             clients: ClientSettings::default(),
             streams: StreamSettings::default(),
+            sessions: session::Settings::default(),
+            more_servers: Vec::new(),
+            tls: false,
         }
     }
 }
@@ -108,12 +116,16 @@ impl Gateway {
     async fn run(entra: Arc<FakeEntra>, settings: Settings, clock: Clock) -> Self {
         let (port, admin_port) = (settings.listen[0].port(), settings.admin.port());
         let public_url = settings.public_url.as_str().to_owned();
+        let certificates = settings.tls.as_ref().and_then(|files| files.key.parent()).map(Path::to_owned);
         let (sender, receiver) = oneshot::channel();
         let stop = Stop(Mutex::new(Some(receiver)));
         let thread = std::thread::spawn(move || Server::build(settings, clock).unwrap().run(stop));
         let gateway = Self { entra, port, admin_port, public_url, stop: Some(sender), thread: Some(thread) };
         for port in [gateway.port, gateway.admin_port] {
             wait_until_open(port).await;
+        }
+        if let Some(folder) = certificates {
+            std::fs::remove_dir_all(folder).unwrap();
         }
         gateway
     }
@@ -129,11 +141,18 @@ impl Gateway {
     }
 
     pub fn url(&self, path: &str) -> String {
-        format!("http://localhost:{}{path}", self.port)
+        format!("{}://localhost:{}{path}", self.public_url.split_once(':').unwrap().0, self.port)
     }
 
     pub fn admin_url(&self, path: &str) -> String {
         format!("http://127.0.0.1:{}{path}", self.admin_port)
+    }
+
+    /// The value of a series; 0 when it is not there.
+    pub async fn metric(&self, series: &str) -> f64 {
+        let metrics = http_client().get(self.admin_url("/metrics")).send().await.unwrap().text().await.unwrap();
+        let value = metrics.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' ')).unwrap_or("0");
+        value.parse().unwrap()
     }
 
     /// Tells the gateway to stop, as SIGTERM would, without waiting.
@@ -167,10 +186,13 @@ fn settings(entra: &FakeEntra, options: Options, port: u16, admin_port: u16) -> 
         scope: entra.scope(),
         pool: pool::Settings::single(path.trim_start_matches('/'), server),
     });
+    let mut upstreams: Vec<_> = upstreams.collect();
+    upstreams[0].pool.servers.extend(options.more_servers.iter().map(|server| server.parse().unwrap()));
+    let scheme = if options.tls { "https" } else { "http" };
     Settings {
-        public_url: PublicUrl::parse(&format!("http://localhost:{port}")).unwrap(),
+        public_url: PublicUrl::parse(&format!("{scheme}://localhost:{port}")).unwrap(),
         listen: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, port))],
-        tls: None,
+        tls: options.tls.then(|| certificate(port)),
         admin: SocketAddr::from((Ipv4Addr::LOCALHOST, admin_port)),
         entra: entra::Settings {
             authority: Authority::new(&entra.authority(), entra.tenant_id()).unwrap(),
@@ -184,8 +206,8 @@ fn settings(entra: &FakeEntra, options: Options, port: u16, admin_port: u16) -> 
         },
         store: options.store,
         ring: RingSource::Fixed(Box::new(KeyRing::ephemeral())),
-        upstreams: upstreams.collect(),
-        sessions: session::Settings::default(),
+        upstreams,
+        sessions: options.sessions,
         streams: options.streams,
         server_name: "Test server".to_owned(),
         remember: Remember::Ask,
@@ -193,6 +215,17 @@ fn settings(entra: &FakeEntra, options: Options, port: u16, admin_port: u16) -> 
         allowed_origins: vec!["http://page.example".to_owned()],
         access_log: true,
     }
+}
+
+/// The files are read while the gateway starts, and lie in a folder of this test's own.
+fn certificate(port: u16) -> TlsFiles {
+    let folder = std::env::temp_dir().join(format!("sallyport-tls-{}-{port}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    let files = TlsFiles { certificate: folder.join("tls.crt"), key: folder.join("tls.key") };
+    std::fs::write(&files.certificate, made.cert.pem()).unwrap();
+    std::fs::write(&files.key, made.signing_key.serialize_pem()).unwrap();
+    files
 }
 
 async fn wait_until_open(port: u16) {
