@@ -85,18 +85,19 @@ impl Edge {
         };
         self.metrics.first_byte(journey.started.elapsed());
         let answer = self.receive(session.req_header(), &mut response, journey)?;
-        let bodiless = matches!(answer, AnswerBody::None);
-        session.write_response_header(Box::new(response), bodiless).await.map_err(|error| error.into_down())?;
+        let response = Box::new(response);
         match answer {
             AnswerBody::None => {
+                session.write_response_header(response, true).await.map_err(|error| error.into_down())?;
                 session.write_response_body(None, true).await.map_err(|error| error.into_down())?;
                 Ok(if link.is_done() { AnswerEnd::Whole } else { AnswerEnd::Unread })
             }
             AnswerBody::Whole => {
+                session.write_response_header(response, false).await.map_err(|error| error.into_down())?;
                 answer::body(session, link, body).await?;
                 Ok(AnswerEnd::Whole)
             }
-            AnswerBody::Events(rewriter) => self.events(session, journey, link, body, rewriter).await,
+            AnswerBody::Events(rewriter) => self.events(session, journey, link, body, response, rewriter).await,
         }
     }
 }

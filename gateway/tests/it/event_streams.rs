@@ -83,9 +83,10 @@ async fn every_event_comes_by_itself_and_at_once() {
 #[tokio::test]
 async fn events_in_a_burst_come_whole_and_in_order() {
     let open = Open::with(StreamSettings::default()).await;
-    let (mut client, mut upstream) = open.stream("POST").await;
+    let (mut client, upstream) = open.stream("POST").await;
+    let mut upstream = Some(upstream);
     let events: Vec<_> = (0..500).map(|number| format!("data: {number}\n\n")).collect();
-    upstream.send(&(events.iter().map(|event| chunk(event)).collect::<String>() + "0\r\n\r\n")).await;
+    upstream.as_mut().unwrap().send(&(events.iter().map(|event| chunk(event)).collect::<String>() + "0\r\n\r\n")).await;
     let mut received = String::new();
     loop {
         let chunk = client.chunk().await;
@@ -97,8 +98,8 @@ async fn events_in_a_burst_come_whole_and_in_order() {
     assert_eq!(received, events.concat());
     // The client's connection serves on.
     client.call(&open.gateway, &open.token, "GET", "", "").await;
-    upstream.header().await;
-    upstream.send("HTTP/1.1 204 No Content\r\n\r\n").await;
+    open.server.next(&mut upstream).await;
+    upstream.as_mut().unwrap().send("HTTP/1.1 204 No Content\r\n\r\n").await;
     assert!(client.header().await.starts_with("http/1.1 204"));
 }
 
@@ -289,10 +290,11 @@ async fn a_drain_ends_streams_one_after_the_other_with_a_hint_and_then_the_gatew
     upstream.send("0\r\n\r\n").await;
     assert_eq!(answering.chunk().await, "");
     let mut ends = Vec::new();
-    for (mut client, _upstream) in streams {
+    for (mut client, upstream) in streams {
         ends.push(tokio::spawn(async move {
-            let hint = tokio::time::timeout(12 * SECOND, client.until("0\r\n\r\n")).await.unwrap();
-            assert!(hint.contains("retry: "), "{hint:?}");
+            let _upstream = upstream;
+            let hint = client.rest(12 * SECOND).await;
+            assert!(hint.contains("retry: ") && hint.ends_with("\r\n0\r\n\r\n"), "{hint:?}");
             started.elapsed()
         }));
     }
@@ -335,6 +337,6 @@ async fn over_http_2_a_stream_is_the_same() {
     assert_eq!(answer.chunk().await.unwrap().unwrap(), ": keep-alive\n\n");
     let form = [("token", token.as_str()), ("client_id", client.id.as_str())];
     assert_eq!(http.post(gateway.url("/revoke")).form(&form).send().await.unwrap().status(), 200);
-    assert_eq!(tokio::time::timeout(SECOND, answer.chunk()).await.unwrap().unwrap(), None);
+    assert_eq!(tokio::time::timeout(SECOND, answer.bytes()).await.unwrap().unwrap(), "", "a clean end");
     assert_eq!(upstream.rest(SECOND).await, "");
 }

@@ -18,10 +18,9 @@ async fn start() -> (WireServer, Gateway, String) {
 }
 
 /// The answer to a call, as the client sees its header, when the server says `answer`. Nothing is left half done.
-async fn answered(method: &str, answer: &str) -> (String, Wire, Wire) {
-    let (server, gateway, token) = start().await;
-    let mut client = Wire::to(&gateway).await;
-    client.call(&gateway, &token, method, "", "").await;
+async fn answered(gateway: &Gateway, server: &WireServer, token: &str, method: &str, answer: &str) -> (String, Wire, Wire) {
+    let mut client = Wire::to(gateway).await;
+    client.call(gateway, token, method, "", "").await;
     let (mut upstream, _) = server.request().await;
     upstream.send(answer).await;
     (client.header().await, client, upstream)
@@ -47,11 +46,8 @@ async fn each_hop_has_a_framing_of_its_own() {
         ),
     ] {
         client.call(&gateway, &token, method, lines, body).await;
-        if upstream.is_none() {
-            upstream = Some(server.accept().await);
-        }
+        let (header, _) = server.next(&mut upstream).await;
         let upstream = upstream.as_mut().unwrap();
-        let header = upstream.header().await;
         let framings: Vec<_> =
             header.lines().filter(|line| line.starts_with("content-l") || line.starts_with("transfer-")).collect();
         assert_eq!(framings.join("|"), framing, "{method} {lines:?}");
@@ -125,12 +121,8 @@ async fn answers_without_a_body_leave_both_connections_of_use() {
         ("GET", "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n", "transfer-encoding: chunked"),
     ] {
         client.call(&gateway, &token, method, "", "").await;
-        if upstream.is_none() {
-            upstream = Some(server.accept().await);
-        }
-        let upstream = upstream.as_mut().unwrap();
-        upstream.header().await;
-        upstream.send(answer).await;
+        server.next(&mut upstream).await;
+        upstream.as_mut().unwrap().send(answer).await;
         let header = client.header().await;
         assert!(header.contains(line) && !header.contains("x: 1"), "{method} {answer:?}: {header}");
         if method == "GET" && header.contains("chunked") {
@@ -139,9 +131,8 @@ async fn answers_without_a_body_leave_both_connections_of_use() {
     }
     // What comes next is the next answer and nothing that was left over.
     client.call(&gateway, &token, "GET", "", "").await;
-    let mut upstream = upstream.unwrap();
-    upstream.header().await;
-    upstream.send("HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nlast").await;
+    server.next(&mut upstream).await;
+    upstream.as_mut().unwrap().send("HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nlast").await;
     client.header().await;
     assert_eq!(client.bytes(4).await, "last");
     server.is_left_alone().await;
@@ -149,6 +140,7 @@ async fn answers_without_a_body_leave_both_connections_of_use() {
 
 #[tokio::test]
 async fn answers_that_could_be_read_in_two_ways_are_not_passed_on() {
+    let (server, gateway, token) = start().await;
     for answer in [
         "HTTP/1.1 200 OK\r\ncontent-length: 2\r\ntransfer-encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n",
         "HTTP/1.1 200 OK\r\ncontent-length: 2\r\ncontent-length: 2\r\n\r\n{}",
@@ -163,7 +155,7 @@ async fn answers_that_could_be_read_in_two_ways_are_not_passed_on() {
         "HTTP/1.1 999 x\r\nbad header\r\n\r\n",
         "nonsense\r\n\r\n",
     ] {
-        let (header, _client, mut upstream) = answered("GET", answer).await;
+        let (header, _client, mut upstream) = answered(&gateway, &server, &token, "GET", answer).await;
         assert!(header.starts_with("http/1.1 502") && header.contains("retry-after"), "{answer:?}: {header}");
         upstream.rest(SOON).await;
     }
@@ -171,8 +163,8 @@ async fn answers_that_could_be_read_in_two_ways_are_not_passed_on() {
 
 #[tokio::test]
 async fn an_answer_that_breaks_off_is_seen_to_break_off() {
+    let (server, gateway, token) = start().await;
     for (answer, rest) in [
-        ("HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf", "half"),
         ("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n4\r\nhalf\r\n", "4\r\nhalf\r\n"),
         ("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n4\r\nhalf\r\nno size\r\n", "4\r\nhalf\r\n"),
         (
@@ -180,20 +172,25 @@ async fn an_answer_that_breaks_off_is_seen_to_break_off() {
             "4\r\nhalf\r\n",
         ),
     ] {
-        let (_, mut client, upstream) = answered("POST", answer).await;
+        let (_, mut client, upstream) = answered(&gateway, &server, &token, "POST", answer).await;
         drop(upstream);
         assert_eq!(client.rest(SOON).await, rest, "no proper end");
     }
+    // What has a length is sent on when it is whole, or in large pieces.
+    let mut client = Wire::to(&gateway).await;
+    client.call(&gateway, &token, "GET", "", "").await;
+    let (mut upstream, _) = server.request().await;
+    upstream.send(&format!("HTTP/1.1 200 OK\r\ncontent-length: 9000\r\n\r\n{}", "x".repeat(4000))).await;
+    drop(upstream);
+    let rest = client.rest(SOON).await;
+    assert!(rest.is_empty() || rest.to_ascii_lowercase().contains("content-length: 9000"), "{rest}");
 }
 
 #[tokio::test]
 async fn a_post_is_never_sent_twice() {
     let (server, gateway, token) = start().await;
-    let mut client = Wire::to(&gateway).await;
     // On a connection that served before, and on a new one.
-    let mut upstream = server_of_first_call(&server, &gateway, &token, &mut client).await;
-    client.call(&gateway, &token, "POST", "content-length: 2\r\n", "{}").await;
-    upstream.header().await;
+    let (mut client, upstream) = on_a_waiting_connection(&server, &gateway, &token, "POST").await;
     drop(upstream);
     assert!(client.header().await.starts_with("http/1.1 502"));
     let mut client = Wire::to(&gateway).await;
@@ -203,23 +200,27 @@ async fn a_post_is_never_sent_twice() {
     server.is_left_alone().await;
 }
 
-/// A call that goes well, after which both connections wait for the next.
-async fn server_of_first_call(server: &WireServer, gateway: &Gateway, token: &str, client: &mut Wire) -> Wire {
-    client.call(gateway, token, "GET", "", "").await;
-    let (mut upstream, _) = server.request().await;
-    upstream.send("HTTP/1.1 204 No Content\r\n\r\n").await;
-    assert!(client.header().await.starts_with("http/1.1 204"));
-    upstream
+/// A call whose header came to the server on a connection that had served another call.
+async fn on_a_waiting_connection(server: &WireServer, gateway: &Gateway, token: &str, method: &str) -> (Wire, Wire) {
+    let (mut client, mut upstream) = (Wire::to(gateway).await, None);
+    for _ in 0..20 {
+        client.call(gateway, token, method, "", "").await;
+        let (header, waited) = server.next(&mut upstream).await;
+        assert!(header.starts_with(&method.to_ascii_lowercase()), "{header}");
+        if waited {
+            return (client, upstream.unwrap());
+        }
+        upstream.as_mut().unwrap().send("HTTP/1.1 204 No Content\r\n\r\n").await;
+        assert!(client.header().await.starts_with("http/1.1 204"));
+    }
+    panic!("no connection is used again");
 }
 
 #[tokio::test]
 async fn what_may_be_sent_twice_is_sent_again_once_where_a_waiting_connection_was_closed() {
     let (server, gateway, token) = start().await;
     for method in ["GET", "DELETE"] {
-        let mut client = Wire::to(&gateway).await;
-        let mut waiting = server_of_first_call(&server, &gateway, &token, &mut client).await;
-        client.call(&gateway, &token, method, "", "").await;
-        waiting.header().await;
+        let (mut client, waiting) = on_a_waiting_connection(&server, &gateway, &token, method).await;
         drop(waiting);
         let (mut upstream, header) = server.request().await;
         assert!(header.starts_with(&method.to_ascii_lowercase()), "{header}");
@@ -231,6 +232,24 @@ async fn what_may_be_sent_twice_is_sent_again_once_where_a_waiting_connection_wa
         assert!(client.header().await.starts_with("http/1.1 502"), "{method}");
         server.is_left_alone().await;
     }
+}
+
+#[tokio::test]
+async fn connections_are_used_again() {
+    let (server, gateway, token) = start().await;
+    let (mut client, mut upstream, mut opened) = (Wire::to(&gateway).await, None, 0);
+    for _ in 0..30 {
+        client.call(&gateway, &token, "POST", "content-length: 2\r\n", "{}").await;
+        let (_, waited) = server.next(&mut upstream).await;
+        opened += u32::from(!waited);
+        let upstream = upstream.as_mut().unwrap();
+        assert_eq!(upstream.bytes(2).await, "{}");
+        upstream.send("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n[]").await;
+        client.header().await;
+        assert_eq!(client.bytes(2).await, "[]");
+    }
+    // Not quite one; see `WireServer::next`.
+    assert!(opened <= 10, "{opened} connections for 30 calls");
 }
 
 #[tokio::test]
@@ -274,7 +293,6 @@ async fn a_client_that_leaves_is_gone_upstream_at_once_whatever_was_going_on() {
     assert_eq!(upstream.rest(SOON).await, "{", "while its message was on its way");
 
     for (answer, part) in [
-        ("content-length: 9\r\n\r\n{", "{"),
         ("transfer-encoding: chunked\r\n\r\n1\r\n{\r\n", "{\r\n"),
         ("content-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n1\r\n:\r\n", ":\r\n"),
     ] {

@@ -4,6 +4,7 @@ use std::pin::Pin;
 
 use bytes::Bytes;
 use pingora::ErrorSource;
+use pingora::http::ResponseHeader;
 use pingora::prelude::{Error, ErrorType, Result};
 use pingora_proxy::Session;
 use tokio::pin;
@@ -39,13 +40,19 @@ impl Edge {
         journey: &mut Journey,
         link: &mut Link,
         body: &mut RequestBody,
+        response: Box<ResponseHeader>,
         rewriter: Option<EndpointRewriter>,
     ) -> Result<AnswerEnd> {
+        // Before the client knows of it, so that no count lags behind what it has.
         if journey.slot.is_none() {
             journey.slot = Some(journey.destination()?.admitted.watch().open_stream());
         }
         let _open = self.metrics.stream_opened();
-        let ended = self.forward(session, journey, link, body, rewriter).await;
+        let begun = session.write_response_header(response, false).await.map_err(|error| error.into_down());
+        let ended = match begun {
+            Ok(()) => self.forward(session, journey, link, body, rewriter).await,
+            Err(error) => Err(error),
+        };
         self.metrics.stream_ended(match &ended {
             Ok(ended) => ended.cause,
             Err(error) if *error.esource() == ErrorSource::Downstream => "client",

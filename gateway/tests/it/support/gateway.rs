@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use entra::Authority;
 use fake_entra::FakeEntra;
+use fake_entra::directory::{Platform, RedirectUri};
 use reqwest::header::HOST;
 use sallyport::clock::Clock;
 use sallyport::drain::StopSignal;
@@ -79,15 +80,15 @@ impl Gateway {
     }
 
     pub async fn start_with(options: Options) -> Self {
-        let entra = stand_in().await;
         let (port, admin_port) = (free_port(), free_port());
+        let entra = stand_in(options.tls.then(|| format!("https://localhost:{port}/oauth-callback"))).await;
         let settings = settings(&entra, options, port, admin_port);
         Self::run(entra, settings, Clock::system()).await
     }
 
     /// Like [`Gateway::start`], with a key ring in a file.
     pub async fn start_with_ring(upstream: &str, ring: &Path) -> Self {
-        let entra = stand_in().await;
+        let entra = stand_in(None).await;
         let settings = settings(&entra, Options::simple(upstream), free_port(), free_port());
         let settings = Settings { ring: RingSource::File(ring.to_owned()), ..settings };
         Self::run(entra, settings, Clock::system()).await
@@ -95,7 +96,7 @@ impl Gateway {
 
     /// Two replicas behind one public URL, the first one's: one Redis, one key ring, one time.
     pub async fn replicas(upstream: &str, redis_url: &str, clock: &Clock) -> [Self; 2] {
-        let entra = stand_in().await;
+        let entra = stand_in(None).await;
         let ring = std::env::temp_dir().join(format!("sallyport-ring-{}-{}.json", std::process::id(), free_port()));
         KeyRing::create(&ring, clock.now()).unwrap();
         let replica = |port| {
@@ -175,9 +176,16 @@ impl Drop for Gateway {
     }
 }
 
-async fn stand_in() -> Arc<FakeEntra> {
+/// `callback` is registered beside the usual one, whose port does not matter.
+async fn stand_in(callback: Option<String>) -> Arc<FakeEntra> {
     install_crypto_provider();
-    Arc::new(FakeEntra::start(fake_entra::Options::default()).await.unwrap())
+    let mut options = fake_entra::Options::default();
+    if let Some(uri) = callback {
+        let seed = &mut options.seed;
+        let app = seed.apps.iter_mut().find(|app| app.client_id == seed.gateway).unwrap();
+        app.redirect_uris.push(RedirectUri { uri, platform: Platform::Web });
+    }
+    Arc::new(FakeEntra::start(options).await.unwrap())
 }
 
 fn settings(entra: &FakeEntra, options: Options, port: u16, admin_port: u16) -> Settings {

@@ -42,6 +42,19 @@ impl WireServer {
         (wire, header)
     }
 
+    /// The next request's header, and whether it came on `wire`. Pingora seldom fails to take a waiting connection, and opens
+    /// another: that is then `wire`.
+    pub async fn next(&self, wire: &mut Option<Wire>) -> (String, bool) {
+        if let Some(waiting) = wire
+            && waiting.is_spoken_to().await
+        {
+            return (waiting.header().await, true);
+        }
+        let (fresh, header) = self.request().await;
+        *wire = Some(fresh);
+        (header, false)
+    }
+
     /// No further connection comes for a moment.
     pub async fn is_left_alone(&self) {
         let another = timeout(Duration::from_millis(300), self.listener.accept()).await;
@@ -129,6 +142,11 @@ impl Wire {
     pub async fn rest(&mut self, time: Duration) -> String {
         while self.more(time).await {}
         String::from_utf8(std::mem::take(&mut self.read)).unwrap()
+    }
+
+    /// `false`: it was closed instead.
+    async fn is_spoken_to(&mut self) -> bool {
+        !self.read.is_empty() || self.more(PATIENCE).await
     }
 
     /// `false`: the other side has closed.
