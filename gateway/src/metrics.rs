@@ -189,7 +189,8 @@ impl Drop for StreamOpen {
 }
 
 fn histogram(name: &str, help: &str) -> Histogram {
-    Histogram::with_opts(HistogramOpts::new(name, help).buckets(BUCKETS.to_vec())).expect("the histogram is well-formed")
+    Histogram::with_opts(HistogramOpts::new(name, help).buckets(BUCKETS.to_vec()))
+        .expect("the histogram is well-formed")
 }
 
 fn counters(name: &str, help: &str, labels: &[&str]) -> IntCounterVec {

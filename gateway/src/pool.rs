@@ -12,9 +12,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue, Uri};
-use pingora::lb::{Backend, LoadBalancer};
 use pingora::lb::health_check::HttpHealthCheck;
 use pingora::lb::selection::Consistent;
+use pingora::lb::{Backend, LoadBalancer};
 use pingora::prelude::HttpPeer;
 use pingora::protocols::TcpKeepalive;
 use url::Url;

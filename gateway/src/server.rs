@@ -20,6 +20,7 @@ use pingora_proxy::http_proxy_service_with_name;
 use crate::admin::Admin;
 use crate::clock::Clock;
 use crate::drain::{Drain, GracefulStop, StopSignal};
+pub use crate::edge::StreamSettings;
 use crate::edge::{Edge, Origins, Routes, Upstream, Upstreams};
 use crate::metrics::Metrics;
 use crate::oauth::{self, AuthorizationServer, ClientSettings, Parts, Remember, Resource, Resources};
@@ -29,7 +30,6 @@ use crate::sealed::KeyRingError;
 use crate::session::{self, Sessions};
 use crate::store::{self, MemoryStore, RedisStore, Store};
 use listening::Announcer;
-pub use crate::edge::StreamSettings;
 pub use ring::RingSource;
 use ring::RingWatch;
 

@@ -176,7 +176,8 @@ impl Edge {
 fn accepts_events(headers: &HeaderMap) -> bool {
     let mut values = headers.get_all(ACCEPT).iter().peekable();
     values.peek().is_none()
-        || values.any(|value| value.to_str().is_ok_and(|value| value.contains("text/event-stream") || value.contains("*/*")))
+        || values
+            .any(|value| value.to_str().is_ok_and(|value| value.contains("text/event-stream") || value.contains("*/*")))
 }
 
 /// RFC 6750 section 2.3 is not supported: URLs end up in logs and histories (B6).

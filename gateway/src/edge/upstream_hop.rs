@@ -38,7 +38,10 @@ impl Edge {
         let nominated = headers::nominated(&client.headers)
             .ok_or_else(|| status_error(400, "the Connection header is no list of names"))?;
         for (name, value) in &client.headers {
-            if !headers::is_hop_by_hop(name) && !headers::is_refused_upstream(name.as_str()) && !nominated.contains(name) {
+            if !headers::is_hop_by_hop(name)
+                && !headers::is_refused_upstream(name.as_str())
+                && !nominated.contains(name)
+            {
                 upstream.append_header(name, value)?;
             }
         }
@@ -117,9 +120,9 @@ impl Edge {
     ) -> Result<Bytes> {
         let (destination, peer) = (journey.destination()?, journey.peer()?);
         let ours = |endpoint: &str| self.message_url(destination, peer, endpoint);
-        rewriter
-            .feed(chunk, ours)
-            .map_err(|cause| Error::because(ErrorType::InvalidHTTPHeader, "the upstream's event stream", cause).into_up())
+        rewriter.feed(chunk, ours).map_err(|cause| {
+            Error::because(ErrorType::InvalidHTTPHeader, "the upstream's event stream", cause).into_up()
+        })
     }
 
     /// What an upstream may not say, and what was between it and us.
@@ -171,12 +174,7 @@ impl Edge {
 
 /// Says how the answer is framed for the client: by the upstream's length, or in chunks. HTTP/2 needs neither, and its writer
 /// drops the chunks; HTTP/1.0 knows no chunks, and there the end of the connection is the end.
-fn frame(
-    request: &RequestHeader,
-    response: &mut ResponseHeader,
-    body: &AnswerBody,
-    length: Option<u64>,
-) -> Result<()> {
+fn frame(request: &RequestHeader, response: &mut ResponseHeader, body: &AnswerBody, length: Option<u64>) -> Result<()> {
     response.set_version(Version::HTTP_11);
     match (body, length) {
         // What is added to a stream would not be in its length.

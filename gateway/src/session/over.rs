@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use super::admitted::{Admitted, Denied};
 use super::Sessions;
+use super::admitted::{Admitted, Denied};
 use super::cache::STALE;
 use super::lookup::Tier;
 use crate::secret::random_fraction;
+use crate::store::StoreError;
 
 impl Sessions {
     /// Waits until the session is over: at once when it is ended here or a replica announces its end, to the second when it
@@ -36,7 +37,7 @@ impl Sessions {
             sleep(pause.min(left)).await;
             pause = CONFIRM;
             match self.look_up(&admitted.handle, admitted.session()).await {
-                Ok((_, Tier::Stale)) | Err(Denied::Store(_)) if confirmed.elapsed() < STALE => {}
+                Ok((_, Tier::Stale)) | Err(Denied::Store(StoreError::Unavailable(_))) if confirmed.elapsed() < STALE => {}
                 Ok((entry, Tier::Cache | Tier::Store)) => (ends, confirmed) = (entry.session_ends, Instant::now()),
                 Ok((_, Tier::Stale)) | Err(_) => return,
             }

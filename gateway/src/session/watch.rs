@@ -44,8 +44,7 @@ impl OpenStreams {
     /// Begins to watch a session, whether there is one or not.
     pub fn watch(&self, index: Index) -> Watch {
         let mut register = self.lock();
-        let watched =
-            register.entry(index).or_insert_with(|| Watched { session: Arc::<Live>::default(), watches: 0 });
+        let watched = register.entry(index).or_insert_with(|| Watched { session: Arc::<Live>::default(), watches: 0 });
         watched.watches += 1;
         Watch { index, session: watched.session.clone(), register: self.clone() }
     }

@@ -211,8 +211,7 @@ async fn a_stream_ends_when_its_session_runs_out_and_not_when_that_is_refreshed(
     let gateway = Gateway::start_with(Options { sessions, ..Options::simple(&server.url) }).await;
     let client = Client::register(&gateway).await;
     let tokens = client.tokens(&gateway, ADELE).await;
-    let (mut wire, mut upstream) =
-        stream(&server, &gateway, tokens["access_token"].as_str().unwrap(), "GET").await;
+    let (mut wire, mut upstream) = stream(&server, &gateway, tokens["access_token"].as_str().unwrap(), "GET").await;
     wire.is_silent(5 * SECOND / 2).await;
     upstream.send(&chunk("data: 1\n\n")).await;
     assert_eq!(wire.chunk().await, "data: 1\n\n", "it outlives the token that opened it");

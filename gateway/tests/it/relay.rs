@@ -18,7 +18,13 @@ async fn start() -> (WireServer, Gateway, String) {
 }
 
 /// The answer to a call, as the client sees its header, when the server says `answer`. Nothing is left half done.
-async fn answered(gateway: &Gateway, server: &WireServer, token: &str, method: &str, answer: &str) -> (String, Wire, Wire) {
+async fn answered(
+    gateway: &Gateway,
+    server: &WireServer,
+    token: &str,
+    method: &str,
+    answer: &str,
+) -> (String, Wire, Wire) {
     let mut client = Wire::to(gateway).await;
     client.call(gateway, token, method, "", "").await;
     let (mut upstream, _) = server.request().await;
@@ -74,8 +80,7 @@ async fn what_is_between_two_ends_of_a_connection_stays_there() {
                  expect: 100-continue\r\nx-end: 1\r\ncontent-length: 2\r\n";
     client.call(&gateway, &token, "POST", lines, "").await;
     let (mut upstream, header) = server.request().await;
-    for name in
-        ["x-hop", "upgrade", "keep-alive", "te:", "proxy-", "http2-settings", "expect", "connection:", "basic"]
+    for name in ["x-hop", "upgrade", "keep-alive", "te:", "proxy-", "http2-settings", "expect", "connection:", "basic"]
     {
         assert!(!header.contains(name), "{name} in {header}");
     }
@@ -117,7 +122,11 @@ async fn answers_without_a_body_leave_both_connections_of_use() {
         ("HEAD", "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n", "http/1.1 200"),
         ("GET", "HTTP/1.1 204 No Content\r\n\r\n", "http/1.1 204"),
         ("GET", "HTTP/1.1 304 Not Modified\r\ncontent-length: 9\r\n\r\n", "http/1.1 304"),
-        ("GET", "HTTP/1.1 103 Early Hints\r\nx: 1\r\n\r\nHTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 204 No\r\n\r\n", "http/1.1 204"),
+        (
+            "GET",
+            "HTTP/1.1 103 Early Hints\r\nx: 1\r\n\r\nHTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 204 No\r\n\r\n",
+            "http/1.1 204",
+        ),
         ("GET", "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n", "transfer-encoding: chunked"),
     ] {
         client.call(&gateway, &token, method, "", "").await;
@@ -416,7 +425,10 @@ async fn over_http_2_bodies_ends_and_breaks_are_what_they_are() {
     let post = |body: reqwest::Body| http_client().post(gateway.url("/mcp")).bearer_auth(&token).body(body);
     for (body, framing) in [
         (reqwest::Body::from("{}"), "content-length: 2"),
-        (reqwest::Body::wrap_stream(futures_util::stream::iter([Ok::<_, std::io::Error>("{}")])), "transfer-encoding: chunked"),
+        (
+            reqwest::Body::wrap_stream(futures_util::stream::iter([Ok::<_, std::io::Error>("{}")])),
+            "transfer-encoding: chunked",
+        ),
         (reqwest::Body::from(""), "content-length: 0"),
     ] {
         let serving = async {

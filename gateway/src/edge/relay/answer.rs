@@ -91,8 +91,9 @@ fn check_framing(link: &Link, header: &ResponseHeader) -> Result<()> {
 
 fn has_field(raw: &[u8], name: &[u8]) -> bool {
     raw.split(|byte| *byte == b'\n').any(|line| {
-        line.split_at_checked(name.len())
-            .is_some_and(|(start, rest)| start.eq_ignore_ascii_case(name) && matches!(rest.first(), Some(b':' | b' ' | b'\t')))
+        line.split_at_checked(name.len()).is_some_and(|(start, rest)| {
+            start.eq_ignore_ascii_case(name) && matches!(rest.first(), Some(b':' | b' ' | b'\t'))
+        })
     })
 }
 
@@ -102,10 +103,15 @@ mod tests {
 
     #[test]
     fn a_field_is_found_in_any_spelling_and_not_in_a_value() {
-        for raw in ["HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n", "HTTP/1.1 200\r\nX: y\r\ncontent-length :1\r\n\r\n"] {
+        for raw in ["HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n", "HTTP/1.1 200\r\nX: y\r\ncontent-length :1\r\n\r\n"]
+        {
             assert!(has_field(raw.as_bytes(), b"content-length"), "{raw}");
         }
-        for raw in ["HTTP/1.1 200 OK\r\nX: content-length: 1\r\n\r\n", "HTTP/1.1 200\r\nContent-Lengthy: 1\r\n\r\n", "content-length"] {
+        for raw in [
+            "HTTP/1.1 200 OK\r\nX: content-length: 1\r\n\r\n",
+            "HTTP/1.1 200\r\nContent-Lengthy: 1\r\n\r\n",
+            "content-length",
+        ] {
             assert!(!has_field(raw.as_bytes(), b"content-length"), "{raw}");
         }
     }

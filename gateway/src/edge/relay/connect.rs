@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use pingora::ErrorSource;
 use pingora::connectors::ConnectorOptions;
 use pingora::connectors::http::Connector;
 use pingora::http::RequestHeader;
@@ -10,7 +11,6 @@ use pingora::prelude::{Error, ErrorType, HttpPeer, Result};
 use pingora::protocols::http::client::HttpSession;
 use pingora::server::configuration::ServerConf;
 use pingora::upstreams::peer::Peer as _;
-use pingora::ErrorSource;
 
 use super::super::Edge;
 use super::super::http_messages::status_error;
@@ -63,7 +63,8 @@ impl Edge {
                 let link = self.upstreams.connect(&peer, silence).await;
                 let refused = |error: &Error| *error.etype() == ErrorType::ConnectRefused;
                 // A server that is not there keeps no session in its memory either.
-                let link = link.map_err(|error| if refused(&error) { gone("the session's server is down") } else { error });
+                let link =
+                    link.map_err(|error| if refused(&error) { gone("the session's server is down") } else { error });
                 (peer, link?)
             }
             None => {
@@ -104,7 +105,8 @@ impl Link {
     /// The connection was one that had been kept, and turned out to be closed. Only before the answer begins does this mean
     /// that there is none.
     pub fn was_stale(&self, error: &Error) -> bool {
-        let closed = matches!(error.etype(), ErrorType::ConnectionClosed | ErrorType::ReadError | ErrorType::WriteError);
+        let closed =
+            matches!(error.etype(), ErrorType::ConnectionClosed | ErrorType::ReadError | ErrorType::WriteError);
         self.reused && closed && *error.esource() == ErrorSource::Upstream && self.http.response_header().is_none()
     }
 }

@@ -184,7 +184,11 @@ mod tests {
             assert_eq!(pace.due(end + PATIENCE, false), Due::GiveUp);
         }
         let (pace, start) = pace(Kind::Listening, 1.0);
-        assert_eq!(pace.due(start + 3600 * SECOND, true), Due::End(Cause::Idle), "a comment of ours is no sign of life");
+        assert_eq!(
+            pace.due(start + 3600 * SECOND, true),
+            Due::End(Cause::Idle),
+            "a comment of ours is no sign of life"
+        );
     }
 
     #[test]

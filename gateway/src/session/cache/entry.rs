@@ -54,7 +54,16 @@ impl Entry {
         let mut bearer = HeaderValue::from_maybe_shared(Bytes::from_owner(text)).ok()?;
         bearer.set_sensitive(true);
         let session_ends = ends;
-        Some(Self { bearer, verifier, ends, session_ends, renew_from, renewal_begun: AtomicBool::new(false), confirmed, epoch })
+        Some(Self {
+            bearer,
+            verifier,
+            ends,
+            session_ends,
+            renew_from,
+            renewal_begun: AtomicBool::new(false),
+            confirmed,
+            epoch,
+        })
     }
 
     pub fn should_be_renewed(&self, now: Timestamp) -> bool {

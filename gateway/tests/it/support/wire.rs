@@ -117,7 +117,11 @@ impl Wire {
 
     pub async fn bytes(&mut self, length: usize) -> String {
         while self.read.len() < length {
-            assert!(self.more(PATIENCE).await, "the end came too early, after {:?}", String::from_utf8_lossy(&self.read));
+            assert!(
+                self.more(PATIENCE).await,
+                "the end came too early, after {:?}",
+                String::from_utf8_lossy(&self.read)
+            );
         }
         let rest = self.read.split_off(length);
         String::from_utf8(std::mem::replace(&mut self.read, rest)).unwrap()
