@@ -12,7 +12,8 @@
 //! ```
 //!
 //! Only `edge`, `pool`, `admin`, `drain` and `server` know that Pingora exists. `server` wires, `config` feeds it, `cli` runs it.
-//! `core_dumps` keeps the memory of `serve` to itself. `sealed`, `store`, `clock` and `secret` lie below everything.
+//! `core_dumps` keeps the memory of `serve` to itself. `sealed`, `store`, `clock`, `secret` and
+//! `sync` lie below everything.
 
 mod admin;
 pub mod browser;
@@ -32,3 +33,4 @@ pub mod secret;
 pub mod server;
 pub mod session;
 pub mod store;
+mod sync;

@@ -7,6 +7,7 @@
 //!
 //! Wire form: `prefix` + base64url of `version u8 | key id u32 | nonce 12 | ciphertext | tag 16`.
 
+mod in_use;
 mod key_ring;
 mod purpose;
 
@@ -14,7 +15,7 @@ use std::sync::Arc;
 
 use aes_gcm::aead::{Aead, KeyInit, Payload};
 use aes_gcm::{Aes256Gcm, Nonce};
-use arc_swap::{ArcSwap, Guard};
+use arc_swap::Guard;
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use hkdf::Hkdf;
@@ -29,6 +30,7 @@ pub use key_ring::{EditError, KeyId, KeyInfo, KeyRing, KeyRingError, KeyState, R
 pub use purpose::Purpose;
 
 use crate::secret::{SecretKey, random_bytes};
+use in_use::InUse;
 
 const VERSION: u8 = 1;
 const HEADER: usize = 1 + 4 + NONCE;
@@ -44,8 +46,7 @@ pub struct Sealer {
 }
 
 struct Shared {
-    /// What an operation loads once and keeps to its end, so that it never mixes two rings. Nobody waits for a replacement.
-    current: ArcSwap<Current>,
+    current: InUse<Current>,
     seals: IntCounterVec,
 }
 
@@ -85,7 +86,7 @@ impl Sealer {
 
     /// `seals` counts what each key has sealed, by its id: random nonces last for 2^32 (NIST SP 800-38D section 8.3).
     pub fn counting(ring: KeyRing, issuer: &str, seals: IntCounterVec) -> Self {
-        let current = ArcSwap::from_pointee(Current::new(ring, &seals));
+        let current = InUse::new(Current::new(ring, &seals));
         Self { shared: Arc::new(Shared { current, seals }), issuer: issuer.into() }
     }
 
@@ -94,9 +95,10 @@ impl Sealer {
     /// # Errors
     /// When it does not follow the one in use, which then stays.
     pub fn replace(&self, ring: KeyRing) -> Result<(), KeyRingError> {
-        ring.follows(&self.current().ring)?;
-        self.shared.current.store(Arc::new(Current::new(ring, &self.shared.seals)));
-        Ok(())
+        self.shared.current.replace(|current| {
+            ring.follows(&current.ring)?;
+            Ok(Current::new(ring, &self.shared.seals))
+        })
     }
 
     /// Seals `value`. `context` is not in the text, but the same context must be given to open it.

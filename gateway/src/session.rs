@@ -11,6 +11,8 @@ mod admitted;
 mod background;
 mod cache;
 mod flights;
+#[cfg(test)]
+mod flights_tests;
 mod hearing;
 mod lookup;
 mod over;
@@ -80,7 +82,7 @@ pub struct Sessions {
     table: Table<Record>,
     generations: Generations,
     locks: Locks,
-    flights: Flights,
+    flights: Flights<Index>,
     streams: OpenStreams,
     store: Arc<dyn Store>,
     cache: Arc<Cache>,

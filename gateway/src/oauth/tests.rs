@@ -7,6 +7,7 @@ mod consent;
 mod corpora;
 mod discovery;
 mod documents;
+mod model;
 mod outage;
 mod prompt;
 #[path = "../../tests/it/support/publisher.rs"]

@@ -7,6 +7,8 @@
 
 mod entry;
 mod flight;
+#[cfg(test)]
+mod flight_tests;
 mod revoked;
 
 use std::sync::Arc;
@@ -27,7 +29,8 @@ pub struct Cache {
     /// `None`: there is no first tier.
     entries: Option<quick_cache::sync::Cache<Index, Arc<Entry>>>,
     revoked: Revoked,
-    flights: Flights<Found>,
+    /// The secret is part of the question: nobody gets the answer to another one's.
+    flights: Flights<(Index, Verifier), Found>,
     /// Whether revocations of other replicas are heard.
     hearing: AtomicBool,
     /// Entries of an older one are worth nothing.

@@ -16,6 +16,8 @@ pub struct Switchable {
     reads: AtomicU64,
     /// The number of the call from which on it is down.
     last: AtomicUsize,
+    /// The number of the call that is done although nobody hears of it.
+    lost: AtomicUsize,
     altered: AtomicBool,
 }
 
@@ -27,6 +29,7 @@ impl Switchable {
             calls: AtomicUsize::default(),
             reads: AtomicU64::default(),
             last: AtomicUsize::new(usize::MAX),
+            lost: AtomicUsize::new(usize::MAX),
             altered: AtomicBool::default(),
         }
     }
@@ -34,6 +37,7 @@ impl Switchable {
     pub fn switch(&self, on: bool) {
         self.down.store(!on, Ordering::SeqCst);
         self.last.store(usize::MAX, Ordering::SeqCst);
+        self.lost.store(usize::MAX, Ordering::SeqCst);
     }
 
     /// How often it was asked for anything.
@@ -51,6 +55,11 @@ impl Switchable {
         self.last.store(self.calls() + answers, Ordering::SeqCst);
     }
 
+    /// Does what it is asked next after so many answers, and does not say so.
+    pub fn lose_answer_after(&self, answers: usize) {
+        self.lost.store(self.calls() + answers, Ordering::SeqCst);
+    }
+
     /// From now on every record comes back with its last byte changed.
     pub fn alter(&self, on: bool) {
         self.altered.store(on, Ordering::SeqCst);
@@ -64,11 +73,16 @@ impl Switchable {
         Some(value)
     }
 
-    fn check(&self) -> Result<(), StoreError> {
+    /// Does what it is asked, if it is on.
+    async fn answer<T>(&self, asked: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
         let call = self.calls.fetch_add(1, Ordering::SeqCst);
-        match self.down.load(Ordering::SeqCst) || call >= self.last.load(Ordering::SeqCst) {
-            true => Err(StoreError::Unavailable("switched off".into())),
-            false => Ok(()),
+        let lost = call == self.lost.load(Ordering::SeqCst);
+        if !lost && (self.down.load(Ordering::SeqCst) || call >= self.last.load(Ordering::SeqCst)) {
+            return Err(StoreError::Unavailable("switched off".into()));
+        }
+        match (asked.await, lost) {
+            (Ok(_), true) => Err(StoreError::Unavailable("its answer was lost".into())),
+            (answer, _) => answer,
         }
     }
 }
@@ -76,72 +90,59 @@ impl Switchable {
 #[async_trait]
 impl Store for Switchable {
     async fn put(&self, name: &str, value: &[u8], lifetime: Duration) -> Result<(), StoreError> {
-        self.check()?;
-        self.inner.put(name, value, lifetime).await
+        self.answer(self.inner.put(name, value, lifetime)).await
     }
 
     async fn get(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
         self.reads.fetch_add(1, Ordering::SeqCst);
-        self.check()?;
-        self.inner.get(name).await.map(|value| self.read(value))
+        self.answer(self.inner.get(name)).await.map(|value| self.read(value))
     }
 
     async fn take(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
-        self.check()?;
-        self.inner.take(name).await.map(|value| self.read(value))
+        self.answer(self.inner.take(name)).await.map(|value| self.read(value))
     }
 
     async fn remove(&self, name: &str) -> Result<(), StoreError> {
-        self.check()?;
-        self.inner.remove(name).await
+        self.answer(self.inner.remove(name)).await
     }
 
     async fn put_guarded(&self, name: &str, value: Guarded<'_>, lifetime: Duration) -> Result<(), StoreError> {
-        self.check()?;
-        self.inner.put_guarded(name, value, lifetime).await
+        self.answer(self.inner.put_guarded(name, value, lifetime)).await
     }
 
     async fn redeem(&self, name: &str, claim: &Claim) -> Result<Redemption, StoreError> {
-        self.check()?;
-        Ok(match self.inner.redeem(name, claim).await? {
+        Ok(match self.answer(self.inner.redeem(name, claim)).await? {
             Redemption::Value(value) => Redemption::Value(self.read(Some(value)).expect("there is one")),
             other => other,
         })
     }
 
     async fn settle(&self, name: &str, claim: &Claim) -> Result<bool, StoreError> {
-        self.check()?;
-        self.inner.settle(name, claim).await
+        self.answer(self.inner.settle(name, claim)).await
     }
 
     async fn replace(&self, name: &str, value: &[u8], lifetime: Duration) -> Result<bool, StoreError> {
-        self.check()?;
-        self.inner.replace(name, value, lifetime).await
+        self.answer(self.inner.replace(name, value, lifetime)).await
     }
 
     async fn put_new(&self, name: &str, value: &[u8], lifetime: Duration) -> Result<bool, StoreError> {
-        self.check()?;
-        self.inner.put_new(name, value, lifetime).await
+        self.answer(self.inner.put_new(name, value, lifetime)).await
     }
 
     async fn remove_if(&self, name: &str, value: &[u8]) -> Result<bool, StoreError> {
-        self.check()?;
-        self.inner.remove_if(name, value).await
+        self.answer(self.inner.remove_if(name, value)).await
     }
 
     async fn start_counter(&self, name: &str, now: Timestamp, lifetime: Duration) -> Result<(), StoreError> {
-        self.check()?;
-        self.inner.start_counter(name, now, lifetime).await
+        self.answer(self.inner.start_counter(name, now, lifetime)).await
     }
 
     async fn advance(&self, name: &str, step: Step) -> Result<Advance, StoreError> {
-        self.check()?;
-        self.inner.advance(name, step).await
+        self.answer(self.inner.advance(name, step)).await
     }
 
     async fn announce(&self, topic: &'static str, message: &[u8]) -> Result<(), StoreError> {
-        self.check()?;
-        self.inner.announce(topic, message).await
+        self.answer(self.inner.announce(topic, message)).await
     }
 
     fn listen(&self, topic: &'static str) -> Box<dyn Listener> {

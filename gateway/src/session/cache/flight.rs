@@ -1,104 +1,80 @@
 //! One question for everybody who asks the same at the same time.
+//!
+//! Its tests are beside it: `tests/schedules.rs` compiles this file a second time.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::hash::Hash;
 
-use tokio::sync::OnceCell;
-
-use super::Verifier;
-use crate::sealed::Index;
-
-/// The secret is part of the question: nobody gets the answer to another one's.
-type Question = (Index, Verifier);
+use crate::sync::{Arc, Mutex, MutexGuard, OnceCell, PoisonError};
 
 /// Holds only questions that somebody waits for the answer of.
-pub(super) struct Flights<T>(Mutex<HashMap<Question, Arc<OnceCell<T>>>>);
+pub struct Flights<Q: Copy + Eq + Hash, T>(Mutex<HashMap<Q, Open<T>>>);
+
+struct Open<T> {
+    answer: Arc<OnceCell<T>>,
+    /// Changed with the map locked only: so whoever leaves last knows it, and nobody can come meanwhile.
+    waiting: usize,
+}
 
 /// A place among those who wait.
-struct Seat<'a, T> {
-    flights: &'a Flights<T>,
-    question: Question,
+struct Seat<'a, Q: Copy + Eq + Hash, T> {
+    flights: &'a Flights<Q, T>,
+    question: Q,
     answer: Arc<OnceCell<T>>,
 }
 
-impl<T: Clone> Flights<T> {
+impl<Q: Copy + Eq + Hash, T: Clone> Flights<Q, T> {
     /// The first one's `ask` is run; when whoever runs it goes away, another one's is.
-    pub async fn share(&self, question: Question, ask: impl Future<Output = T>) -> T {
-        let answer = self.open().entry(question).or_default().clone();
-        let seat = Seat { flights: self, question, answer };
+    pub async fn share(&self, question: Q, ask: impl Future<Output = T>) -> T {
+        let seat = self.seat(question);
         seat.answer.get_or_init(|| ask).await.clone()
     }
 }
 
-impl<T> Flights<T> {
-    fn open(&self) -> MutexGuard<'_, HashMap<Question, Arc<OnceCell<T>>>> {
-        // Every change to the map is one call: a panic elsewhere leaves it whole.
+impl<Q: Copy + Eq + Hash, T> Flights<Q, T> {
+    fn seat(&self, question: Q) -> Seat<'_, Q, T> {
+        let mut open = self.open();
+        let place = open.entry(question).or_default();
+        if place.answer.initialized() {
+            // An answer counts for those who waited for it and for nobody after, though some of them may still be here.
+            *place = Open::default();
+        }
+        place.waiting += 1;
+        Seat { flights: self, question, answer: place.answer.clone() }
+    }
+
+    fn open(&self) -> MutexGuard<'_, HashMap<Q, Open<T>>> {
+        // Nothing panics while it is locked; a panic elsewhere leaves it whole.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
 
-impl<T> Default for Flights<T> {
-    fn default() -> Self {
-        Self(Mutex::default())
+    #[cfg(test)]
+    pub fn is_empty(&self) -> bool {
+        self.open().is_empty()
     }
 }
 
-impl<T> Drop for Seat<'_, T> {
+impl<Q: Copy + Eq + Hash, T> Default for Flights<Q, T> {
+    fn default() -> Self {
+        Self(Mutex::new(HashMap::new()))
+    }
+}
+
+impl<T> Default for Open<T> {
+    fn default() -> Self {
+        Self { answer: Arc::new(OnceCell::new()), waiting: 0 }
+    }
+}
+
+impl<Q: Copy + Eq + Hash, T> Drop for Seat<'_, Q, T> {
     fn drop(&mut self) {
         let mut open = self.flights.open();
-        let same = open.get(&self.question).is_some_and(|answer| Arc::ptr_eq(answer, &self.answer));
-        // An answer counts for those who waited for it and for nobody after. Without one, the map's and ours: nobody else
-        // waits, and nobody can begin to while the map is locked.
-        if same && (self.answer.initialized() || Arc::strong_count(&self.answer) == 2) {
+        let Some(place) = open.get_mut(&self.question).filter(|place| Arc::ptr_eq(&place.answer, &self.answer)) else {
+            return;
+        };
+        place.waiting -= 1;
+        if place.waiting == 0 {
             open.remove(&self.question);
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering};
-    use std::time::Duration;
-
-    use super::*;
-    use crate::secret::SecretKey;
-
-    fn question(secret: u8) -> Question {
-        (Index([1; 32]), Verifier::of(&SecretKey::new([secret; 32])))
-    }
-
-    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-    async fn one_asks_for_all_and_nothing_is_left() {
-        let (flights, asked) = (Arc::new(Flights::default()), Arc::new(AtomicUsize::new(0)));
-        let mut callers = tokio::task::JoinSet::new();
-        for caller in 0..100_u8 {
-            let (flights, asked) = (flights.clone(), asked.clone());
-            callers.spawn(async move {
-                let ask = async {
-                    asked.fetch_add(1, Ordering::SeqCst);
-                    tokio::time::sleep(Duration::from_millis(200)).await;
-                    caller % 2
-                };
-                assert_eq!(flights.share(question(caller % 2), ask).await, caller % 2);
-            });
-        }
-        callers.join_all().await;
-        assert_eq!(asked.load(Ordering::SeqCst), 2, "one for each secret");
-        assert!(flights.open().is_empty());
-        assert_eq!(flights.share(question(0), async { 7 }).await, 7, "an old answer is nobody's");
-    }
-
-    #[tokio::test]
-    async fn when_the_one_who_asks_goes_away_another_one_asks() {
-        let flights = Flights::default();
-        let never = flights.share(question(1), std::future::pending::<u8>());
-        let patient = async {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-            flights.share(question(1), async { 7 }).await
-        };
-        let (given_up, answer) = tokio::join!(tokio::time::timeout(Duration::from_millis(50), never), patient);
-        assert!(given_up.is_err());
-        assert_eq!(answer, 7);
-        assert!(flights.open().is_empty());
     }
 }
