@@ -125,7 +125,7 @@ impl ProxyHttp for Edge {
             let answer = with_headers(refusal.answer(), journey.caller.cors());
             // The client may be gone; there is nobody else to tell.
             let _ = write_whole(session, answer).await;
-            if refusal == Refusal::BodyTooLarge {
+            if !session.is_body_done() {
                 linger(session).await;
             }
         }

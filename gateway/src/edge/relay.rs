@@ -94,7 +94,8 @@ impl Edge {
             }
             AnswerBody::Whole => {
                 session.write_response_header(response, false).await.map_err(|error| error.into_down())?;
-                answer::body(session, link, body).await?;
+                let over = self.sessions.over(&journey.destination()?.admitted);
+                answer::body(session, link, body, over).await?;
                 Ok(AnswerEnd::Whole)
             }
             AnswerBody::Events(rewriter) => self.events(session, journey, link, body, response, rewriter).await,

@@ -37,7 +37,8 @@ impl Sessions {
             sleep(pause.min(left)).await;
             pause = CONFIRM;
             match self.look_up(&admitted.handle, admitted.session()).await {
-                Ok((_, Tier::Stale)) | Err(Denied::Store(StoreError::Unavailable(_))) if confirmed.elapsed() < STALE => {}
+                Ok((_, Tier::Stale)) | Err(Denied::Store(StoreError::Unavailable(_)))
+                    if confirmed.elapsed() < STALE => {}
                 Ok((entry, Tier::Cache | Tier::Store)) => (ends, confirmed) = (entry.session_ends, Instant::now()),
                 Ok((_, Tier::Stale)) | Err(_) => return,
             }

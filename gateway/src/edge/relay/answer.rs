@@ -54,11 +54,20 @@ pub async fn header(
     }
 }
 
-/// The body, piece by piece as it comes.
-pub async fn body(session: &mut Session, link: &mut Link, body: &mut RequestBody) -> Result<()> {
+/// The body, piece by piece as it comes, until its session is `over`: what calls itself no stream may be one.
+pub async fn body(
+    session: &mut Session,
+    link: &mut Link,
+    body: &mut RequestBody,
+    over: impl Future<Output = ()>,
+) -> Result<()> {
+    pin!(over);
     loop {
         tokio::select! {
             biased;
+            () = &mut over => {
+                return Err(Error::explain(ErrorType::ConnectionClosed, "the session ended before its answer").into_down());
+            }
             piece = link.http.read_response_body() => match piece.map_err(|error| error.into_up())? {
                 Some(piece) => {
                     session.write_response_body(Some(piece), false).await.map_err(|error| error.into_down())?;

@@ -8,6 +8,7 @@ use http::header::{CONTENT_LENGTH, EXPECT, TRANSFER_ENCODING};
 use pingora::http::RequestHeader;
 use pingora::prelude::{Error, ErrorType, Result};
 use pingora_proxy::Session;
+use tokio::time::Instant;
 
 use super::super::MCP_BODY_LIMIT;
 use super::super::http_messages::{declared_length, status_error};
@@ -15,6 +16,8 @@ use super::connect::Link;
 
 /// Between two pieces of a body. Pingora has no such bound for HTTP/2.
 const BETWEEN_PIECES: Duration = Duration::from_secs(30);
+/// For the whole body: a byte now and then must not hold two connections (T32). The longest body needs 14 KiB a second.
+const WHOLE: Duration = Duration::from_secs(300);
 
 pub struct RequestBody {
     framing: Framing,
@@ -22,8 +25,8 @@ pub struct RequestBody {
     expects_continue: bool,
     /// Bytes so far.
     received: u64,
-    /// The client was asked for a piece of it at least once.
-    touched: bool,
+    /// When the client was asked for the first piece of it.
+    begun: Option<Instant>,
 }
 
 /// How the body is framed for the upstream: by what Pingora understood of the client's framing, never by copying that.
@@ -56,7 +59,7 @@ impl RequestBody {
         };
         let state = if done { State::Done } else { State::Coming };
         let expects_continue = !done && header.headers.contains_key(EXPECT);
-        Self { framing, state, expects_continue, received: 0, touched: false }
+        Self { framing, state, expects_continue, received: 0, begun: None }
     }
 
     pub fn frame(&self, request: &mut RequestHeader) -> Result<()> {
@@ -80,8 +83,8 @@ impl RequestBody {
         if self.is_done() {
             return session.read_body_or_idle(true).await.map_err(|error| error.into_down());
         }
-        self.touched = true;
-        match tokio::time::timeout(BETWEEN_PIECES, session.read_body_or_idle(false)).await {
+        let left = WHOLE.saturating_sub(self.begun.get_or_insert_with(Instant::now).elapsed());
+        match tokio::time::timeout(BETWEEN_PIECES.min(left), session.read_body_or_idle(false)).await {
             Ok(piece) => piece.map_err(|error| error.into_down()),
             Err(_) => Err(Error::explain(ErrorType::ReadTimedout, "the request's body stopped coming").into_down()),
         }
@@ -123,7 +126,7 @@ impl RequestBody {
     }
 
     pub fn is_untouched(&self) -> bool {
-        !self.touched
+        self.begun.is_none()
     }
 
     /// Why the upstream did not take it.
