@@ -1,4 +1,6 @@
-//! `/metrics`, `/healthz` and `/readyz`, on a listener of their own that is never public.
+//! `/metrics`, `/healthz`, `/readyz` and `/sessions`, on a listener of their own that is never public.
+
+mod sessions;
 
 use std::sync::Arc;
 
@@ -10,35 +12,38 @@ use pingora::protocols::http::ServerSession;
 
 use crate::drain::Drain;
 use crate::metrics::Metrics;
+pub use sessions::SessionsAdmin;
 
 pub struct Admin {
     pub metrics: Arc<Metrics>,
     pub drain: Drain,
+    pub sessions: SessionsAdmin,
 }
 
 #[async_trait]
 impl ServeHttp for Admin {
     async fn response(&self, session: &mut ServerSession) -> Response<Vec<u8>> {
         let header = session.req_header();
-        self.answer(&header.method, header.uri.path())
+        match header.uri.path() {
+            sessions::LIST | sessions::REVOKE => self.sessions.answer(session).await,
+            path => plain(&self.metrics, &self.drain, &header.method, path),
+        }
     }
 }
 
-impl Admin {
-    /// Neither answer depends on Redis or Entra: an outage of theirs must not restart or remove every replica at once.
-    fn answer(&self, method: &Method, path: &str) -> Response<Vec<u8>> {
-        if method != Method::GET && method != Method::HEAD {
-            let mut answer = text(StatusCode::METHOD_NOT_ALLOWED, "only GET\n");
-            answer.headers_mut().insert(ALLOW, http::HeaderValue::from_static("GET, HEAD"));
-            return answer;
-        }
-        match path {
-            "/healthz" => text(StatusCode::OK, "alive\n"),
-            "/readyz" if self.drain.is_draining() => text(StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
-            "/readyz" => text(StatusCode::OK, "ready\n"),
-            "/metrics" => answer(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", self.metrics.render()),
-            _ => text(StatusCode::NOT_FOUND, "/metrics /healthz /readyz\n"),
-        }
+/// Neither answer depends on Redis or Entra: an outage of theirs must not restart or remove every replica at once.
+fn plain(metrics: &Metrics, drain: &Drain, method: &Method, path: &str) -> Response<Vec<u8>> {
+    if method != Method::GET && method != Method::HEAD {
+        let mut answer = text(StatusCode::METHOD_NOT_ALLOWED, "only GET\n");
+        answer.headers_mut().insert(ALLOW, http::HeaderValue::from_static("GET, HEAD"));
+        return answer;
+    }
+    match path {
+        "/healthz" => text(StatusCode::OK, "alive\n"),
+        "/readyz" if drain.is_draining() => text(StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
+        "/readyz" => text(StatusCode::OK, "ready\n"),
+        "/metrics" => answer(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", metrics.render()),
+        _ => text(StatusCode::NOT_FOUND, "/metrics /healthz /readyz /sessions\n"),
     }
 }
 
@@ -64,12 +69,13 @@ mod tests {
     #[tokio::test]
     async fn readiness_ends_with_the_drain_and_liveness_does_not() {
         let metrics = Arc::new(Metrics::default());
-        let admin = Admin { drain: Drain::new(metrics.in_flight().clone()), metrics };
-        assert_eq!(admin.answer(&Method::GET, "/readyz").status(), 200);
-        admin.drain.drain(Duration::ZERO).await;
-        assert_eq!(admin.answer(&Method::GET, "/readyz").status(), 503);
-        assert_eq!(admin.answer(&Method::GET, "/healthz").status(), 200);
-        assert_eq!(admin.answer(&Method::POST, "/healthz").status(), 405);
-        assert_eq!(admin.answer(&Method::GET, "/x").status(), 404);
+        let drain = Drain::new(metrics.in_flight().clone());
+        let answer = |method: &Method, path: &str| plain(&metrics, &drain, method, path);
+        assert_eq!(answer(&Method::GET, "/readyz").status(), 200);
+        drain.drain(Duration::ZERO).await;
+        assert_eq!(answer(&Method::GET, "/readyz").status(), 503);
+        assert_eq!(answer(&Method::GET, "/healthz").status(), 200);
+        assert_eq!(answer(&Method::POST, "/healthz").status(), 405);
+        assert_eq!(answer(&Method::GET, "/x").status(), 404);
     }
 }

@@ -5,6 +5,7 @@ mod check;
 mod dev;
 mod keys;
 mod serve;
+mod sessions;
 mod signal;
 
 use std::ffi::OsString;
@@ -37,6 +38,8 @@ enum Command {
     Check(check::Check),
     /// Make, show and change key rings.
     Keys(keys::Keys),
+    /// Show who is signed in, and end sessions.
+    Sessions(sessions::Sessions),
 }
 
 /// Runs the command that `arguments` name. Exit codes: 0 done, 1 failed, 64 bad usage, 78 bad configuration.
@@ -59,6 +62,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Serve(serve) => serve.run(),
         Command::Check(check) => check.run(),
         Command::Keys(keys) => keys.run(),
+        Command::Sessions(sessions) => sessions.run(),
     }
 }
 

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
 
 /// Seconds since the Unix epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -29,6 +30,14 @@ impl Timestamp {
     /// What is left from `now` until this instant; zero when it has passed.
     pub fn remaining(self, now: Timestamp) -> Duration {
         Duration::from_secs(self.0.saturating_sub(now.0))
+    }
+
+    /// RFC 3339, in UTC; `never` for what is beyond all dates, which only a hand or a stranger can have written.
+    pub fn to_text(self) -> String {
+        let date = i64::try_from(self.0).ok().and_then(|unix| OffsetDateTime::from_unix_timestamp(unix).ok());
+        let Some(date) = date else { return "never".to_owned() };
+        let (year, month, day) = (date.year(), u8::from(date.month()), date.day());
+        format!("{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}Z", date.hour(), date.minute(), date.second())
     }
 
     pub fn has_passed(self, now: Timestamp) -> bool {

@@ -12,7 +12,7 @@
 //! ```
 //!
 //! Only `edge`, `pool`, `admin`, `drain` and `server` know that Pingora exists. `server` wires, `config` feeds it, `cli` runs it.
-//! `core_dumps` keeps the memory of `serve` to itself. `sealed`, `store`, `clock`, `secret` and
+//! `core_dumps` keeps the memory of `serve` to itself. `sealed`, `store`, `clock`, `secret`, `one_line` and
 //! `sync` lie below everything.
 
 mod admin;
@@ -26,6 +26,7 @@ mod edge;
 pub mod log;
 mod metrics;
 pub mod oauth;
+mod one_line;
 pub mod pool;
 pub mod public_url;
 pub mod sealed;

@@ -26,6 +26,8 @@ pub struct Metrics {
     seals: IntCounterVec,
     ring_keys: IntGaugeVec,
     ring_reloads: IntCounterVec,
+    certificate_ends: IntGauge,
+    certificate_reloads: IntCounterVec,
 }
 
 /// Held by an event stream as long as it is open.
@@ -79,6 +81,16 @@ impl Default for Metrics {
             ring_reloads: counters(
                 "sallyport_keyring_reloads_total",
                 "Attempts to take the key ring's file anew, by result; one that failed left the ring in use as it was.",
+                &["result"],
+            ),
+            certificate_ends: IntGauge::new(
+                "sallyport_tls_certificate_expiry_timestamp_seconds",
+                "When the certificate in use ends; 0 without TLS.",
+            )
+            .expect("the gauge is well-formed"),
+            certificate_reloads: counters(
+                "sallyport_tls_certificate_reloads_total",
+                "Attempts to take the certificate's files anew, by result; one that failed left the certificate in use as it was.",
                 &["result"],
             ),
         };
@@ -138,6 +150,15 @@ impl Metrics {
         self.ring_reloads.with_label_values(&[result(well)]).inc();
     }
 
+    /// In seconds since 1970.
+    pub fn certificate_ends(&self, unix: u64) {
+        self.certificate_ends.set(i64::try_from(unix).unwrap_or(i64::MAX));
+    }
+
+    pub fn certificate_reloaded(&self, well: bool) {
+        self.certificate_reloads.with_label_values(&[result(well)]).inc();
+    }
+
     pub fn in_flight(&self) -> &IntGauge {
         &self.in_flight
     }
@@ -160,7 +181,7 @@ impl Metrics {
             // There from the start: an alarm on a first failure needs the zero before it.
             self.ring_reloads.with_label_values(&[result(well)]);
         }
-        let collectors: [Box<dyn prometheus::core::Collector>; 14] = [
+        let collectors: [Box<dyn prometheus::core::Collector>; 16] = [
             Box::new(build),
             Box::new(self.requests.clone()),
             Box::new(self.duration.clone()),
@@ -175,6 +196,8 @@ impl Metrics {
             Box::new(self.seals.clone()),
             Box::new(self.ring_keys.clone()),
             Box::new(self.ring_reloads.clone()),
+            Box::new(self.certificate_ends.clone()),
+            Box::new(self.certificate_reloads.clone()),
         ];
         for collector in collectors {
             self.registry.register(collector).expect("each series is registered once");

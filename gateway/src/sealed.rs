@@ -90,6 +90,10 @@ impl Sealer {
         Self { shared: Arc::new(Shared { current, seals }), issuer: issuer.into() }
     }
 
+    pub fn issuer(&self) -> &str {
+        &self.issuer
+    }
+
     /// Takes another state of the ring from now on, for all clones.
     ///
     /// # Errors
@@ -184,9 +188,19 @@ impl Sealer {
     pub fn index(&self, id: &Id) -> Option<Index> {
         let current = self.current();
         let key = current.ring.get(id.key)?;
-        let mut mac = Hmac::<Sha256>::new_from_slice(key.index_key().expose()).expect("HMAC takes a key of any length");
-        mac.update(&id.random);
-        Some(Index(mac.finalize().into_bytes().into()))
+        Some(key.index(&id.random))
+    }
+
+    /// Whether a key has been revoked; one that the ring has never heard of has not.
+    pub fn has_revoked(&self, key: KeyId) -> bool {
+        self.current().ring.has_revoked(key)
+    }
+
+    /// How the store knows what `parts` name together, under each key that opens, the active one's first. Unlike that of an
+    /// [`Id`], who has the ring can tell it from the parts.
+    pub fn indexes_of(&self, label: &str, parts: &[&[u8]]) -> Vec<Index> {
+        let message = self.associated_data(label, parts);
+        self.current().ring.keys().map(|key| key.index(&message)).collect()
     }
 
     fn current(&self) -> Guard<Arc<Current>> {
@@ -223,6 +237,11 @@ impl Current {
 }
 
 impl Id {
+    /// Without which it names nothing any more.
+    pub fn key(&self) -> KeyId {
+        self.key
+    }
+
     /// URL-safe text, for the `state` of a request to Entra.
     pub fn to_text(self) -> String {
         let mut bytes = [0; 36];
@@ -241,6 +260,11 @@ impl Id {
 impl Index {
     pub fn to_text(self) -> String {
         BASE64_URL_SAFE_NO_PAD.encode(self.0)
+    }
+
+    /// As operators see it, lower-case hexadecimal; the start of it is what logs call a session.
+    pub fn to_hex(self) -> String {
+        self.0.iter().map(|byte| format!("{byte:02x}")).collect()
     }
 }
 

@@ -1,7 +1,10 @@
 //! The wiring: settings in, a running server out. The only place that knows every part.
 
+mod file_watch;
 mod listening;
+mod redirect;
 mod ring;
+mod tls;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -10,14 +13,13 @@ use std::time::Duration;
 
 use entra::AssertionSource;
 use entra::credential::{ManagedIdentity, WorkloadIdentity};
-use pingora::listeners::tls::TlsSettings;
 use pingora::server::configuration::ServerConf;
 use pingora::server::{RunArgs, Server as PingoraServer};
 use pingora::services::background::{GenBackgroundService, background_service};
 use pingora::services::listening::Service;
 use pingora_proxy::http_proxy_service_with_name;
 
-use crate::admin::Admin;
+use crate::admin::{Admin, SessionsAdmin};
 use crate::clock::Clock;
 use crate::drain::{Drain, GracefulStop, StopSignal};
 pub use crate::edge::StreamSettings;
@@ -27,11 +29,14 @@ use crate::oauth::{self, AuthorizationServer, ClientSettings, Parts, Remember, R
 use crate::pool::{self, Pool, PoolError};
 use crate::public_url::PublicUrl;
 use crate::sealed::KeyRingError;
-use crate::session::{self, Sessions};
+use crate::session::{self, Roster, Sessions};
 use crate::store::{self, MemoryStore, RedisStore, Store};
+use file_watch::FileWatch;
 use listening::Announcer;
+use redirect::Redirect;
+use ring::RingFile;
 pub use ring::RingSource;
-use ring::RingWatch;
+pub use tls::{TlsError, TlsFiles};
 
 /// How long a stopping server waits for requests and streams to end.
 pub const DRAIN_LIMIT: Duration = Duration::from_secs(10);
@@ -42,6 +47,8 @@ pub struct Settings {
     pub listen: Vec<SocketAddr>,
     /// Absent: plain HTTP, on loopback or behind a TLS terminator.
     pub tls: Option<TlsFiles>,
+    /// Where plain HTTP is told to come by HTTPS.
+    pub redirect: Option<SocketAddr>,
     pub admin: SocketAddr,
     pub entra: entra::Settings,
     pub credential: Credential,
@@ -58,11 +65,6 @@ pub struct Settings {
     /// Web origins besides our own whose pages may call the MCP endpoints.
     pub allowed_origins: Vec<String>,
     pub access_log: bool,
-}
-
-pub struct TlsFiles {
-    pub certificate: PathBuf,
-    pub key: PathBuf,
 }
 
 /// Where the client assertion for Entra comes from. None of the kinds is a secret of ours.
@@ -91,8 +93,8 @@ pub enum BuildError {
     Store(#[from] store::SettingsError),
     #[error("the key ring {0}")]
     Ring(#[from] KeyRingError),
-    #[error("the TLS certificate or key: {0}")]
-    Tls(Box<pingora::Error>),
+    #[error("TLS: {0}")]
+    Tls(#[from] TlsError),
     #[error("the HTTP client for metadata documents: {0}")]
     Documents(#[from] reqwest::Error),
     #[error("an allowed origin: {0}")]
@@ -112,14 +114,22 @@ impl Server {
         let mut pingora = PingoraServer::new_with_opt_and_conf(None, configuration());
         pingora.bootstrap();
 
-        let admin = Admin { metrics: metrics.clone(), drain: drain.clone() };
-        let mut admin_service = Service::new("admin".to_owned(), admin);
+        let listen = settings.listen.clone();
+        let addresses = listen.iter().copied().chain(settings.redirect).chain([settings.admin]).collect();
+        let announcer = Announcer { addresses };
+        let tls = settings.tls.clone().map(|files| tls::open(files, clock.clone(), &metrics)).transpose()?;
+        let redirect = settings.redirect.map(|address| {
+            let mut service = Service::new("redirect".to_owned(), Redirect::new(&settings));
+            service.threads = Some(1);
+            service.add_tcp(&address.to_string());
+            service
+        });
+        let (admin_address, tenant_id) = (settings.admin, settings.entra.authority.tenant_id().to_owned());
+        let (edge, ring_watch) = edge(settings, clock, metrics.clone(), drain.clone())?;
+        let sessions = SessionsAdmin { sessions: edge.sessions.clone(), tenant_id };
+        let mut admin_service = Service::new("admin".to_owned(), Admin { metrics, drain: drain.clone(), sessions });
         admin_service.threads = Some(1);
-        admin_service.add_tcp(&settings.admin.to_string());
-        let announcer = Announcer { addresses: settings.listen.iter().copied().chain([settings.admin]).collect() };
-
-        let (listen, tls) = (settings.listen.clone(), listener_tls(&settings)?);
-        let (edge, ring_watch) = edge(settings, clock, metrics, drain.clone())?;
+        admin_service.add_tcp(&admin_address.to_string());
         for health in edge.routes.pools().filter(|pool| pool.settings().health.is_some()) {
             let name = format!("health of {}", health.settings().name);
             pingora.add_service(GenBackgroundService::new(name, health.balancer()));
@@ -127,13 +137,19 @@ impl Server {
         let mut edge_service = http_proxy_service_with_name(&pingora.configuration, edge, "edge");
         for address in listen {
             match &tls {
-                Some(files) => edge_service.add_tls_with_settings(&address.to_string(), None, tls_settings(files)?),
+                Some((settings, _)) => edge_service.add_tls_with_settings(&address.to_string(), None, settings()),
                 None => edge_service.add_tcp(&address.to_string()),
             }
         }
         pingora.add_service(edge_service);
         pingora.add_service(admin_service);
         pingora.add_service(background_service("announcer", announcer));
+        if let Some(redirect) = redirect {
+            pingora.add_service(redirect);
+        }
+        if let Some((_, watch)) = tls {
+            pingora.add_service(background_service("certificate", watch));
+        }
         if let Some(watch) = ring_watch {
             pingora.add_service(background_service("key ring", watch));
         }
@@ -147,12 +163,23 @@ impl Server {
     }
 }
 
+/// What operators see of sessions, without a server; `None` when they are in a server's memory and nowhere else.
+///
+/// # Errors
+/// When the ring or the store cannot be used as the settings say.
+pub fn roster(settings: Settings, clock: Clock) -> Result<Option<Roster>, BuildError> {
+    let store::Settings::Redis(redis) = settings.store else { return Ok(None) };
+    // Nobody reads what is counted, and the process is gone before the ring changes.
+    let (sealer, _) = ring::open(settings.ring, settings.public_url.as_str(), &Arc::default())?;
+    Ok(Some(Roster::new(Arc::new(RedisStore::new(redis)?), sealer, clock)))
+}
+
 fn edge(
     settings: Settings,
     clock: Clock,
     metrics: Arc<Metrics>,
     drain: Drain,
-) -> Result<(Edge, Option<RingWatch>), BuildError> {
+) -> Result<(Edge, Option<FileWatch<RingFile>>), BuildError> {
     let public_url = settings.public_url;
     let (sealer, ring_watch) = ring::open(settings.ring, public_url.as_str(), &metrics)?;
     let store: Arc<dyn Store> = match settings.store {
@@ -214,18 +241,4 @@ fn configuration() -> ServerConf {
         graceful_shutdown_timeout_seconds: Some(1),
         ..ServerConf::default()
     }
-}
-
-/// Reads the files once at start, so that a bad one is an error here and not a panic in a service.
-fn listener_tls(settings: &Settings) -> Result<Option<TlsFiles>, BuildError> {
-    let Some(files) = &settings.tls else { return Ok(None) };
-    tls_settings(files)?;
-    Ok(Some(TlsFiles { certificate: files.certificate.clone(), key: files.key.clone() }))
-}
-
-fn tls_settings(files: &TlsFiles) -> Result<TlsSettings, BuildError> {
-    let (certificate, key) = (files.certificate.to_string_lossy(), files.key.to_string_lossy());
-    let mut settings = TlsSettings::intermediate(&certificate, &key).map_err(BuildError::Tls)?;
-    settings.enable_h2();
-    Ok(settings)
 }

@@ -6,6 +6,7 @@
 //! [`Sessions::refresh`] keeps a session going: Entra's tokens are renewed when they are close to their end, by one caller
 //! at a time, and the client's refresh token is rotated. [`Sessions::end`] and [`Sessions::revoke`] end it everywhere, and
 //! [`Sessions::over`] tells what is open for it.
+//! What an operator may know of sessions, and how one ends them, is in the [`Roster`].
 
 mod admitted;
 mod background;
@@ -20,7 +21,9 @@ mod record;
 mod refresh;
 mod renewal;
 mod revocation;
+mod roster;
 mod token;
+mod uses;
 mod watch;
 
 use std::sync::Arc;
@@ -32,6 +35,9 @@ use serde::{Deserialize, Serialize};
 pub use admitted::{Admitted, Denied};
 pub use lookup::Tier;
 pub use refresh::NotRefreshed;
+pub use roster::{
+    BadSelector, List, Listed, ListedClient, ListedUser, Listing, NotRevoked, Revoked, Roster, Selector, Which, Who,
+};
 pub use token::{Grant, IssuedTokens, RefreshToken};
 pub use watch::{StreamSlot, Watch};
 
@@ -45,6 +51,7 @@ use flights::Flights;
 use hearing::Hearing;
 use record::{EntraTokens, Record};
 use token::AccessToken;
+use uses::Uses;
 use watch::OpenStreams;
 
 #[derive(Clone, Debug)]
@@ -88,6 +95,8 @@ pub struct Sessions {
     cache: Arc<Cache>,
     hearing: Hearing,
     background: Arc<Background>,
+    roster: Arc<Roster>,
+    uses: Uses,
 }
 
 /// What opens a session: its name and the secret that its record is sealed with. Travels only inside sealed values.
@@ -116,15 +125,17 @@ impl Sessions {
         entra: Arc<entra::Client>,
     ) -> Self {
         Self {
-            table: Table::new(store.clone(), sealer.clone(), clock.clone(), "session"),
+            table: Table::new(store.clone(), sealer.clone(), clock.clone(), record::KIND),
             generations: Generations::new(store.clone()),
             locks: Locks::new(store.clone()),
             flights: Flights::default(),
             streams: OpenStreams::default(),
-            store,
             cache: Arc::new(Cache::new(settings.cached)),
             hearing: Hearing::default(),
             background: Arc::default(),
+            roster: Arc::new(Roster::new(store.clone(), sealer.clone(), clock.clone())),
+            uses: Uses::default(),
+            store,
             settings,
             sealer,
             clock,
@@ -132,28 +143,37 @@ impl Sessions {
         }
     }
 
-    /// Keeps what Entra gave for as long as it is worth something. `scope` is what it was asked for, and will be again.
-    pub async fn begin(&self, sign_in: &SignIn, scope: &str) -> Result<Begun, StoreError> {
+    /// Keeps what Entra gave for as long as it is worth something. `scope` is what it was asked for, and will be again;
+    /// `grant` is whose it will be, and `client_name` what that calls itself.
+    pub async fn begin(
+        &self,
+        sign_in: &SignIn,
+        scope: &str,
+        grant: &Grant,
+        client_name: &str,
+    ) -> Result<Begun, StoreError> {
         let now = self.clock.now();
         let entra = EntraTokens::new(&sign_in.access_token, sign_in.refresh_token.as_ref(), now);
         let renewable = sign_in.refresh_token.is_some();
         let ends = now.after(self.settings.session_max);
         let ends = if renewable { ends } else { ends.min(entra.ends) };
-        let mut record = Record {
-            entra,
-            scope: scope.to_owned(),
-            tenant_id: sign_in.user.tenant_id.clone(),
-            object_id: sign_in.user.object_id.clone(),
-            ends,
-            kept_until: now,
-            trouble: None,
-        };
-        let lifetime = record.keep(now, self.settings.session_idle);
         let handle = Handle { id: self.sealer.new_id(), secret: SecretKey::random() };
-        if renewable && let Some(session) = self.sealer.index(&handle.id) {
+        let listing = Listing::new(handle.id.key(), &sign_in.user, grant, client_name, now, ends);
+        let mut record = Record { entra, scope: scope.to_owned(), listing, kept_until: now, trouble: None };
+        let lifetime = record.keep(now, self.settings.session_idle);
+        let unavailable = |cause: &str| StoreError::Unavailable(cause.to_owned());
+        let session =
+            self.sealer.index(&handle.id).ok_or_else(|| unavailable("the session's key has left the ring"))?;
+        // The record comes last: there is no session that operators do not see.
+        self.roster.enter(session, &record.listing).await?;
+        if renewable {
             self.generations.start(session, now, lifetime).await?;
         }
         self.table.put(&handle.id, &handle.secret, &record, lifetime).await?;
+        if !self.roster.has(session).await? {
+            self.end(session).await?;
+            return Err(unavailable("the session was ended while it began"));
+        }
         Ok(Begun { handle, expires: record.expires(), renewable })
     }
 

@@ -10,6 +10,7 @@ mod conformance;
 mod generations;
 mod locks;
 mod memory;
+mod open_table;
 mod redis;
 #[cfg(test)]
 mod switchable;
@@ -23,6 +24,7 @@ pub use announcements::{Announcement, Listener};
 pub use generations::Generations;
 pub use locks::{Held, Locks};
 pub use memory::MemoryStore;
+pub use open_table::OpenTable;
 pub use redis::{BreakerSettings, RedisSettings, RedisStore, RedisUrl, RedisUrlError, SettingsError};
 #[cfg(test)]
 pub use switchable::Switchable;
@@ -88,11 +90,34 @@ pub trait Store: Send + Sync {
     /// `step.lifetime` from then on (a second at least).
     async fn advance(&self, name: &str, step: Step) -> Result<Advance, StoreError>;
 
+    /// Whether there is something under `name`, without reading it.
+    async fn holds(&self, name: &str) -> Result<bool, StoreError>;
+
+    /// Adds `member` to a set until `ends`, or moves its end. Members whose end has come go as others are added, and the
+    /// set with its last one. What has ended already is not added.
+    async fn enlist(&self, set: &str, member: &[u8], ends: Timestamp, now: Timestamp) -> Result<(), StoreError>;
+
+    /// The members of a set that have not ended, those that end first first, a page at a time.
+    async fn enlisted(&self, set: &str, page: Page) -> Result<Vec<Vec<u8>>, StoreError>;
+
+    /// Takes a member out of a set. That it is not in it is no failure.
+    async fn strike(&self, set: &str, member: &[u8]) -> Result<(), StoreError>;
+
     /// Says `message` to everybody who listens to `topic`, in every replica. Whether anybody heard it nobody knows.
     async fn announce(&self, topic: &'static str, message: &[u8]) -> Result<(), StoreError>;
 
     /// What is announced on `topic` by any replica, this one included. Nothing is heard until it is asked for.
     fn listen(&self, topic: &'static str) -> Box<dyn Listener>;
+}
+
+/// A part of a set: a store that serves others meanwhile never gives more than a page at once.
+#[derive(Clone, Copy, Debug)]
+pub struct Page {
+    pub now: Timestamp,
+    /// How many members come before it.
+    pub skip: usize,
+    /// How many it has at most.
+    pub size: usize,
 }
 
 /// What is presented to a guarded value.

@@ -28,7 +28,7 @@ pub struct Dev {
     /// The port of the edge on localhost.
     #[arg(long, default_value_t = 8080)]
     port: u16,
-    /// The port of /metrics, /healthz and /readyz on 127.0.0.1.
+    /// The port of /metrics, /healthz, /readyz and /sessions on 127.0.0.1.
     #[arg(long, default_value_t = 9464)]
     admin_port: u16,
     /// Keep the key ring in this file, made if it is not there: clients stay registered across restarts.
@@ -86,6 +86,7 @@ impl Dev {
             public_url: PublicUrl::parse(&format!("http://localhost:{}", self.port))?,
             listen,
             tls: None,
+            redirect: None,
             admin: SocketAddr::from((Ipv4Addr::LOCALHOST, self.admin_port)),
             entra: emulated(entra, entra.gateway_client_id())?,
             credential: Credential::ManagedIdentity {
@@ -136,7 +137,7 @@ Sallyport for development: nobody's identity is proven here, and nothing here is
   MCP URL     http://localhost:{port}/mcp        (legacy SSE: http://localhost:{port}/mcp/sse)
   Inspector   npx @modelcontextprotocol/inspector --server-url http://localhost:{port}/mcp --transport http
   Sign in as  {users}
-  Operations  http://127.0.0.1:{admin}/metrics   /healthz   /readyz
+  Operations  http://127.0.0.1:{admin}/metrics   /healthz   /readyz   /sessions
 
 Stop with Ctrl-C.
 

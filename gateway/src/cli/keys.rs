@@ -6,7 +6,6 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use time::OffsetDateTime;
 
 use super::FAILED;
 use crate::clock::{Clock, Timestamp};
@@ -114,7 +113,7 @@ fn table(keys: &[KeyInfo], now: Timestamp) -> String {
     let mut text = format!("{:>4}  {:<9}  {:>8}  created\n", "key", "state", "age");
     for key in keys {
         let (id, state) = (key.id.get(), key.state.word());
-        text += &format!("{id:>4}  {state:<9}  {:>8}  {}\n", age(now.remaining(key.created)), date(key.created));
+        text += &format!("{id:>4}  {state:<9}  {:>8}  {}\n", age(now.remaining(key.created)), key.created.to_text());
     }
     text
 }
@@ -127,14 +126,6 @@ fn age(age: Duration) -> String {
         Some((unit, size)) => format!("{} {unit}", seconds / size),
         None => format!("{seconds} s"),
     }
-}
-
-/// RFC 3339. What a hand has written into the file may be no date.
-fn date(timestamp: Timestamp) -> String {
-    let date = i64::try_from(timestamp.unix()).ok().and_then(|unix| OffsetDateTime::from_unix_timestamp(unix).ok());
-    let Some(date) = date else { return "never".to_owned() };
-    let (year, month, day) = (date.year(), u8::from(date.month()), date.day());
-    format!("{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}Z", date.hour(), date.minute(), date.second())
 }
 
 fn edit_words(error: EditError) -> String {

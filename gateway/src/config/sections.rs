@@ -22,7 +22,7 @@ use crate::{log, session};
 pub fn read(root: &Section<'_>) -> Option<(log::Settings, Settings)> {
     let public_url = root.text("public_url").required("the origin that clients use, such as https://mcp.example.com");
     let public_url = public_url.parse(PublicUrl::parse);
-    let (listen, tls) = listen(&root.section("listen"));
+    let Listen { address: listen, tls, redirect } = listen(&root.section("listen"), public_url.as_ref());
     let admin = admin(&root.section("admin"), listen);
     let entra = entra::read(&root.section("entra"));
     let store = store::read(&root.section("store"));
@@ -38,6 +38,7 @@ pub fn read(root: &Section<'_>) -> Option<(log::Settings, Settings)> {
         public_url: public_url?,
         listen: vec![listen?],
         tls,
+        redirect,
         admin: admin?,
         entra: entra.settings?,
         credential: entra.credential?,
@@ -55,17 +56,40 @@ pub fn read(root: &Section<'_>) -> Option<(log::Settings, Settings)> {
     Some((log?, settings))
 }
 
-fn listen(section: &Section<'_>) -> (Option<SocketAddr>, Option<TlsFiles>) {
-    let address = section.text("address").required("an address and a port, such as 0.0.0.0:8443").parse(address);
-    let tls = section.section("tls");
-    let files = tls.is_given().then(|| {
-        let file = |key| tls.text(key).required("a PEM file").parse(|file| readable(tls.file(file)));
-        let (certificate, key) = (file("certificate"), file("key"));
-        Some(TlsFiles { certificate: certificate?, key: key? })
+struct Listen {
+    address: Option<SocketAddr>,
+    tls: Option<TlsFiles>,
+    redirect: Option<SocketAddr>,
+}
+
+fn listen(section: &Section<'_>, public_url: Option<&PublicUrl>) -> Listen {
+    let own = section.text("address").required("an address and a port, such as 0.0.0.0:8443").parse(address);
+    let tls = tls(&section.section("tls"));
+    let redirect = section.text("redirect_address").parse(|text| match address(text) {
+        Ok(address) if Some(address) == own => Err("must differ from listen.address"),
+        Ok(_) if public_url.is_some_and(|url| url.scheme() != "https") => Err("is of no use: public_url is not https"),
+        parsed => parsed,
     });
-    tls.finish();
     section.finish();
-    (address, files.flatten())
+    Listen { address: own, tls, redirect }
+}
+
+fn tls(section: &Section<'_>) -> Option<TlsFiles> {
+    let files = section.is_given().then(|| {
+        let file = |key| section.text(key).required("a PEM file").parse(|file| readable(section.file(file)));
+        let (certificate, key) = (file("certificate"), file("key"));
+        let client_ca = section.text("client_ca").parse(|file| readable(section.file(file)));
+        Some(TlsFiles { certificate: certificate?, key: key?, client_ca })
+    });
+    section.finish();
+    let files = files.flatten()?;
+    match files.check() {
+        Ok(()) => Some(files),
+        Err(error) => {
+            section.mistake(error.key(), error.to_string());
+            None
+        }
+    }
 }
 
 fn admin(section: &Section<'_>, listen: Option<SocketAddr>) -> Option<SocketAddr> {

@@ -19,7 +19,11 @@ const EXAMPLE: &str = include_str!("../../../deploy/sallyport.example.toml");
 static FOLDER: LazyLock<PathBuf> = LazyLock::new(|| {
     let folder = std::env::temp_dir().join(format!("sallyport-config-{}", std::process::id()));
     std::fs::create_dir(&folder).unwrap();
-    for file in ["tls.crt", "tls.key", "proxy-ca.pem", "federated-token"] {
+    let (certificate, key) = certified();
+    std::fs::write(folder.join("tls.crt"), certificate).unwrap();
+    std::fs::write(folder.join("tls.key"), key).unwrap();
+    std::fs::write(folder.join("other.key"), certified().1).unwrap();
+    for file in ["proxy-ca.pem", "federated-token"] {
         std::fs::write(folder.join(file), "content").unwrap();
     }
     std::fs::write(folder.join("redis-ca.pem"), self_signed()).unwrap();
@@ -37,7 +41,13 @@ static FOLDER: LazyLock<PathBuf> = LazyLock::new(|| {
 });
 
 fn self_signed() -> String {
-    rcgen::generate_simple_self_signed(["redis.internal".to_owned()]).unwrap().cert.pem()
+    certified().0
+}
+
+/// A certificate and its key, in PEM.
+fn certified() -> (String, String) {
+    let made = rcgen::generate_simple_self_signed(["mcp.example.com".to_owned()]).unwrap();
+    (made.cert.pem(), made.signing_key.serialize_pem())
 }
 
 /// With every key that may be left out: `#key`, where prose has a space.
@@ -115,6 +125,7 @@ fn the_examples_defaults_are_the_defaults() {
     let without = parsed(EXAMPLE, &[TOKEN_FILE]).effective.to_string();
     let with = parsed(&everything(), &[TOKEN_FILE]).effective.to_string();
     let examples = [
+        "listen.redirect_address",
         "entra.extra_ca_file",
         "entra.credential.token_file",
         "store.ca_file",

@@ -16,6 +16,7 @@ use super::{AuthorizationServer, answer};
 use crate::browser::{ConsentState, CsrfToken, EntraState, Fault, Jar};
 use crate::sealed::Id;
 use crate::secret::SecretKey;
+use crate::session::Grant;
 use crate::store::StoreError;
 
 /// Where the browser goes from here.
@@ -103,7 +104,8 @@ impl AuthorizationServer {
         sign_in: &entra::SignIn,
         scope: &str,
     ) -> Result<String, StoreError> {
-        let session = self.sessions.begin(sign_in, scope).await?;
+        let grant = Grant { client: *request.client.as_bytes(), resource: request.resource.clone() };
+        let session = self.sessions.begin(sign_in, scope, &grant, &request.client_name.to_string()).await?;
         let epitaph = self
             .sessions
             .index(&session)

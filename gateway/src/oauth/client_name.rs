@@ -2,12 +2,10 @@
 
 use std::fmt;
 
-use icu_properties::props::{EnumeratedProperty, GeneralCategory, GeneralCategoryGroup};
 use serde::{Deserialize, Serialize};
 
-const MAX_CHARACTERS: usize = 128;
-/// As many as a letter has in any language's writing; piled up without end they cover the lines above and below.
-const MARKS_IN_A_ROW: usize = 4;
+use crate::one_line::one_line;
+
 const NAMELESS: &str = "Unknown Application";
 
 /// A name that is one line of visible text. It still says whatever the client likes: a page marks it as unproven.
@@ -18,15 +16,7 @@ pub struct ClientName(String);
 impl ClientName {
     /// Drops what could reorder, hide or break the text around it, and cuts what is left.
     pub fn clean(text: &str) -> Self {
-        let spaced = text.chars().map(|character| if character.is_whitespace() { ' ' } else { character });
-        let visible: String = spaced.filter(|&character| !is_invisible(character)).collect();
-        let visible = without_piles(&visible);
-        let words: Vec<&str> = visible.split(' ').filter(|word| !word.is_empty()).collect();
-        let cut: String = words.join(" ").chars().take(MAX_CHARACTERS).collect();
-        match cut.trim_end() {
-            "" => Self(NAMELESS.to_owned()),
-            name => Self(name.to_owned()),
-        }
+        one_line(text).map_or_else(Self::default, Self)
     }
 }
 
@@ -40,38 +30,6 @@ impl fmt::Display for ClientName {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(&self.0)
     }
-}
-
-/// Drops combining marks beyond [`MARKS_IN_A_ROW`], and those that have no letter: they would sit on what stands before.
-fn without_piles(text: &str) -> String {
-    let mut room = 0;
-    let mut kept = String::with_capacity(text.len());
-    for character in text.chars() {
-        if !GeneralCategoryGroup::Mark.contains(GeneralCategory::for_char(character)) {
-            room = if character == ' ' { 0 } else { MARKS_IN_A_ROW };
-        } else if room > 0 {
-            room -= 1;
-        } else {
-            continue;
-        }
-        kept.push(character);
-    }
-    kept
-}
-
-/// Control and format characters (bidirectional controls, zero-width ones, tags), fillers that look like nothing, and
-/// what is no character at all.
-fn is_invisible(character: char) -> bool {
-    character.is_control()
-        || matches!(character,
-            '\u{00ad}' | '\u{034f}' | '\u{061c}' | '\u{06dd}' | '\u{070f}' | '\u{08e2}' | '\u{115f}' | '\u{1160}'
-            | '\u{17b4}' | '\u{17b5}' | '\u{2800}' | '\u{3164}' | '\u{feff}' | '\u{ffa0}'
-            | '\u{0600}'..='\u{0605}' | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
-            | '\u{2060}'..='\u{206f}' | '\u{fdd0}'..='\u{fdef}' | '\u{fe00}'..='\u{fe0f}' | '\u{fff0}'..='\u{ffff}'
-            | '\u{110bd}' | '\u{110cd}' | '\u{13430}'..='\u{1345f}' | '\u{1bca0}'..='\u{1bca3}'
-            | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}'
-            // Private use: the font decides what it shows.
-            | '\u{e000}'..='\u{f8ff}' | '\u{f0000}'..='\u{10ffff}')
 }
 
 #[cfg(test)]
@@ -120,6 +78,6 @@ mod tests {
 
     #[test]
     fn a_long_name_is_cut() {
-        assert_eq!(cleaned(&"é".repeat(500)).chars().count(), MAX_CHARACTERS);
+        assert_eq!(cleaned(&"é".repeat(500)).chars().count(), 128);
     }
 }

@@ -10,6 +10,7 @@ mod life;
 use aes_gcm::Aes256Gcm;
 use aes_gcm::aead::KeyInit;
 use hkdf::Hkdf;
+use hmac::{Hmac, Mac};
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 use zeroize::Zeroizing;
@@ -17,7 +18,7 @@ use zeroize::Zeroizing;
 pub use file::KeyRingError;
 pub use life::{EditError, KeyInfo, Revoked, Rotated, Successor};
 
-use super::Purpose;
+use super::{Index, Purpose};
 use crate::secret::SecretKey;
 
 /// Names a root key; written in clear at the head of everything sealed.
@@ -123,8 +124,12 @@ impl KeyRing {
         self.keys().find(|key| key.id == id)
     }
 
-    /// The keys that open.
-    fn keys(&self) -> impl Iterator<Item = &RingKey> {
+    pub(super) fn has_revoked(&self, id: KeyId) -> bool {
+        self.revoked.contains(&id)
+    }
+
+    /// The keys that open, the one that seals first.
+    pub(super) fn keys(&self) -> impl Iterator<Item = &RingKey> {
         std::iter::once(&self.active).chain(&self.next).chain(&self.open_only)
     }
 }
@@ -157,8 +162,11 @@ impl RingKey {
         &self.record
     }
 
-    pub(super) fn index_key(&self) -> &SecretKey {
-        &self.index
+    /// What the store knows a name by. The names of records are 32 random bytes; what else is named is longer.
+    pub(super) fn index(&self, name: &[u8]) -> Index {
+        let mut mac = Hmac::<Sha256>::new_from_slice(self.index.expose()).expect("HMAC takes a key of any length");
+        mac.update(name);
+        Index(mac.finalize().into_bytes().into())
     }
 
     pub(super) fn nonce_key(&self) -> &SecretKey {

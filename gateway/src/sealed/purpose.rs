@@ -20,10 +20,12 @@ pub enum Purpose {
     CsrfTokenCookie,
     ApprovedClientsCookie,
     DeniedClientsCookie,
+    /// What operators see of a session.
+    Listing,
 }
 
 impl Purpose {
-    pub const ALL: [Purpose; 11] = [
+    pub const ALL: [Purpose; 12] = [
         Purpose::AccessToken,
         Purpose::RefreshToken,
         Purpose::AuthorizationCode,
@@ -35,6 +37,7 @@ impl Purpose {
         Purpose::CsrfTokenCookie,
         Purpose::ApprovedClientsCookie,
         Purpose::DeniedClientsCookie,
+        Purpose::Listing,
     ];
 
     /// Names the purpose in key derivation and associated data. No label may ever change or be used twice.
@@ -51,6 +54,7 @@ impl Purpose {
             Purpose::CsrfTokenCookie => "cookie-csrf-token",
             Purpose::ApprovedClientsCookie => "cookie-approved-clients",
             Purpose::DeniedClientsCookie => "cookie-denied-clients",
+            Purpose::Listing => "listing",
         }
     }
 

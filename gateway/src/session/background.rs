@@ -9,12 +9,12 @@ use super::token::AccessToken;
 use super::{NotRefreshed, Sessions, reference};
 use crate::sealed::Index;
 
-/// The sessions that are being renewed in the background.
+/// The sessions for which something is being done in the background.
 #[derive(Default)]
 pub(super) struct Background(Mutex<HashSet<Index>>);
 
 /// One of them, until it is dropped.
-struct Running {
+pub(super) struct Running {
     background: Arc<Background>,
     session: Index,
 }
@@ -45,7 +45,7 @@ impl Sessions {
 
 impl Background {
     /// `None` when it runs already, or when as many run as may: the next request asks again.
-    fn begin(self: &Arc<Self>, session: Index) -> Option<Running> {
+    pub fn begin(self: &Arc<Self>, session: Index) -> Option<Running> {
         let mut running = self.running();
         let begun = running.len() < AT_MOST && running.insert(session);
         begun.then(|| Running { background: self.clone(), session })
@@ -63,7 +63,7 @@ impl Drop for Running {
     }
 }
 
-/// Each is a call to Entra and a few of the store, which requests must not have to queue behind.
+/// Each is a few calls of the store, and a renewal one to Entra, which requests must not have to queue behind.
 const AT_MOST: usize = 32;
 
 #[cfg(test)]

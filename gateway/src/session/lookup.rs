@@ -94,6 +94,7 @@ impl Sessions {
     async fn ask(&self, handle: &Handle, session: Index, verifier: Verifier) -> Found {
         let before = self.moment();
         let Some(record) = self.table.get(&handle.id, &handle.secret).await? else { return Ok(None) };
+        self.note_use(session, &record.listing);
         let entry = Entry::new(&record, verifier, before.now, before.epoch).map(Arc::new);
         if let Some(entry) = &entry {
             self.cache.keep(session, entry.clone(), before.epoch);

@@ -6,6 +6,7 @@ use entra::{AccessToken, Renewed, Secret};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroize;
 
+use super::roster::Listing;
 use crate::clock::Timestamp;
 
 #[derive(Serialize, Deserialize)]
@@ -13,15 +14,16 @@ pub(super) struct Record {
     pub entra: EntraTokens,
     /// What Entra was asked for.
     pub scope: String,
-    pub tenant_id: String,
-    pub object_id: String,
-    /// The latest end, which nothing moves.
-    pub ends: Timestamp,
+    /// What operators see of it, as it was when it began; its end is the latest one, which nothing moves.
+    pub listing: Listing,
     /// The end unless there is another refresh.
     pub kept_until: Timestamp,
     /// Since the last renewal.
     pub trouble: Option<Trouble>,
 }
+
+/// Of its records in the store.
+pub(super) const KIND: &str = "session";
 
 /// What Entra gave last.
 #[derive(Serialize, Deserialize)]
@@ -45,13 +47,13 @@ pub(super) struct Trouble {
 impl Record {
     /// Lets the session live on, and says for how long from now.
     pub fn keep(&mut self, now: Timestamp, idle: Duration) -> Duration {
-        self.kept_until = now.after(idle).min(self.ends);
+        self.kept_until = now.after(idle).min(self.listing.ends);
         self.kept_until.remaining(now)
     }
 
     /// Whether a refresh now moves the end by enough to be worth writing. Idle time counts to the minute.
     pub fn should_be_kept(&self, now: Timestamp, idle: Duration) -> bool {
-        self.kept_until.after(PRECISION) < now.after(idle).min(self.ends)
+        self.kept_until.after(PRECISION) < now.after(idle).min(self.listing.ends)
     }
 
     /// When an access token of ours must end.

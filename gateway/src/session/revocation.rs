@@ -1,8 +1,7 @@
 //! The end of a session before its time.
 
-use super::hearing::REVOKED;
 use super::token::AccessToken;
-use super::{RefreshToken, Sessions};
+use super::{RefreshToken, Revoked, Roster, Selector, Sessions};
 use crate::sealed::{Id, Index};
 use crate::store::StoreError;
 
@@ -13,12 +12,17 @@ impl Sessions {
     /// # Errors
     /// When it is not certain that the others learn of it. Here it has ended all the same.
     pub async fn end(&self, session: Index) -> Result<(), StoreError> {
-        self.cache.revoke(session, self.clock.now());
-        self.streams.ended(session);
-        // First the record: whoever hears of its end and asks the store must find none.
-        self.table.remove(session).await?;
-        self.store.announce(REVOKED, &session.0).await?;
-        self.generations.remove(session).await
+        self.ended_here(session);
+        self.roster.end(session).await
+    }
+
+    /// Ends the sessions that an operator means, here at once.
+    pub async fn revoke_selected(&self, selector: &Selector, asked_by: &'static str) -> Revoked {
+        self.roster.revoke(selector, asked_by, |session| self.ended_here(session)).await
+    }
+
+    pub fn roster(&self) -> &Roster {
+        &self.roster
     }
 
     /// Ends the session that an access or refresh token belongs to, if it is a token of this client's for one of these
@@ -34,6 +38,11 @@ impl Sessions {
             Some(session) => self.end(session).await,
             None => Ok(()),
         }
+    }
+
+    fn ended_here(&self, session: Index) {
+        self.cache.revoke(session, self.clock.now());
+        self.streams.ended(session);
     }
 
     fn session_of<'a>(&self, client: [u8; 32], token: &str, resources: impl Iterator<Item = &'a str>) -> Option<Id> {

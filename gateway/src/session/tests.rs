@@ -1,3 +1,4 @@
+mod roster;
 mod tiers;
 
 use std::time::Duration;
@@ -104,8 +105,9 @@ async fn issued(fixture: &Fixture, expires_in: u64) -> (Begun, IssuedTokens) {
 }
 
 async fn begin(fixture: &Fixture, sign_in: &SignIn) -> (Begun, IssuedTokens) {
-    let begun = fixture.sessions.begin(sign_in, "scope").await.unwrap();
-    let tokens = fixture.sessions.issue(&begun, &Grant { client: CLIENT, resource: HERE.to_owned() });
+    let grant = Grant { client: CLIENT, resource: HERE.to_owned() };
+    let begun = fixture.sessions.begin(sign_in, "scope", &grant, "Test client").await.unwrap();
+    let tokens = fixture.sessions.issue(&begun, &grant);
     (begun, tokens)
 }
 

@@ -1,6 +1,6 @@
 //! Records in this process: for one replica, for development and for tests. Nothing survives a restart.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use subtle::ConstantTimeEq;
 
 use super::announcements::Here;
-use super::{Advance, Claim, Epitaph, Guard, Guarded, Listener, Redemption, Step, Store, StoreError};
+use super::{Advance, Claim, Epitaph, Guard, Guarded, Listener, Page, Redemption, Step, Store, StoreError};
 use crate::clock::{Clock, Timestamp};
 
 /// Dead records are swept when the map has grown by this many since the last sweep.
@@ -46,6 +46,8 @@ enum Content {
         current: u32,
         moved: Timestamp,
     },
+    /// Members by their ends.
+    Set(BTreeSet<(Timestamp, Vec<u8>)>),
 }
 
 #[derive(Clone, Copy)]
@@ -140,7 +142,9 @@ impl Store for MemoryStore {
         let now = self.clock.now();
         let mut records = self.records();
         let (right, epitaph, claimed, value) = match records.live(name, now) {
-            None | Some(Content::Plain(_) | Content::Counter { .. }) => return Ok(Redemption::Missing),
+            None | Some(Content::Plain(_) | Content::Counter { .. } | Content::Set(_)) => {
+                return Ok(Redemption::Missing);
+            }
             Some(Content::Spent(epitaph, _)) => return Ok(Redemption::Spent(*epitaph)),
             Some(Content::Guarded { guard, epitaph, value, claimed }) => {
                 (bool::from(guard.ct_eq(&claim.guard)), *epitaph, *claimed, value.clone())
@@ -191,6 +195,42 @@ impl Store for MemoryStore {
             records.write(name, Record { expires: now.after(step.lifetime.max(ONE_SECOND)), content }, now);
         }
         Ok(advance)
+    }
+
+    async fn holds(&self, name: &str) -> Result<bool, StoreError> {
+        Ok(self.records().live(name, self.clock.now()).is_some())
+    }
+
+    async fn enlist(&self, set: &str, member: &[u8], ends: Timestamp, now: Timestamp) -> Result<(), StoreError> {
+        let mut records = self.records();
+        let mut members = match records.by_name.remove(set) {
+            Some(Record { content: Content::Set(members), .. }) => members,
+            _ => BTreeSet::new(),
+        };
+        members.retain(|(end, other)| !end.has_passed(now) && other != member);
+        if !ends.has_passed(now) {
+            members.insert((ends, member.to_vec()));
+        }
+        let Some(expires) = members.last().map(|(end, _)| *end) else { return Ok(()) };
+        records.write(set, Record { expires, content: Content::Set(members) }, now);
+        Ok(())
+    }
+
+    async fn enlisted(&self, set: &str, page: Page) -> Result<Vec<Vec<u8>>, StoreError> {
+        Ok(match self.records().live(set, page.now) {
+            Some(Content::Set(members)) => {
+                let living = members.iter().filter(|(end, _)| !end.has_passed(page.now));
+                living.skip(page.skip).take(page.size).map(|(_, member)| member.clone()).collect()
+            }
+            _ => Vec::new(),
+        })
+    }
+
+    async fn strike(&self, set: &str, member: &[u8]) -> Result<(), StoreError> {
+        if let Some(Record { content: Content::Set(members), .. }) = self.records().by_name.get_mut(set) {
+            members.retain(|(_, other)| other != member);
+        }
+        Ok(())
     }
 
     async fn announce(&self, topic: &'static str, message: &[u8]) -> Result<(), StoreError> {

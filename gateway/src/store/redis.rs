@@ -1,6 +1,6 @@
 //! Records in Redis: shared by every replica, and alive across restarts of all of them.
 //!
-//! Each record is one string, and its first byte says what may be done with it:
+//! Each record but the sets is one string, and its first byte says what may be done with it:
 //!
 //! | frame | what it is |
 //! | --- | --- |
@@ -9,6 +9,8 @@
 //! | `T` claimant (16) Unix seconds (12 digits) guard (32) epitaph (32) value | guarded and claimed, but not settled |
 //! | `S` epitaph (32) claimant (16, or none) | guarded and spent |
 //! | `C` number `:` Unix seconds | a counter, and when it moved: only `advance` reads it |
+//!
+//! Sets are sorted sets, each member with the second of its end as its score.
 
 mod announcements;
 mod breaker;
@@ -25,7 +27,7 @@ use std::time::{Duration, Instant};
 use ::redis::{ErrorKind, FromRedisValue, RedisError, ServerErrorKind};
 use async_trait::async_trait;
 
-use super::{Advance, Claim, Epitaph, Guarded, Listener, Redemption, Step, Store, StoreError};
+use super::{Advance, Claim, Epitaph, Guarded, Listener, Page, Redemption, Step, Store, StoreError};
 use crate::clock::Timestamp;
 use announcements::Subscriber;
 use breaker::Breaker;
@@ -44,6 +46,7 @@ pub struct RedisStore {
     settle: Program,
     remove_if: Program,
     advance: Program,
+    enlist: Program,
 }
 
 impl RedisStore {
@@ -63,6 +66,7 @@ impl RedisStore {
             settle: Program::new(scripts::SETTLE),
             remove_if: Program::new(scripts::REMOVE_IF),
             advance: Program::new(scripts::ADVANCE),
+            enlist: Program::new(scripts::ENLIST),
         })
     }
 
@@ -212,6 +216,24 @@ impl Store for RedisStore {
             ("missing", _) => Ok(Advance::Missing),
             _ => Err(not_ours()),
         }
+    }
+
+    async fn holds(&self, name: &str) -> Result<bool, StoreError> {
+        self.ask(Question::reading("EXISTS", name)).await
+    }
+
+    async fn enlist(&self, set: &str, member: &[u8], ends: Timestamp, now: Timestamp) -> Result<(), StoreError> {
+        self.ask(Question::running(&self.enlist, set).arg(member).arg(ends.unix()).arg(now.unix())).await
+    }
+
+    async fn enlisted(&self, set: &str, page: Page) -> Result<Vec<Vec<u8>>, StoreError> {
+        let from = format!("({}", page.now.unix());
+        let question = Question::reading("ZRANGEBYSCORE", set).arg(from).arg("+inf");
+        self.ask(question.arg("LIMIT").arg(page.skip).arg(page.size)).await
+    }
+
+    async fn strike(&self, set: &str, member: &[u8]) -> Result<(), StoreError> {
+        self.ask(Question::writing("ZREM", set).arg(member)).await
     }
 
     async fn announce(&self, topic: &'static str, message: &[u8]) -> Result<(), StoreError> {

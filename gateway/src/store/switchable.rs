@@ -1,12 +1,13 @@
 //! For tests: a store in memory that can be switched off, counts what it is asked, and whose records
 //! somebody may alter.
 
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::{Advance, Claim, Guarded, Listener, MemoryStore, Redemption, Step, Store, StoreError};
+use super::{Advance, Claim, Guarded, Listener, MemoryStore, Page, Redemption, Step, Store, StoreError};
 use crate::clock::{Clock, Timestamp};
 
 pub struct Switchable {
@@ -19,6 +20,8 @@ pub struct Switchable {
     /// The number of the call that is done although nobody hears of it.
     lost: AtomicUsize,
     altered: AtomicBool,
+    /// What is written under names that begin so is gone at once, as if somebody had removed it.
+    losing: Mutex<Option<&'static str>>,
 }
 
 impl Switchable {
@@ -31,6 +34,7 @@ impl Switchable {
             last: AtomicUsize::new(usize::MAX),
             lost: AtomicUsize::new(usize::MAX),
             altered: AtomicBool::default(),
+            losing: Mutex::default(),
         }
     }
 
@@ -65,6 +69,11 @@ impl Switchable {
         self.altered.store(on, Ordering::SeqCst);
     }
 
+    /// From now on what [`Store::put`] writes under names that begin so is gone at once.
+    pub fn lose(&self, beginning: Option<&'static str>) {
+        *self.losing.lock().unwrap() = beginning;
+    }
+
     fn read(&self, value: Option<Vec<u8>>) -> Option<Vec<u8>> {
         let mut value = value?;
         if self.altered.load(Ordering::SeqCst) {
@@ -90,7 +99,11 @@ impl Switchable {
 #[async_trait]
 impl Store for Switchable {
     async fn put(&self, name: &str, value: &[u8], lifetime: Duration) -> Result<(), StoreError> {
-        self.answer(self.inner.put(name, value, lifetime)).await
+        let lost = self.losing.lock().unwrap().is_some_and(|beginning| name.starts_with(beginning));
+        match lost {
+            true => self.answer(async { Ok(()) }).await,
+            false => self.answer(self.inner.put(name, value, lifetime)).await,
+        }
     }
 
     async fn get(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
@@ -139,6 +152,22 @@ impl Store for Switchable {
 
     async fn advance(&self, name: &str, step: Step) -> Result<Advance, StoreError> {
         self.answer(self.inner.advance(name, step)).await
+    }
+
+    async fn holds(&self, name: &str) -> Result<bool, StoreError> {
+        self.answer(self.inner.holds(name)).await
+    }
+
+    async fn enlist(&self, set: &str, member: &[u8], ends: Timestamp, now: Timestamp) -> Result<(), StoreError> {
+        self.answer(self.inner.enlist(set, member, ends, now)).await
+    }
+
+    async fn enlisted(&self, set: &str, page: Page) -> Result<Vec<Vec<u8>>, StoreError> {
+        self.answer(self.inner.enlisted(set, page)).await
+    }
+
+    async fn strike(&self, set: &str, member: &[u8]) -> Result<(), StoreError> {
+        self.answer(self.inner.strike(set, member)).await
     }
 
     async fn announce(&self, topic: &'static str, message: &[u8]) -> Result<(), StoreError> {

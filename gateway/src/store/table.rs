@@ -83,6 +83,11 @@ impl<T: Serialize + DeserializeOwned> Table<T> {
         self.open(&name, secret, sealed)
     }
 
+    /// Whether there is a record, by what an index remembers of it.
+    pub async fn holds(&self, index: Index) -> Result<bool, StoreError> {
+        self.store.holds(&name_of(self.kind, index)).await
+    }
+
     /// Removes a record by what an epitaph or an index remembers of it.
     pub async fn remove(&self, index: Index) -> Result<(), StoreError> {
         self.store.remove(&name_of(self.kind, index)).await

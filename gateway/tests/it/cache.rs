@@ -238,8 +238,14 @@ async fn two_hundred_calls_with_a_token_near_its_end_are_one_renewal_that_nobody
     assert!(started.elapsed() < Duration::from_secs(4));
     assert_eq!(fixture.last_bearer(), before, "the token that still serves");
     eventually(async || {
-        assert_eq!(fixture.call(0, &token).await, 200);
-        fixture.last_bearer() != before
+        // Either replica may have been the one to ask Entra; the other one has its old token at hand for a while.
+        for replica in [0, 1] {
+            assert_eq!(fixture.call(replica, &token).await, 200);
+            if fixture.last_bearer() != before {
+                return true;
+            }
+        }
+        false
     })
     .await;
     fixture.pass(30);

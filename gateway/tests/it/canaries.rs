@@ -38,6 +38,7 @@ async fn no_secret_of_a_sign_in_is_found_in_pages_metrics_or_redis() {
 
     let dump = redis.dump();
     assert!(dump.windows(18).any(|window| window == b"sallyport:session:"), "the dump holds the session");
+    assert!(dump.windows(18).any(|window| window == b"sallyport:listing:"), "and who is signed in");
     let canaries = gateway.entra.canaries();
     assert!(canaries.len() >= 3, "a code, a token and an assertion were planted");
     for canary in canaries {

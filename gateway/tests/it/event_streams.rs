@@ -4,7 +4,6 @@ use std::time::{Duration, Instant};
 
 use sallyport::clock::Clock;
 use sallyport::server::StreamSettings;
-use sallyport::session;
 
 use crate::support::browser::http_client;
 use crate::support::gateway::{Gateway, Options};
@@ -205,10 +204,11 @@ async fn what_one_replica_ends_is_cut_at_another_within_a_second() {
 #[tokio::test]
 async fn a_stream_ends_when_its_session_runs_out_and_not_when_that_is_refreshed() {
     let server = WireServer::start().await;
-    let idle = 4 * SECOND;
-    let sessions =
-        session::Settings { access_lifetime: 2 * SECOND, session_idle: idle, ..session::Settings::default() };
-    let gateway = Gateway::start_with(Options { sessions, ..Options::simple(&server.url) }).await;
+    let gateway = Gateway::start_changed(&server.url, |settings, _| {
+        settings.sessions.access_lifetime = 2 * SECOND;
+        settings.sessions.session_idle = 4 * SECOND;
+    });
+    let gateway = gateway.await;
     let client = Client::register(&gateway).await;
     let tokens = client.tokens(&gateway, ADELE).await;
     let (mut wire, mut upstream) = stream(&server, &gateway, tokens["access_token"].as_str().unwrap(), "GET").await;

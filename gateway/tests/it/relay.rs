@@ -266,7 +266,9 @@ async fn a_server_that_is_not_there_is_replaced_by_another_once() {
     let server = WireServer::start().await;
     // Nothing listens at the other one; about half of the sign-ins are for it.
     let gone = WireServer::start().await.url;
-    let gateway = Gateway::start_with(Options { more_servers: vec![gone], ..Options::simple(&server.url) }).await;
+    let gone = gone.parse().unwrap();
+    let gateway =
+        Gateway::start_changed(&server.url, |settings, _| settings.upstreams[0].pool.servers.push(gone)).await;
     let client = Client::register(&gateway).await;
     for user in [ADELE, ALEX, ADELE, ALEX] {
         let token = client.token(&gateway, user).await;

@@ -50,8 +50,9 @@ async fn a_remembered_browser_is_told_to_try_later() {
 async fn a_sign_in_that_cannot_be_kept_is_told_to_the_client() {
     let fixture = with_entra().await;
     let client = fixture.register("Client", REDIRECT_URI).await;
-    // The record is taken; then the session, its counter and the code are to be written.
-    for answers in 1..4 {
+    // The record is taken; then two sets, the listing, the session's counter, the session and the code are to be written,
+    // and in between it is asked whether somebody has ended the session already.
+    for answers in 1..8 {
         let mut browser = Browser::default();
         let callback = fixture.at_entra(&browser.allow(&fixture, &client, &[]).await).await;
         fixture.store.switch_off_after(answers);

@@ -70,6 +70,22 @@ impl Store for Apart {
         self.store.advance(&self.own(name), step).await
     }
 
+    async fn holds(&self, name: &str) -> Result<bool, StoreError> {
+        self.store.holds(&self.own(name)).await
+    }
+
+    async fn enlist(&self, set: &str, member: &[u8], ends: Timestamp, now: Timestamp) -> Result<(), StoreError> {
+        self.store.enlist(&self.own(set), member, ends, now).await
+    }
+
+    async fn enlisted(&self, set: &str, page: Page) -> Result<Vec<Vec<u8>>, StoreError> {
+        self.store.enlisted(&self.own(set), page).await
+    }
+
+    async fn strike(&self, set: &str, member: &[u8]) -> Result<(), StoreError> {
+        self.store.strike(&self.own(set), member).await
+    }
+
     /// Topics are not apart: they are what a store's parts tell each other by.
     async fn announce(&self, topic: &'static str, message: &[u8]) -> Result<(), StoreError> {
         self.store.announce(topic, message).await

@@ -62,3 +62,16 @@ end
 if presented + 1 == current and now - moved <= grace then return {'repeated', current} end
 if presented < current then return {'reused', 0} end
 return {'missing', 0}";
+
+/// The set lives as long as the last of its members, by the caller's clock.
+pub const ENLIST: &str = "
+local ends, now = tonumber(ARGV[2]), tonumber(ARGV[3])
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', ARGV[3])
+if ends > now then
+    redis.call('ZADD', KEYS[1], ARGV[2], ARGV[1])
+else
+    redis.call('ZREM', KEYS[1], ARGV[1])
+end
+local last = redis.call('ZRANGE', KEYS[1], -1, -1, 'WITHSCORES')
+if last[2] then redis.call('EXPIRE', KEYS[1], string.format('%.0f', tonumber(last[2]) - now)) end
+return 1";

@@ -1,7 +1,7 @@
 //! One gateway in this process, stopped when dropped.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -31,6 +31,7 @@ pub struct Gateway {
     public_url: String,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
+    certificates: Option<PathBuf>,
 }
 
 /// What a test wants otherwise.
@@ -40,9 +41,6 @@ pub struct Options {
     pub upstreams: Vec<(&'static str, String)>,
     pub clients: ClientSettings,
     pub streams: StreamSettings,
-    pub sessions: session::Settings,
-    /// More servers of the first upstream.
-    pub more_servers: Vec<String>,
     /// TLS with a certificate of its own making, and so HTTP/2 too.
     pub tls: bool,
 }
@@ -55,8 +53,6 @@ impl Options {
             upstreams: vec![("/mcp", upstream.to_owned())],
             clients: ClientSettings::default(),
             streams: StreamSettings::default(),
-            sessions: session::Settings::default(),
-            more_servers: Vec::new(),
             tls: false,
         }
     }
@@ -83,6 +79,18 @@ impl Gateway {
         let (port, admin_port) = (free_port(), free_port());
         let entra = stand_in(options.tls.then(|| format!("https://localhost:{port}/oauth-callback"))).await;
         let settings = settings(&entra, options, port, admin_port);
+        let certificates = settings.tls.as_ref().and_then(|files| files.key.parent()).map(Path::to_owned);
+        let mut gateway = Self::run(entra, settings, Clock::system()).await;
+        gateway.certificates = certificates;
+        gateway
+    }
+
+    /// Like [`Gateway::start`], with settings of the test's own. The given port is the edge's.
+    pub async fn start_changed(upstream: &str, change: impl FnOnce(&mut Settings, u16)) -> Self {
+        let entra = stand_in(None).await;
+        let port = free_port();
+        let mut settings = settings(&entra, Options::simple(upstream), port, free_port());
+        change(&mut settings, port);
         Self::run(entra, settings, Clock::system()).await
     }
 
@@ -96,20 +104,26 @@ impl Gateway {
 
     /// Two replicas behind one public URL, the first one's: one Redis, one key ring, one time.
     pub async fn replicas(upstream: &str, redis_url: &str, clock: &Clock) -> [Self; 2] {
-        let entra = stand_in(None).await;
         let ring = std::env::temp_dir().join(format!("sallyport-ring-{}-{}.json", std::process::id(), free_port()));
         KeyRing::create(&ring, clock.now()).unwrap();
+        let replicas = Self::replicas_with_ring(upstream, redis_url, clock, &ring).await;
+        std::fs::remove_file(&ring).unwrap();
+        replicas
+    }
+
+    /// Like [`Gateway::replicas`], with the key ring that this file holds now.
+    pub async fn replicas_with_ring(upstream: &str, redis_url: &str, clock: &Clock, ring: &Path) -> [Self; 2] {
+        let entra = stand_in(None).await;
         let replica = |port| {
             let redis = store::RedisSettings::new(redis_url.parse().unwrap());
             let options = Options { store: store::Settings::Redis(redis), ..Options::simple(upstream) };
             Settings {
-                ring: RingSource::Fixed(Box::new(KeyRing::load(&ring).unwrap())),
+                ring: RingSource::Fixed(Box::new(KeyRing::load(ring).unwrap())),
                 ..settings(&entra, options, port, free_port())
             }
         };
         let first = replica(free_port());
         let second = Settings { public_url: first.public_url.clone(), ..replica(free_port()) };
-        std::fs::remove_file(&ring).unwrap();
         let first = Self::run(entra.clone(), first, clock.clone()).await;
         [first, Self::run(entra, second, clock.clone()).await]
     }
@@ -117,16 +131,13 @@ impl Gateway {
     async fn run(entra: Arc<FakeEntra>, settings: Settings, clock: Clock) -> Self {
         let (port, admin_port) = (settings.listen[0].port(), settings.admin.port());
         let public_url = settings.public_url.as_str().to_owned();
-        let certificates = settings.tls.as_ref().and_then(|files| files.key.parent()).map(Path::to_owned);
         let (sender, receiver) = oneshot::channel();
         let stop = Stop(Mutex::new(Some(receiver)));
         let thread = std::thread::spawn(move || Server::build(settings, clock).unwrap().run(stop));
-        let gateway = Self { entra, port, admin_port, public_url, stop: Some(sender), thread: Some(thread) };
+        let gateway =
+            Self { entra, port, admin_port, public_url, stop: Some(sender), thread: Some(thread), certificates: None };
         for port in [gateway.port, gateway.admin_port] {
             wait_until_open(port).await;
-        }
-        if let Some(folder) = certificates {
-            std::fs::remove_dir_all(folder).unwrap();
         }
         gateway
     }
@@ -173,6 +184,10 @@ impl Drop for Gateway {
             let joined = thread.join();
             assert!(joined.is_ok() || std::thread::panicking(), "the gateway panicked");
         }
+        if let Some(folder) = self.certificates.take() {
+            // Nothing depends on it; a folder for temporary files may keep one more.
+            let _ = std::fs::remove_dir_all(folder);
+        }
     }
 }
 
@@ -194,13 +209,12 @@ fn settings(entra: &FakeEntra, options: Options, port: u16, admin_port: u16) -> 
         scope: entra.scope(),
         pool: pool::Settings::single(path.trim_start_matches('/'), server),
     });
-    let mut upstreams: Vec<_> = upstreams.collect();
-    upstreams[0].pool.servers.extend(options.more_servers.iter().map(|server| server.parse().unwrap()));
     let scheme = if options.tls { "https" } else { "http" };
     Settings {
         public_url: PublicUrl::parse(&format!("{scheme}://localhost:{port}")).unwrap(),
         listen: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, port))],
         tls: options.tls.then(|| certificate(port)),
+        redirect: None,
         admin: SocketAddr::from((Ipv4Addr::LOCALHOST, admin_port)),
         entra: entra::Settings {
             authority: Authority::new(&entra.authority(), entra.tenant_id()).unwrap(),
@@ -214,8 +228,8 @@ fn settings(entra: &FakeEntra, options: Options, port: u16, admin_port: u16) -> 
         },
         store: options.store,
         ring: RingSource::Fixed(Box::new(KeyRing::ephemeral())),
-        upstreams,
-        sessions: options.sessions,
+        upstreams: upstreams.collect(),
+        sessions: session::Settings::default(),
         streams: options.streams,
         server_name: "Test server".to_owned(),
         remember: Remember::Ask,
@@ -230,7 +244,7 @@ fn certificate(port: u16) -> TlsFiles {
     let folder = std::env::temp_dir().join(format!("sallyport-tls-{}-{port}", std::process::id()));
     std::fs::create_dir_all(&folder).unwrap();
     let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
-    let files = TlsFiles { certificate: folder.join("tls.crt"), key: folder.join("tls.key") };
+    let files = TlsFiles { certificate: folder.join("tls.crt"), key: folder.join("tls.key"), client_ca: None };
     std::fs::write(&files.certificate, made.cert.pem()).unwrap();
     std::fs::write(&files.key, made.signing_key.serialize_pem()).unwrap();
     files

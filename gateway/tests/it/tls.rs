@@ -1,0 +1,179 @@
+//! HTTPS on the edge itself: protocols, a certificate that is renewed while connections live, clients with certificates.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair};
+use reqwest::Version;
+use reqwest::tls::Version as Tls;
+use sallyport::public_url::PublicUrl;
+use sallyport::server::TlsFiles;
+
+use super::support::free_port;
+use super::support::gateway::Gateway;
+
+const METADATA: &str = "/.well-known/oauth-authorization-server";
+
+/// A root of trust.
+struct Authority {
+    issuer: CertifiedIssuer<'static, KeyPair>,
+}
+
+/// The edge's files, in a folder of their own.
+struct Files {
+    folder: PathBuf,
+    tls: TlsFiles,
+}
+
+impl Authority {
+    fn new() -> Self {
+        let mut parameters = CertificateParams::default();
+        parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        Self { issuer: CertifiedIssuer::self_signed(parameters, KeyPair::generate().unwrap()).unwrap() }
+    }
+
+    /// Certificate and key, in PEM.
+    fn certify(&self, usage: ExtendedKeyUsagePurpose) -> (String, String) {
+        let mut parameters = CertificateParams::new(["localhost".to_owned()]).unwrap();
+        parameters.extended_key_usages = vec![usage];
+        let key = KeyPair::generate().unwrap();
+        (parameters.signed_by(&key, &self.issuer).unwrap().pem(), key.serialize_pem())
+    }
+
+    fn client(&self) -> reqwest::ClientBuilder {
+        let root = reqwest::Certificate::from_pem(self.issuer.pem().as_bytes()).unwrap();
+        reqwest::Client::builder().tls_certs_only([root]).no_proxy().timeout(Duration::from_secs(10))
+    }
+}
+
+impl Files {
+    fn new(authority: &Authority) -> Self {
+        let folder = std::env::temp_dir().join(format!("sallyport-tls-{}-{}", std::process::id(), free_port()));
+        std::fs::create_dir(&folder).unwrap();
+        let tls = TlsFiles { certificate: folder.join("tls.crt"), key: folder.join("tls.key"), client_ca: None };
+        let files = Self { folder, tls };
+        files.write(authority);
+        files
+    }
+
+    fn write(&self, authority: &Authority) {
+        let (certificate, key) = authority.certify(ExtendedKeyUsagePurpose::ServerAuth);
+        std::fs::write(&self.tls.certificate, certificate).unwrap();
+        std::fs::write(&self.tls.key, key).unwrap();
+    }
+
+    async fn gateway(&self) -> Gateway {
+        Gateway::start_changed("http://127.0.0.1:9", |settings, port| {
+            settings.public_url = PublicUrl::parse(&format!("https://localhost:{port}")).unwrap();
+            settings.tls = Some(self.tls.clone());
+        })
+        .await
+    }
+}
+
+impl Drop for Files {
+    fn drop(&mut self) {
+        std::fs::remove_dir_all(&self.folder).unwrap();
+    }
+}
+
+async fn status(client: &reqwest::Client, gateway: &Gateway) -> Result<(u16, Version), reqwest::Error> {
+    let response = client.get(format!("{}{METADATA}", gateway.public_url())).send().await?;
+    Ok((response.status().as_u16(), response.version()))
+}
+
+#[tokio::test]
+async fn both_versions_of_tls_and_of_http_are_spoken_and_nothing_older() {
+    let authority = Authority::new();
+    let files = Files::new(&authority);
+    let gateway = files.gateway().await;
+    for tls in [Tls::TLS_1_2, Tls::TLS_1_3] {
+        let client = authority.client().tls_version_min(tls).tls_version_max(tls);
+        assert_eq!(status(&client.build().unwrap(), &gateway).await.unwrap(), (200, Version::HTTP_2), "{tls:?}");
+        let client = authority.client().tls_version_min(tls).tls_version_max(tls).http1_only();
+        assert_eq!(status(&client.build().unwrap(), &gateway).await.unwrap(), (200, Version::HTTP_11), "{tls:?}");
+    }
+    let plain = reqwest::Client::builder().no_proxy().build().unwrap();
+    let plain = plain.get(format!("http://localhost:{}{METADATA}", gateway.port)).send().await;
+    assert!(plain.is_err(), "{plain:?}");
+}
+
+#[tokio::test]
+async fn a_renewed_certificate_counts_for_new_connections_and_cuts_none() {
+    let (old, new) = (Authority::new(), Authority::new());
+    let files = Files::new(&old);
+    let gateway = files.gateway().await;
+    let lasting = old.client().http1_only().build().unwrap();
+    assert_eq!(status(&lasting, &gateway).await.unwrap().0, 200);
+
+    // Half a pair is no pair: the one before stays.
+    let (certificate, _) = new.certify(ExtendedKeyUsagePurpose::ServerAuth);
+    std::fs::write(&files.tls.certificate, certificate).unwrap();
+    until(&gateway, "reloads_total{result=\"failed\"} 1").await;
+    assert!(status(&old.client().build().unwrap(), &gateway).await.is_ok());
+
+    files.write(&new);
+    until(&gateway, "reloads_total{result=\"ok\"} 1").await;
+    assert_eq!(status(&new.client().build().unwrap(), &gateway).await.unwrap().0, 200);
+    assert!(status(&old.client().build().unwrap(), &gateway).await.is_err(), "new connections have the new one");
+    assert_eq!(status(&lasting, &gateway).await.unwrap().0, 200, "the connection from before goes on");
+
+    std::fs::remove_file(&files.tls.key).unwrap();
+    until(&gateway, "reloads_total{result=\"failed\"} 2").await;
+    assert!(status(&new.client().build().unwrap(), &gateway).await.is_ok());
+}
+
+#[tokio::test]
+async fn where_clients_must_have_a_certificate_nobody_else_gets_a_word_in() {
+    let (authority, clients) = (Authority::new(), Authority::new());
+    let mut files = Files::new(&authority);
+    let roots = files.folder.join("clients.pem");
+    std::fs::write(&roots, clients.issuer.pem()).unwrap();
+    files.tls.client_ca = Some(roots);
+    let gateway = files.gateway().await;
+    let identity = |authority: &Authority| {
+        let (certificate, key) = authority.certify(ExtendedKeyUsagePurpose::ClientAuth);
+        reqwest::Identity::from_pem(format!("{certificate}{key}").as_bytes()).unwrap()
+    };
+    let known = authority.client().identity(identity(&clients)).build().unwrap();
+    assert_eq!(status(&known, &gateway).await.unwrap().0, 200);
+    for stranger in [authority.client(), authority.client().identity(identity(&Authority::new()))] {
+        assert!(status(&stranger.build().unwrap(), &gateway).await.is_err());
+    }
+}
+
+#[tokio::test]
+async fn plain_http_is_led_to_https() {
+    let authority = Authority::new();
+    let files = Files::new(&authority);
+    let port = free_port();
+    let gateway = Gateway::start_changed("http://127.0.0.1:9", |settings, edge| {
+        settings.public_url = PublicUrl::parse(&format!("https://localhost:{edge}")).unwrap();
+        settings.tls = Some(files.tls.clone());
+        settings.redirect = Some(SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
+    })
+    .await;
+    let client = authority.client().build().unwrap();
+    let response = client.get(format!("http://localhost:{port}{METADATA}?x=y")).send().await.unwrap();
+    assert_eq!(
+        (response.status().as_u16(), response.url().as_str()),
+        (200, &*format!("{}{METADATA}?x=y", gateway.public_url()))
+    );
+    let response = client.post(format!("http://localhost:{port}/mcp")).bearer_auth("x").send().await.unwrap();
+    assert_eq!(response.status(), 403);
+}
+
+/// Waits until the metrics have such a line.
+async fn until(gateway: &Gateway, line: &str) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    loop {
+        let metrics = client.get(gateway.admin_url("/metrics")).send().await.unwrap().text().await.unwrap();
+        if metrics.contains(&format!("sallyport_tls_certificate_{line}")) {
+            return;
+        }
+        assert!(Instant::now() < deadline, "no {line} in\n{metrics}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
