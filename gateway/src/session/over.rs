@@ -19,23 +19,23 @@ impl Sessions {
         tokio::select! {
             biased;
             () = admitted.watch().ended() => {}
-            () = self.not_confirmed(admitted) => {}
+            () = self.not_confirmed(admitted, CONFIRM) => {}
         }
     }
 
-    /// Asks again and again whether the session is still there: a refresh moves its end, and what was announced may not
+    /// Asks, `every` so often, whether the session is still there: a refresh moves its end, and what was announced may not
     /// have been heard.
-    async fn not_confirmed(&self, admitted: &Admitted) {
+    pub(super) async fn not_confirmed(&self, admitted: &Admitted, every: Duration) {
         let (mut ends, mut confirmed) = (admitted.ends, Instant::now());
         // Streams that began together do not ask together.
-        let mut pause = CONFIRM.mul_f64(random_fraction());
+        let mut pause = every.mul_f64(random_fraction());
         loop {
             let left = ends.remaining(self.clock.now());
             if left.is_zero() {
                 return;
             }
             sleep(pause.min(left)).await;
-            pause = CONFIRM;
+            pause = every;
             match self.look_up(&admitted.handle, admitted.session()).await {
                 Ok((_, Tier::Stale)) | Err(Denied::Store(StoreError::Unavailable(_)))
                     if confirmed.elapsed() < STALE => {}

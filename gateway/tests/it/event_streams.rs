@@ -95,6 +95,7 @@ async fn events_in_a_burst_come_whole_and_in_order() {
         received += &chunk;
     }
     assert_eq!(received, events.concat());
+    assert_eq!(open.gateway.metric(r#"sallyport_streams_ended_total{cause="upstream"}"#).await, 1.0);
     // The client's connection serves on.
     client.call(&open.gateway, &open.token, "GET", "", "").await;
     open.server.next(&mut upstream).await;

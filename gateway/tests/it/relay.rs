@@ -185,6 +185,7 @@ async fn an_answer_that_breaks_off_is_seen_to_break_off() {
         drop(upstream);
         assert_eq!(client.rest(SOON).await, rest, "no proper end");
     }
+    assert_eq!(gateway.metric(r#"sallyport_streams_ended_total{cause="broken"}"#).await, 1.0);
     // What has a length is sent on when it is whole, or in large pieces.
     let mut client = Wire::to(&gateway).await;
     client.call(&gateway, &token, "GET", "", "").await;
@@ -259,6 +260,7 @@ async fn connections_are_used_again() {
     }
     // Not quite one; see `WireServer::next`.
     assert!(opened <= 10, "{opened} connections for 30 calls");
+    assert_eq!(gateway.metric("sallyport_upstream_first_byte_seconds_count").await, 30.0);
 }
 
 #[tokio::test]
@@ -314,6 +316,7 @@ async fn a_client_that_leaves_is_gone_upstream_at_once_whatever_was_going_on() {
         drop(client);
         assert_eq!(upstream.rest(SOON).await, "{}", "while it was answered: {answer}");
     }
+    assert_eq!(gateway.metric(r#"sallyport_streams_ended_total{cause="client"}"#).await, 1.0);
 }
 
 /// What one user's call left unfinished is no part of another's (T31): its connection is not used again.
