@@ -58,6 +58,8 @@ impl Edge {
             Err(error) if *error.esource() == ErrorSource::Downstream => "client",
             Err(_) => "broken",
         });
+        // Its place is free before its end is seen.
+        journey.slot = None;
         if self.drain.is_draining() {
             session.set_keepalive(None);
         }
