@@ -10,6 +10,7 @@
 
 mod admission;
 mod challenge;
+mod header_deadline;
 mod headers;
 mod http_messages;
 mod journey;
@@ -26,6 +27,7 @@ use http::{HeaderName, Method};
 use pingora::prelude::{Error, ErrorType, HttpPeer, Result};
 use pingora_proxy::{FailToProxy, ProxyHttp, Session};
 
+pub use header_deadline::HeaderDeadline;
 pub use headers::Origins;
 pub use relay::{StreamSettings, Upstreams};
 pub use route::{Routes, Upstream};
@@ -36,6 +38,7 @@ use crate::oauth::AuthorizationServer;
 use crate::public_url::PublicUrl;
 use crate::sealed::Sealer;
 use crate::session::Sessions;
+use crate::source::TrustedProxies;
 use headers::with_headers;
 use http_messages::{answered, has_long_header, linger, write_whole};
 use journey::Journey;
@@ -63,6 +66,7 @@ pub struct Edge {
     /// The connections to every pool's servers.
     pub upstreams: Upstreams,
     pub streams: StreamSettings,
+    pub trusted_proxies: TrustedProxies,
     /// Whether every request writes a line.
     pub access_log: bool,
 }
@@ -76,6 +80,7 @@ impl ProxyHttp for Edge {
     }
 
     async fn early_request_filter(&self, session: &mut Session, _journey: &mut Journey) -> Result<()> {
+        header_deadline::arrived();
         session.set_keepalive(if self.drain.is_draining() { None } else { Some(KEEP_ALIVE) });
         session.set_read_timeout(Some(READ_TIMEOUT));
         session.set_write_timeout(Some(WRITE_TIMEOUT));

@@ -33,5 +33,6 @@ pub mod sealed;
 pub mod secret;
 pub mod server;
 pub mod session;
+pub mod source;
 pub mod store;
 mod sync;

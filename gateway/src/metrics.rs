@@ -27,6 +27,8 @@ pub struct Metrics {
     ring_keys: IntGaugeVec,
     ring_reloads: IntCounterVec,
     certificate_ends: IntGauge,
+    connections: IntGauge,
+    limited: IntCounterVec,
     certificate_reloads: IntCounterVec,
 }
 
@@ -88,6 +90,13 @@ impl Default for Metrics {
                 "When the certificate in use ends; 0 without TLS.",
             )
             .expect("the gauge is well-formed"),
+            connections: IntGauge::new("sallyport_connections", "Client connections open at the edge.")
+                .expect("the gauge is well-formed"),
+            limited: counters(
+                "sallyport_limited_total",
+                "Connections and requests turned away for there being too many, or too slow, by the limit that they met.",
+                &["limit"],
+            ),
             certificate_reloads: counters(
                 "sallyport_tls_certificate_reloads_total",
                 "Attempts to take the certificate's files anew, by result; one that failed left the certificate in use as it was.",
@@ -150,6 +159,16 @@ impl Metrics {
         self.ring_reloads.with_label_values(&[result(well)]).inc();
     }
 
+    /// How many client connections are open.
+    pub fn connections(&self, open: u32) {
+        self.connections.set(open.into());
+    }
+
+    /// Somebody met a limit, by its name.
+    pub fn limited(&self, limit: &'static str) {
+        self.limited.with_label_values(&[limit]).inc();
+    }
+
     /// In seconds since 1970.
     pub fn certificate_ends(&self, unix: u64) {
         self.certificate_ends.set(i64::try_from(unix).unwrap_or(i64::MAX));
@@ -181,7 +200,7 @@ impl Metrics {
             // There from the start: an alarm on a first failure needs the zero before it.
             self.ring_reloads.with_label_values(&[result(well)]);
         }
-        let collectors: [Box<dyn prometheus::core::Collector>; 16] = [
+        let collectors: [Box<dyn prometheus::core::Collector>; 18] = [
             Box::new(build),
             Box::new(self.requests.clone()),
             Box::new(self.duration.clone()),
@@ -196,6 +215,8 @@ impl Metrics {
             Box::new(self.seals.clone()),
             Box::new(self.ring_keys.clone()),
             Box::new(self.ring_reloads.clone()),
+            Box::new(self.connections.clone()),
+            Box::new(self.limited.clone()),
             Box::new(self.certificate_ends.clone()),
             Box::new(self.certificate_reloads.clone()),
         ];

@@ -40,7 +40,6 @@ mod register;
 mod resource;
 mod revoke;
 mod sign_in;
-mod source_address;
 mod token;
 
 use std::sync::Arc;
@@ -55,7 +54,6 @@ pub use client::{
 pub use metadata::resource_metadata_url;
 pub use redirect_uri::{BadRedirectUri, RedirectUri};
 pub use resource::{Resource, Resources};
-pub use source_address::SourceAddress;
 
 use crate::browser::{Cookies, Pages, is_a_person};
 use crate::clock::Clock;

@@ -1,7 +1,10 @@
 //! The wiring: settings in, a running server out. The only place that knows every part.
 
+mod connections;
+mod entrance;
 mod file_watch;
 mod listening;
+mod proxy_protocol;
 mod redirect;
 mod ring;
 mod tls;
@@ -13,24 +16,29 @@ use std::time::Duration;
 
 use entra::AssertionSource;
 use entra::credential::{ManagedIdentity, WorkloadIdentity};
+use pingora::apps::HttpServerOptions;
 use pingora::server::configuration::ServerConf;
 use pingora::server::{RunArgs, Server as PingoraServer};
 use pingora::services::background::{GenBackgroundService, background_service};
 use pingora::services::listening::Service;
-use pingora_proxy::http_proxy_service_with_name;
+use pingora_proxy::http_proxy;
 
 use crate::admin::{Admin, SessionsAdmin};
 use crate::clock::Clock;
 use crate::drain::{Drain, GracefulStop, StopSignal};
 pub use crate::edge::StreamSettings;
-use crate::edge::{Edge, Origins, Routes, Upstream, Upstreams};
+use crate::edge::{Edge, HeaderDeadline, Origins, Routes, Upstream, Upstreams};
 use crate::metrics::Metrics;
 use crate::oauth::{self, AuthorizationServer, ClientSettings, Parts, Remember, Resource, Resources};
 use crate::pool::{self, Pool, PoolError};
 use crate::public_url::PublicUrl;
 use crate::sealed::KeyRingError;
 use crate::session::{self, Roster, Sessions};
+use crate::source::TrustedProxies;
 use crate::store::{self, MemoryStore, RedisStore, Store};
+pub use connections::ConnectionLimits;
+use connections::Connections;
+use entrance::{Entrance, Rules};
 use file_watch::FileWatch;
 use listening::Announcer;
 use redirect::Redirect;
@@ -41,6 +49,11 @@ pub use tls::{TlsError, TlsFiles};
 /// How long a stopping server waits for requests and streams to end.
 pub const DRAIN_LIMIT: Duration = Duration::from_secs(10);
 
+/// An idle connection of HTTP/2 is closed after this.
+const H2_IDLE: Duration = Duration::from_secs(300);
+/// A connection of HTTP/1.1 is closed after so many.
+const REQUESTS_PER_CONNECTION: u32 = 10_000;
+
 /// Everything that configuration decides.
 pub struct Settings {
     pub public_url: PublicUrl,
@@ -49,6 +62,10 @@ pub struct Settings {
     pub tls: Option<TlsFiles>,
     /// Where plain HTTP is told to come by HTTPS.
     pub redirect: Option<SocketAddr>,
+    pub trusted_proxies: TrustedProxies,
+    /// Whether every connection begins with a header of the PROXY protocol.
+    pub proxy_protocol: bool,
+    pub connections: ConnectionLimits,
     pub admin: SocketAddr,
     pub entra: entra::Settings,
     pub credential: Credential,
@@ -124,17 +141,28 @@ impl Server {
             service.add_tcp(&address.to_string());
             service
         });
+        let rules = Arc::new(Rules {
+            connections: Connections::new(settings.connections, metrics.clone()),
+            trusted_proxies: settings.trusted_proxies.clone(),
+            proxy_protocol: settings.proxy_protocol,
+        });
         let (admin_address, tenant_id) = (settings.admin, settings.entra.authority.tenant_id().to_owned());
         let (edge, ring_watch) = edge(settings, clock, metrics.clone(), drain.clone())?;
         let sessions = SessionsAdmin { sessions: edge.sessions.clone(), tenant_id };
-        let mut admin_service = Service::new("admin".to_owned(), Admin { metrics, drain: drain.clone(), sessions });
+        let admin = Admin { metrics: metrics.clone(), drain: drain.clone(), sessions };
+        let mut admin_service = Service::new("admin".to_owned(), admin);
         admin_service.threads = Some(1);
         admin_service.add_tcp(&admin_address.to_string());
         for health in edge.routes.pools().filter(|pool| pool.settings().health.is_some()) {
             let name = format!("health of {}", health.settings().name);
             pingora.add_service(GenBackgroundService::new(name, health.balancer()));
         }
-        let mut edge_service = http_proxy_service_with_name(&pingora.configuration, edge, "edge");
+        let mut proxy = http_proxy(&pingora.configuration, edge);
+        proxy.server_options = Some(connection_options());
+        let deadline = HeaderDeadline { inside: Arc::new(proxy), metrics };
+        let entrance = Entrance { rules: rules.clone(), inside: Arc::new(deadline) };
+        let mut edge_service = Service::new("edge".to_owned(), entrance);
+        edge_service.endpoints().set_pre_tls_callback(rules);
         for address in listen {
             match &tls {
                 Some((settings, _)) => edge_service.add_tls_with_settings(&address.to_string(), None, settings()),
@@ -221,6 +249,7 @@ fn edge(
         upstreams: Upstreams::new(&configuration()),
         streams: settings.streams,
         access_log: settings.access_log,
+        trusted_proxies: settings.trusted_proxies,
         public_url,
     };
     Ok((edge, ring_watch))
@@ -231,6 +260,13 @@ fn credential(credential: Credential) -> Result<Arc<dyn AssertionSource>, entra:
         Credential::WorkloadIdentity { token_file } => Arc::new(WorkloadIdentity::new(token_file)),
         Credential::ManagedIdentity { client_id, endpoint } => Arc::new(ManagedIdentity::new(client_id, &endpoint)?),
     })
+}
+
+fn connection_options() -> HttpServerOptions {
+    let mut options = HttpServerOptions::default();
+    options.keepalive_request_limit = Some(REQUESTS_PER_CONNECTION);
+    options.h2_idle_timeout = Some(H2_IDLE);
+    options
 }
 
 fn configuration() -> ServerConf {

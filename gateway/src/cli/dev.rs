@@ -19,7 +19,8 @@ use crate::oauth::{CUSTOM_SCHEMES, ClientSettings, DocumentHost, DocumentSetting
 use crate::pool;
 use crate::public_url::PublicUrl;
 use crate::sealed::KeyRing;
-use crate::server::{Credential, RingSource, Server, Settings, StreamSettings, UpstreamSettings};
+use crate::server::{ConnectionLimits, Credential, RingSource, Server, Settings, StreamSettings, UpstreamSettings};
+use crate::source::TrustedProxies;
 use crate::store::{RedisSettings, RedisUrl};
 use crate::{session, store};
 
@@ -87,6 +88,9 @@ impl Dev {
             listen,
             tls: None,
             redirect: None,
+            trusted_proxies: TrustedProxies::default(),
+            proxy_protocol: false,
+            connections: ConnectionLimits { per_address: u32::MAX, ..ConnectionLimits::default() },
             admin: SocketAddr::from((Ipv4Addr::LOCALHOST, self.admin_port)),
             entra: emulated(entra, entra.gateway_client_id())?,
             credential: Credential::ManagedIdentity {

@@ -109,6 +109,10 @@ impl<'a> Section<'a> {
         Setting::read_number(self, key).or(&default.to_string()).parse_number(range)
     }
 
+    pub fn optional_number(&self, key: &str, range: RangeInclusive<u32>) -> Option<u32> {
+        Setting::read_number(self, key).parse_number(range)
+    }
+
     pub fn section(&self, key: &str) -> Section<'a> {
         let path = self.path_of(key);
         let (table, place) = match self.value(key) {

@@ -11,19 +11,22 @@ use std::time::Duration;
 use tracing::Level;
 
 use super::reader::Section;
-use super::values::{duration, name, readable, web_origin, word};
+use super::values::{duration, name, network, readable, web_origin, word};
 use crate::oauth::Remember;
 use crate::public_url::PublicUrl;
 use crate::sealed::KeyRing;
-use crate::server::{RingSource, Settings, StreamSettings, TlsFiles};
+use crate::server::{ConnectionLimits, RingSource, Settings, StreamSettings, TlsFiles};
+use crate::source::TrustedProxies;
 use crate::{log, session};
 
 /// `None` goes with at least one mistake. Every section is read before giving up.
 pub fn read(root: &Section<'_>) -> Option<(log::Settings, Settings)> {
     let public_url = root.text("public_url").required("the origin that clients use, such as https://mcp.example.com");
     let public_url = public_url.parse(PublicUrl::parse);
-    let Listen { address: listen, tls, redirect } = listen(&root.section("listen"), public_url.as_ref());
+    let Listen { address: listen, tls, redirect, trusted_proxies, proxy_protocol } =
+        listen(&root.section("listen"), public_url.as_ref());
     let admin = admin(&root.section("admin"), listen);
+    let connections = limits(&root.section("limits"));
     let entra = entra::read(&root.section("entra"));
     let store = store::read(&root.section("store"));
     let ring = keys(&root.section("keys"));
@@ -39,6 +42,9 @@ pub fn read(root: &Section<'_>) -> Option<(log::Settings, Settings)> {
         listen: vec![listen?],
         tls,
         redirect,
+        trusted_proxies: trusted_proxies?,
+        proxy_protocol: proxy_protocol?,
+        connections: connections?,
         admin: admin?,
         entra: entra.settings?,
         credential: entra.credential?,
@@ -60,6 +66,8 @@ struct Listen {
     address: Option<SocketAddr>,
     tls: Option<TlsFiles>,
     redirect: Option<SocketAddr>,
+    trusted_proxies: Option<TrustedProxies>,
+    proxy_protocol: Option<bool>,
 }
 
 fn listen(section: &Section<'_>, public_url: Option<&PublicUrl>) -> Listen {
@@ -70,8 +78,14 @@ fn listen(section: &Section<'_>, public_url: Option<&PublicUrl>) -> Listen {
         Ok(_) if public_url.is_some_and(|url| url.scheme() != "https") => Err("is of no use: public_url is not https"),
         parsed => parsed,
     });
+    let networks = section.list("trusted_proxies").or(&[]).each(network);
+    let trusted_proxies = networks.map(TrustedProxies::new);
+    let proxy_protocol = section.flag("proxy_protocol", false);
     section.finish();
-    Listen { address: own, tls, redirect }
+    if proxy_protocol == Some(true) && trusted_proxies.as_ref().is_some_and(TrustedProxies::is_empty) {
+        section.mistake("proxy_protocol", "needs listen.trusted_proxies: nobody else's word on a client counts");
+    }
+    Listen { address: own, tls, redirect, trusted_proxies, proxy_protocol }
 }
 
 fn tls(section: &Section<'_>) -> Option<TlsFiles> {
@@ -99,6 +113,15 @@ fn admin(section: &Section<'_>, listen: Option<SocketAddr>) -> Option<SocketAddr
     });
     section.finish();
     address
+}
+
+fn limits(section: &Section<'_>) -> Option<ConnectionLimits> {
+    let defaults = ConnectionLimits::default();
+    // Without it, what the process may open files for decides: it is no constant.
+    let in_all = section.optional_number("connections", 1..=CONNECTIONS_AT_MOST);
+    let per_address = section.number("connections_per_address", defaults.per_address, 1..=CONNECTIONS_AT_MOST);
+    section.finish();
+    Some(ConnectionLimits { in_all: in_all.unwrap_or(defaults.in_all), per_address: per_address? })
 }
 
 fn keys(section: &Section<'_>) -> Option<RingSource> {
@@ -186,6 +209,7 @@ fn address(text: &str) -> Result<SocketAddr, &'static str> {
 
 /// Each as large as a token of Entra's.
 const SESSIONS_AT_MOST: u32 = 1_000_000;
+const CONNECTIONS_AT_MOST: u32 = 10_000_000;
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
 const DAY: Duration = Duration::from_secs(24 * 3600);

@@ -126,6 +126,8 @@ fn the_examples_defaults_are_the_defaults() {
     let with = parsed(&everything(), &[TOKEN_FILE]).effective.to_string();
     let examples = [
         "listen.redirect_address",
+        "listen.trusted_proxies",
+        "limits.connections ",
         "entra.extra_ca_file",
         "entra.credential.token_file",
         "store.ca_file",
@@ -197,6 +199,15 @@ fn a_whole_section_can_come_from_the_environment() {
     assert!(mistakes.contains("listen.tls.key: is missing"), "{mistakes}");
     let both = [&half[..], &[("SALLYPORT_LISTEN__TLS__KEY", "tls.key")]].concat();
     assert!(parsed(&text, &both).server.tls.is_some());
+}
+
+#[test]
+fn nobodys_word_on_clients_counts_but_that_of_trusted_proxies() {
+    let text = EXAMPLE.replace("#proxy_protocol = false", "proxy_protocol = true");
+    let mistakes = parse_with(&text, &[TOKEN_FILE]).err().unwrap().to_string();
+    assert!(mistakes.contains("listen.proxy_protocol: needs listen.trusted_proxies"), "{mistakes}");
+    let text = text.replace("#trusted_proxies", "trusted_proxies");
+    assert!(parsed(&text, &[TOKEN_FILE]).server.proxy_protocol);
 }
 
 #[test]

@@ -2,9 +2,11 @@
 
 use std::fs::File;
 use std::io::Read;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use ipnet::IpNet;
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
@@ -36,6 +38,14 @@ pub fn scope(text: &str) -> Result<String, &'static str> {
         return Ok(text.to_owned());
     }
     Err("must be one scope without spaces, such as api://<client id>/access_as_user")
+}
+
+/// An address, or a network with the length of its prefix.
+pub fn network(text: &str) -> Result<IpNet, &'static str> {
+    let network = text.parse::<IpNet>().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from));
+    // With bits behind its prefix set, it is not clear which is meant.
+    let clear = network.filter(|network| network.addr() == network.network());
+    clear.ok_or("must be a network such as 10.0.0.0/8 or 2001:db8::/32, or one address")
 }
 
 /// `<whole number><unit>` between two bounds.

@@ -1,10 +1,13 @@
 //! The gate: what is answered here, and who is let through to an upstream.
 
+use std::net::IpAddr;
+
 use bytes::Bytes;
 use http::header::{ACCEPT, AUTHORIZATION, HOST};
 use http::{HeaderMap, Method, Response, StatusCode};
 use pingora::http::RequestHeader;
 use pingora::prelude::Result;
+use pingora::protocols::l4::socket::SocketAddr;
 use pingora_proxy::Session;
 
 use super::headers::{Caller, with_headers};
@@ -26,9 +29,16 @@ impl Edge {
         host.is_some_and(|host| self.public_url.is_at(host))
     }
 
+    /// Who a request is from; `None` on a Unix socket, where nobody has an address.
+    pub(super) fn client(&self, session: &Session) -> Option<IpAddr> {
+        let peer = session.client_addr().and_then(SocketAddr::as_inet)?;
+        Some(self.trusted_proxies.client(peer.ip(), &session.req_header().headers))
+    }
+
     /// Our own endpoints: the body read whole, the answer written whole.
     pub(super) async fn authorize(&self, session: &mut Session, journey: &mut Journey) -> Result<bool> {
-        match read_whole(session).await? {
+        let client = self.client(session);
+        match read_whole(session, client).await? {
             Whole::Unreadable => self.refuse(session, journey, Refusal::BadRequest).await,
             Whole::Request(request) => {
                 let answer = self.oauth.handle(*request).await;

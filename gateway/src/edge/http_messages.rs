@@ -1,5 +1,6 @@
 //! Pingora's session <-> plain HTTP messages, with bounds on what is read.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -7,10 +8,9 @@ use http::header::{CONTENT_LENGTH, EXPECT};
 use http::{HeaderMap, Method, Request, Response};
 use pingora::http::ResponseHeader;
 use pingora::prelude::{Error, ErrorType, Result};
-use pingora::protocols::l4::socket::SocketAddr;
 use pingora_proxy::Session;
 
-use crate::oauth::SourceAddress;
+use crate::source::SourceAddress;
 
 /// Bodies of our own endpoints: forms and registrations (security bound, RFC 9110 section 15.5.14).
 pub const BODY_LIMIT: usize = 16 * 1024;
@@ -31,8 +31,8 @@ pub enum Whole {
     Unreadable,
 }
 
-/// Reads a request with a body of at most [`BODY_LIMIT`] bytes.
-pub async fn read_whole(session: &mut Session) -> Result<Whole> {
+/// Reads a request with a body of at most [`BODY_LIMIT`] bytes. `client` is who it is from, as far as that is known.
+pub async fn read_whole(session: &mut Session, client: Option<IpAddr>) -> Result<Whole> {
     if declared_length(&session.req_header().headers).is_some_and(|length| length > BODY_LIMIT as u64) {
         return Ok(Whole::TooLarge);
     }
@@ -50,9 +50,8 @@ pub async fn read_whole(session: &mut Session) -> Result<Whole> {
     *request.method_mut() = header.method.clone();
     *request.uri_mut() = header.uri.clone();
     *request.headers_mut() = header.headers.clone();
-    // A peer without an IP address, on a Unix socket, is of no known source.
-    if let Some(peer) = session.client_addr().and_then(SocketAddr::as_inet) {
-        request.extensions_mut().insert(SourceAddress::new(peer.ip()));
+    if let Some(client) = client {
+        request.extensions_mut().insert(SourceAddress::new(client));
     }
     Ok(Whole::Request(Box::new(request)))
 }

@@ -58,8 +58,8 @@ impl Edge {
         upstream.insert_header(HOST, journey.peer()?.authority())?;
         upstream.insert_header("x-forwarded-host", self.public_url.authority())?;
         upstream.insert_header("x-forwarded-proto", self.public_url.scheme())?;
-        if let Some(client) = session.client_addr().and_then(|address| address.as_inet()) {
-            upstream.insert_header("x-forwarded-for", client.ip().to_string())?;
+        if let Some(client) = self.client(session) {
+            upstream.insert_header("x-forwarded-for", client.to_string())?;
         }
         upstream.insert_header("x-request-id", journey.id.as_str())?;
         // Replaces the caller's own token, which must never reach an upstream.

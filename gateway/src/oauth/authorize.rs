@@ -10,9 +10,9 @@ use super::pkce::CodeChallenge;
 use super::prompt::{NotAlone, Prompt};
 use super::records::AuthorizationRequest;
 use super::redirect_uri::ReturnAddress;
-use super::source_address::SourceAddress;
 use super::{AuthorizationServer, Remember, answer};
 use crate::browser::{ApprovedClients, Fault, Jar, Transaction};
+use crate::source::SourceAddress;
 
 const STATE_AT_MOST: usize = 2048;
 const LOGIN_HINT_AT_MOST: usize = 256;

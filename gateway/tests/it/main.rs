@@ -4,6 +4,7 @@
 mod cache;
 mod canaries;
 mod clients;
+mod connections;
 mod event_streams;
 mod hostile;
 mod keys;

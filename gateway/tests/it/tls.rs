@@ -1,14 +1,18 @@
 //! HTTPS on the edge itself: protocols, a certificate that is renewed while connections live, clients with certificates.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair};
 use reqwest::Version;
 use reqwest::tls::Version as Tls;
+use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use sallyport::public_url::PublicUrl;
-use sallyport::server::TlsFiles;
+use sallyport::server::{ConnectionLimits, TlsFiles};
+use sallyport::source::TrustedProxies;
 
 use super::support::free_port;
 use super::support::gateway::Gateway;
@@ -39,6 +43,12 @@ impl Authority {
         parameters.extended_key_usages = vec![usage];
         let key = KeyPair::generate().unwrap();
         (parameters.signed_by(&key, &self.issuer).unwrap().pem(), key.serialize_pem())
+    }
+
+    fn roots(&self) -> Arc<ClientConfig> {
+        let mut roots = RootCertStore::empty();
+        roots.add(self.issuer.der().clone()).unwrap();
+        Arc::new(ClientConfig::builder().with_root_certificates(roots).with_no_client_auth())
     }
 
     fn client(&self) -> reqwest::ClientBuilder {
@@ -162,6 +172,43 @@ async fn plain_http_is_led_to_https() {
     );
     let response = client.post(format!("http://localhost:{port}/mcp")).bearer_auth("x").send().await.unwrap();
     assert_eq!(response.status(), 403);
+}
+
+/// The place of a connection is taken before the handshake, and the balancer's word stands before it too.
+#[tokio::test]
+async fn connections_are_counted_before_the_handshake() {
+    let authority = Authority::new();
+    let files = Files::new(&authority);
+    let gateway = Gateway::start_changed("http://127.0.0.1:9", |settings, edge| {
+        settings.public_url = PublicUrl::parse(&format!("https://localhost:{edge}")).unwrap();
+        settings.tls = Some(files.tls.clone());
+        settings.trusted_proxies = TrustedProxies::new(vec!["127.0.0.1/32".parse().unwrap()]);
+        settings.proxy_protocol = true;
+        settings.connections = ConnectionLimits { in_all: 100, per_address: 1 };
+    })
+    .await;
+    let from = |client: &str| {
+        let mut stream = TcpStream::connect(("127.0.0.1", gateway.port)).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        stream.write_all(format!("PROXY TCP4 {client} 10.0.0.1 4711 443\r\n").as_bytes()).unwrap();
+        let session = ClientConnection::new(authority.roots(), "localhost".try_into().unwrap()).unwrap();
+        let mut stream = StreamOwned::new(session, stream);
+        let request = format!("GET {METADATA} HTTP/1.1\r\nHost: localhost:{}\r\n\r\n", gateway.port);
+        let mut status = [0; 12];
+        let answered = stream.write_all(request.as_bytes()).and_then(|()| stream.read_exact(&mut status));
+        answered.map(|()| (stream, String::from_utf8_lossy(&status[9..]).into_owned()))
+    };
+    let silent = TcpStream::connect(("127.0.0.1", gateway.port)).unwrap();
+    (&silent).write_all(b"PROXY TCP4 192.0.2.7 10.0.0.1 4711 443\r\n").unwrap();
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while from("192.0.2.7").is_ok() {
+        assert!(Instant::now() < deadline, "a connection without a handshake is not counted");
+    }
+    assert_eq!(from("192.0.2.8").unwrap().1, "200");
+    drop(silent);
+    while from("192.0.2.7").is_err() {
+        assert!(Instant::now() < deadline, "the place does not come back");
+    }
 }
 
 /// Waits until the metrics have such a line.

@@ -29,10 +29,10 @@ use lru::LruCache;
 pub use fetch::{Network, Resolver};
 pub use url::DocumentHost;
 
-use super::super::source_address::SourceAddress;
 use super::{Client, NoClient};
 use crate::clock::{Clock, Timestamp};
 use crate::public_url::PublicUrl;
+use crate::source::SourceAddress;
 use allowance::Allowance;
 use fetch::{FetchError, Fetcher};
 use url::DocumentUrl;

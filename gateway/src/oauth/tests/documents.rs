@@ -9,7 +9,8 @@ use http::Request;
 
 use super::publisher::{Answer, HOST, Publisher};
 use super::support::*;
-use crate::oauth::{DocumentHost, DocumentSettings, Network, Remember, Settings, SourceAddress};
+use crate::oauth::{DocumentHost, DocumentSettings, Network, Remember, Settings};
+use crate::source::SourceAddress;
 
 const LOOPBACK_URI: &str = "http://127.0.0.1/cb";
 

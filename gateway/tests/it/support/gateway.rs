@@ -17,7 +17,10 @@ use sallyport::drain::StopSignal;
 use sallyport::oauth::{ClientSettings, Remember};
 use sallyport::public_url::PublicUrl;
 use sallyport::sealed::KeyRing;
-use sallyport::server::{Credential, RingSource, Server, Settings, StreamSettings, TlsFiles, UpstreamSettings};
+use sallyport::server::{
+    ConnectionLimits, Credential, RingSource, Server, Settings, StreamSettings, TlsFiles, UpstreamSettings,
+};
+use sallyport::source::TrustedProxies;
 use sallyport::{pool, session, store};
 use tokio::sync::oneshot;
 
@@ -215,6 +218,9 @@ fn settings(entra: &FakeEntra, options: Options, port: u16, admin_port: u16) -> 
         listen: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, port))],
         tls: options.tls.then(|| certificate(port)),
         redirect: None,
+        trusted_proxies: TrustedProxies::default(),
+        proxy_protocol: false,
+        connections: ConnectionLimits { per_address: u32::MAX, ..ConnectionLimits::default() },
         admin: SocketAddr::from((Ipv4Addr::LOCALHOST, admin_port)),
         entra: entra::Settings {
             authority: Authority::new(&entra.authority(), entra.tenant_id()).unwrap(),

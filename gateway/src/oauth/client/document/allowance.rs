@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::{Mutex, MutexGuard};
 
-use super::super::super::source_address::SourceAddress;
 use crate::clock::Timestamp;
+use crate::source::SourceAddress;
 
 const AT_ONCE: usize = 16;
 const AT_ONCE_FROM_ONE_HOST: usize = 2;
