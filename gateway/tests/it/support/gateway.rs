@@ -13,7 +13,6 @@ use fake_entra::directory::{Platform, RedirectUri};
 use reqwest::header::HOST;
 use sallyport::clock::Clock;
 use sallyport::drain::StopSignal;
-
 use sallyport::oauth::{ClientSettings, Remember};
 use sallyport::public_url::PublicUrl;
 use sallyport::sealed::KeyRing;
