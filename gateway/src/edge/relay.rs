@@ -57,9 +57,9 @@ impl Edge {
         match done? {
             AnswerEnd::Whole if body.is_done() => self.upstreams.keep(link).await,
             AnswerEnd::Whole | AnswerEnd::Unread => drop(link),
-            AnswerEnd::SessionOver => {
+            AnswerEnd::Denied(denied) => {
                 drop(link);
-                return self.deny(session, journey, &journey.destination()?.target, &Denied::Ended).await;
+                return self.deny(session, journey, &journey.destination()?.target, &denied).await;
             }
         }
         if !body.is_done() {
@@ -80,8 +80,9 @@ impl Edge {
         link.send(request).await?;
         body.begin(session, link).await?;
         let over = self.sessions.over(&journey.destination()?.admitted);
-        let Some(mut response) = answer::header(session, link, body, over).await? else {
-            return Ok(AnswerEnd::SessionOver);
+        let mut response = match answer::header(session, link, body, over).await? {
+            Ok(response) => response,
+            Err(denied) => return Ok(AnswerEnd::Denied(denied)),
         };
         self.metrics.first_byte(journey.started.elapsed());
         let answer = self.receive(session.req_header(), &mut response, journey)?;
@@ -104,13 +105,12 @@ impl Edge {
 }
 
 /// How far the upstream's answer was read.
-#[derive(PartialEq, Eq)]
 enum AnswerEnd {
     Whole,
     /// Its connection cannot be used again.
     Unread,
     /// Not at all: the session ended before it came.
-    SessionOver,
+    Denied(Denied),
 }
 
 /// RFC 9110 section 9.2.2.

@@ -12,23 +12,24 @@ use tokio::pin;
 use super::super::http_messages::status_error;
 use super::connect::Link;
 use super::request_body::RequestBody;
+use crate::session::Denied;
 
 /// How long an upstream that took no more of the body may need to say why.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 
 /// The final header, while the request's body goes on. It may take as long as the call does, within the limit of silence.
-/// `None` when the session is `over` before it comes.
+/// The inner error when the session is `over` before it comes.
 pub async fn header(
     session: &mut Session,
     link: &mut Link,
     body: &mut RequestBody,
-    over: impl Future<Output = ()>,
-) -> Result<Option<ResponseHeader>> {
+    over: impl Future<Output = Denied>,
+) -> Result<std::result::Result<ResponseHeader, Denied>> {
     pin!(over);
     loop {
         let read = tokio::select! {
             biased;
-            () = &mut over => return Ok(None),
+            denied = &mut over => return Ok(Err(denied)),
             read = link.http.read_response_header() => read,
             piece = body.next(session), if body.is_watched() => {
                 body.pass_on(session, link, piece?).await?;
@@ -47,7 +48,7 @@ pub async fn header(
             Some(header) if header.status.is_informational() => {}
             Some(header) => {
                 check_framing(link, header)?;
-                return Ok(Some(header.clone()));
+                return Ok(Ok(header.clone()));
             }
             None => return Err(status_error(502, "an answer without a header")),
         }
@@ -59,13 +60,13 @@ pub async fn body(
     session: &mut Session,
     link: &mut Link,
     body: &mut RequestBody,
-    over: impl Future<Output = ()>,
+    over: impl Future<Output = Denied>,
 ) -> Result<()> {
     pin!(over);
     loop {
         tokio::select! {
             biased;
-            () = &mut over => {
+            _ = &mut over => {
                 return Err(Error::explain(ErrorType::ConnectionClosed, "the session ended before its answer").into_down());
             }
             piece = link.http.read_response_body() => match piece.map_err(|error| error.into_up())? {

@@ -19,6 +19,7 @@ use super::pace::{Due, Kind, Pace};
 use super::request_body::RequestBody;
 use crate::pool::EndpointRewriter;
 use crate::secret::random_fraction;
+use crate::session::Denied;
 
 const COMMENT: Bytes = Bytes::from_static(b": keep-alive\n\n");
 /// A client that is sent away waits between one and five seconds before it comes again, so that not all come at once.
@@ -108,7 +109,7 @@ impl Edge {
             // What ends the stream comes first: an upstream that is never silent must not outlive it.
             tokio::select! {
                 biased;
-                () = &mut over => return cut("session"),
+                _ = &mut over => return cut("session"),
                 deadline = &mut leave, if !leaving => {
                     leaving = true;
                     pace.leave(Instant::now(), deadline);
@@ -136,11 +137,11 @@ impl Edge {
 }
 
 /// Writes to the client; bounded by the write timeout, and by the session's end for a client that does not read.
-async fn write(session: &mut Session, over: Pin<&mut impl Future<Output = ()>>, bytes: Bytes) -> Result<()> {
+async fn write(session: &mut Session, over: Pin<&mut impl Future<Output = Denied>>, bytes: Bytes) -> Result<()> {
     tokio::select! {
         biased;
         written = session.write_response_body(Some(bytes), false) => written.map_err(|error| error.into_down()),
-        () = over => {
+        _ = over => {
             Err(Error::explain(ErrorType::WriteError, "the session ended while its client did not read").into_down())
         }
     }
