@@ -150,6 +150,13 @@ impl Client {
         self.persist("on_behalf_of", &form).await.map(|answer| answer.access_token)
     }
 
+    /// A token for the app registration itself, of no user (RFC 6749 section 4.4). `scope` is `{resource}/.default`. Repeated
+    /// like [`Client::on_behalf_of`].
+    pub(crate) async fn on_its_own_behalf(&self, scope: &str) -> Result<AccessToken, Error> {
+        let form = vec![("grant_type", "client_credentials"), ("scope", scope)];
+        self.persist("client_credentials", &form).await.map(|answer| answer.access_token)
+    }
+
     /// Checks an access token that arrived at a resource server: signature, tenant, issuer, audience, time, kind, scope,
     /// caller, in that order (entra.md section 7). [`ClaimsError::KeysUnavailable`] alone is no fault of the token's.
     pub async fn verify_access_token(
@@ -196,10 +203,7 @@ impl Client {
     }
 
     async fn assertion(&self) -> Result<Secret, Error> {
-        self.credential.assertion().await.map_err(|error| match error {
-            CredentialError::Unavailable(_) => Error::TryLater { retry_after: None, cause: error.to_string() },
-            CredentialError::Broken(_) => Error::SetUp(error.to_string()),
-        })
+        self.credential.assertion().await.map_err(CredentialError::into)
     }
 
     async fn post(&self, form: &Form<'_>, assertion: &Secret) -> Result<Answer, Silence> {

@@ -6,8 +6,9 @@ mod workload_identity;
 
 use async_trait::async_trait;
 
-use crate::Secret;
+use crate::{Error, Secret};
 
+pub(crate) use managed_identity::ResourceTokens;
 pub use managed_identity::{IMDS, ManagedIdentity};
 pub use workload_identity::WorkloadIdentity;
 
@@ -21,11 +22,20 @@ pub trait AssertionSource: Send + Sync {
     fn forget(&self) {}
 }
 
-/// Why there is no assertion. `Unavailable` mends itself with time, `Broken` needs an operator.
+/// Why there is no assertion, or no token of a managed identity. `Unavailable` mends itself with time, `Broken` needs an operator.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum CredentialError {
-    #[error("no client assertion at the moment: {0}")]
+    #[error("no credential at the moment: {0}")]
     Unavailable(String),
-    #[error("no client assertion: {0}")]
+    #[error("no credential: {0}")]
     Broken(String),
+}
+
+impl From<CredentialError> for Error {
+    fn from(error: CredentialError) -> Self {
+        match error {
+            CredentialError::Unavailable(_) => Self::TryLater { retry_after: None, cause: error.to_string() },
+            CredentialError::Broken(_) => Self::SetUp(error.to_string()),
+        }
+    }
 }

@@ -5,9 +5,10 @@
 //! assertion from an [`AssertionSource`], never with a secret of its own.
 //!
 //! The map: [`authority`] knows URLs, [`credential`] where assertions come from, `token` the token endpoint and its
-//! error answers, [`claims`] what a token must say, `keys` who may have signed it. This crate knows nothing of our own
+//! error answers, [`ApplicationTokens`] what signs the gateway itself in elsewhere, [`claims`] what a token must say, `keys` who may have signed it. This crate knows nothing of our own
 //! clients, cookies or stores. Whoever uses it installs the TLS provider (`rustls`) first and passes in the time.
 
+mod application;
 pub mod authority;
 mod authorize;
 pub mod claims;
@@ -20,6 +21,7 @@ mod keys;
 mod secret;
 mod token;
 
+pub use application::ApplicationTokens;
 pub use authority::{Authority, AuthorityError};
 pub use authorize::AuthorizeRequest;
 pub use claims::{AccessTokenPolicy, ClaimsError, User, VerifiedUser};

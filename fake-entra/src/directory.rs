@@ -12,7 +12,7 @@ mod defaults;
 pub(crate) use defaults::GRAPH;
 
 /// What the stand-in knows when it starts. `Seed::default()` is a tenant with two apps (gateway and MCP server), the
-/// single app of the one-registration shape, four users and two managed identities.
+/// single app of the one-registration shape, Microsoft's Graph and Redis, four users and two managed identities.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Seed {

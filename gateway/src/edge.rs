@@ -14,6 +14,7 @@ mod header_deadline;
 mod headers;
 mod http_messages;
 mod journey;
+mod limits;
 mod refusal;
 mod relay;
 mod route;
@@ -29,6 +30,7 @@ use pingora_proxy::{FailToProxy, ProxyHttp, Session};
 
 pub use header_deadline::HeaderDeadline;
 pub use headers::Origins;
+pub use limits::{LimitSettings, Limits};
 pub use relay::{StreamSettings, Upstreams};
 pub use route::{Routes, Upstream};
 
@@ -67,6 +69,7 @@ pub struct Edge {
     pub upstreams: Upstreams,
     pub streams: StreamSettings,
     pub trusted_proxies: TrustedProxies,
+    pub limits: Limits,
     /// Whether every request writes a line.
     pub access_log: bool,
 }

@@ -12,8 +12,8 @@
 //! ```
 //!
 //! Only `edge`, `pool`, `admin`, `drain` and `server` know that Pingora exists. `server` wires, `config` feeds it, `cli` runs it.
-//! `core_dumps` keeps the memory of `serve` to itself. `sealed`, `store`, `clock`, `secret`, `one_line` and
-//! `sync` lie below everything.
+//! `core_dumps` keeps the memory of `serve` to itself, `locked` the keys out of swap. `sealed`, `store`, `clock`, `secret`,
+//! `one_line` and `sync` lie below everything.
 
 mod admin;
 pub mod browser;
@@ -22,13 +22,15 @@ pub mod clock;
 pub mod config;
 mod core_dumps;
 pub mod drain;
-mod edge;
+pub mod edge;
+mod locked;
 pub mod log;
 mod metrics;
 pub mod oauth;
 mod one_line;
 pub mod pool;
 pub mod public_url;
+pub mod rate;
 pub mod sealed;
 pub mod secret;
 pub mod server;

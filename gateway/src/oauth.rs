@@ -29,6 +29,7 @@ mod connections;
 mod consent;
 mod error;
 mod json;
+mod limits;
 mod metadata;
 mod parameters;
 mod pkce;
@@ -51,6 +52,7 @@ pub use client::{
     CUSTOM_SCHEMES, ClientSecret, ClientSettings, DocumentHost, DocumentSettings, METADATA_HOSTS, Network,
     Preregistered, Resolver,
 };
+pub use limits::{LimitSettings, Limited};
 pub use metadata::resource_metadata_url;
 pub use redirect_uri::{BadRedirectUri, RedirectUri};
 pub use resource::{Resource, Resources};
@@ -60,9 +62,11 @@ use crate::clock::Clock;
 use crate::public_url::PublicUrl;
 use crate::sealed::Sealer;
 use crate::session::Sessions;
+use crate::source::SourceAddress;
 use crate::store::{Store, Table};
 use client::Clients;
 use error::Error;
+use limits::Limits;
 use metadata::Metadata;
 use records::{GrantedCode, PendingAuthorization};
 
@@ -79,6 +83,7 @@ pub struct Settings {
     pub server_name: String,
     pub remember: Remember,
     pub clients: ClientSettings,
+    pub limits: LimitSettings,
 }
 
 /// Whether a browser remembers that a user allowed a client.
@@ -104,6 +109,7 @@ pub struct AuthorizationServer {
     settings: Settings,
     metadata: Metadata,
     clients: Clients,
+    limits: Limits,
     sealer: Sealer,
     clock: Clock,
     cookies: Cookies,
@@ -123,6 +129,7 @@ impl AuthorizationServer {
         Ok(Self {
             metadata: Metadata::new(&settings),
             clients: Clients::new(&settings.clients, &settings.public_url, sealer.clone(), clock.clone())?,
+            limits: Limits::new(settings.limits),
             cookies: Cookies::new(sealer.clone(), clock.clone()),
             pages: Pages::new(settings.server_name.clone(), secure),
             pending: Table::new(store.clone(), sealer.clone(), clock.clone(), "authorization"),
@@ -149,25 +156,32 @@ impl AuthorizationServer {
     /// Answers a request whose body the edge has read and bounded.
     pub async fn handle(&self, request: Request<Bytes>) -> Response<Bytes> {
         let Some(route) = Route::find(request.uri().path()) else { return self.answer(Error::NotFound) };
-        let result = match (route, request.method()) {
-            (Route::WellKnown, &Method::GET | &Method::HEAD) => self.metadata.answer(&request),
-            (Route::Register, &Method::POST) => self.register(&request),
-            (Route::Authorize, &Method::GET) => self.authorize(&request).await,
-            (Route::Consent, &Method::GET) => self.ask(&request),
-            (Route::Consent, &Method::POST) => self.decide(&request).await,
-            (Route::Connections, &Method::GET) => Ok(self.connections(&request)),
-            (Route::Connections, &Method::POST) => self.forget(&request),
-            (Route::SignedOut, &Method::GET) => Ok(self.signed_out()),
-            (Route::Callback, &Method::GET) => self.callback(&request).await,
-            (Route::Token, &Method::POST) => self.token(&request).await,
-            (Route::Revoke, &Method::POST) => self.revoke(&request).await,
-            (route, &Method::OPTIONS) if !route.is_for_browsers() => Ok(answer::preflight(route.methods())),
-            (route, _) => Err(Error::MethodNotAllowed(route.methods())),
+        let result = match self.limits.count(route, request.method(), SourceAddress::of(&request)) {
+            Ok(()) => self.serve(route, &request).await,
+            Err(limited) => Err(Error::TooMany { limited, in_a_browser: route.is_for_browsers() }),
         };
         let response = result.unwrap_or_else(|error| self.answer(error));
         match route.is_for_browsers() {
             true => response,
             false => answer::for_any_origin(response),
+        }
+    }
+
+    async fn serve(&self, route: Route, request: &Request<Bytes>) -> Result<Response<Bytes>, Error> {
+        match (route, request.method()) {
+            (Route::WellKnown, &Method::GET | &Method::HEAD) => self.metadata.answer(request),
+            (Route::Register, &Method::POST) => self.register(request),
+            (Route::Authorize, &Method::GET) => self.authorize(request).await,
+            (Route::Consent, &Method::GET) => self.ask(request),
+            (Route::Consent, &Method::POST) => self.decide(request).await,
+            (Route::Connections, &Method::GET) => Ok(self.connections(request)),
+            (Route::Connections, &Method::POST) => self.forget(request),
+            (Route::SignedOut, &Method::GET) => Ok(self.signed_out()),
+            (Route::Callback, &Method::GET) => self.callback(request).await,
+            (Route::Token, &Method::POST) => self.token(request).await,
+            (Route::Revoke, &Method::POST) => self.revoke(request).await,
+            (route, &Method::OPTIONS) if !route.is_for_browsers() => Ok(answer::preflight(route.methods())),
+            (route, _) => Err(Error::MethodNotAllowed(route.methods())),
         }
     }
 }

@@ -6,6 +6,7 @@ mod file_watch;
 mod listening;
 mod proxy_protocol;
 mod redirect;
+mod redis_token;
 mod ring;
 mod tls;
 
@@ -27,7 +28,7 @@ use crate::admin::{Admin, SessionsAdmin};
 use crate::clock::Clock;
 use crate::drain::{Drain, GracefulStop, StopSignal};
 pub use crate::edge::StreamSettings;
-use crate::edge::{Edge, HeaderDeadline, Origins, Routes, Upstream, Upstreams};
+use crate::edge::{self, Edge, HeaderDeadline, Origins, Routes, Upstream, Upstreams};
 use crate::metrics::Metrics;
 use crate::oauth::{self, AuthorizationServer, ClientSettings, Parts, Remember, Resource, Resources};
 use crate::pool::{self, Pool, PoolError};
@@ -42,6 +43,7 @@ use entrance::{Entrance, Rules};
 use file_watch::FileWatch;
 use listening::Announcer;
 use redirect::Redirect;
+use redis_token::RedisToken;
 use ring::RingFile;
 pub use ring::RingSource;
 pub use tls::{TlsError, TlsFiles};
@@ -66,6 +68,8 @@ pub struct Settings {
     /// Whether every connection begins with a header of the PROXY protocol.
     pub proxy_protocol: bool,
     pub connections: ConnectionLimits,
+    pub oauth_limits: oauth::LimitSettings,
+    pub edge_limits: edge::LimitSettings,
     pub admin: SocketAddr,
     pub entra: entra::Settings,
     pub credential: Credential,
@@ -147,7 +151,7 @@ impl Server {
             proxy_protocol: settings.proxy_protocol,
         });
         let (admin_address, tenant_id) = (settings.admin, settings.entra.authority.tenant_id().to_owned());
-        let (edge, ring_watch) = edge(settings, clock, metrics.clone(), drain.clone())?;
+        let (edge, ring_watch, redis_token) = edge(settings, clock, metrics.clone(), drain.clone())?;
         let sessions = SessionsAdmin { sessions: edge.sessions.clone(), tenant_id };
         let admin = Admin { metrics: metrics.clone(), drain: drain.clone(), sessions };
         let mut admin_service = Service::new("admin".to_owned(), admin);
@@ -178,6 +182,9 @@ impl Server {
         if let Some((_, watch)) = tls {
             pingora.add_service(background_service("certificate", watch));
         }
+        if let Some(renewal) = redis_token {
+            pingora.add_service(background_service("token for Redis", renewal));
+        }
         if let Some(watch) = ring_watch {
             pingora.add_service(background_service("key ring", watch));
         }
@@ -207,14 +214,15 @@ fn edge(
     clock: Clock,
     metrics: Arc<Metrics>,
     drain: Drain,
-) -> Result<(Edge, Option<FileWatch<RingFile>>), BuildError> {
+) -> Result<(Edge, Option<FileWatch<RingFile>>, Option<RedisToken>), BuildError> {
     let public_url = settings.public_url;
     let (sealer, ring_watch) = ring::open(settings.ring, public_url.as_str(), &metrics)?;
+    let entra = Arc::new(entra::Client::new(settings.entra, credential(settings.credential.clone())?)?);
+    let redis_token = RedisToken::new(&settings.store, &settings.credential, &entra)?;
     let store: Arc<dyn Store> = match settings.store {
         store::Settings::Memory => Arc::new(MemoryStore::new(clock.clone())),
         store::Settings::Redis(redis) => Arc::new(RedisStore::new(redis)?),
     };
-    let entra = Arc::new(entra::Client::new(settings.entra, credential(settings.credential)?)?);
     let sessions = Sessions::new(settings.sessions, store.clone(), sealer.clone(), clock.clone(), entra.clone());
     let sessions = Arc::new(sessions);
     let upstreams = settings
@@ -233,6 +241,7 @@ fn edge(
             server_name: settings.server_name,
             remember: settings.remember,
             clients: settings.clients,
+            limits: settings.oauth_limits,
         },
         Parts { sealer: sealer.clone(), store, clock, sessions: sessions.clone(), entra },
     )?;
@@ -250,9 +259,10 @@ fn edge(
         streams: settings.streams,
         access_log: settings.access_log,
         trusted_proxies: settings.trusted_proxies,
+        limits: edge::Limits::new(settings.edge_limits),
         public_url,
     };
-    Ok((edge, ring_watch))
+    Ok((edge, ring_watch, redis_token))
 }
 
 fn credential(credential: Credential) -> Result<Arc<dyn AssertionSource>, entra::SetUpError> {

@@ -25,7 +25,8 @@ pub use generations::Generations;
 pub use locks::{Held, Locks};
 pub use memory::MemoryStore;
 pub use open_table::OpenTable;
-pub use redis::{BreakerSettings, RedisSettings, RedisStore, RedisUrl, RedisUrlError, SettingsError};
+pub use redis::{AZURE_REDIS, BreakerSettings, EntraUser, RedisSettings, RedisStore};
+pub use redis::{RedisUrl, RedisUrlError, SettingsError};
 #[cfg(test)]
 pub use switchable::Switchable;
 pub use table::{Redeemed, Table};

@@ -1,4 +1,5 @@
-//! A user-assigned managed identity, asked at the machine's metadata service (IMDS, entra.md 6.1).
+//! A user-assigned managed identity, asked at the machine's metadata service (IMDS, entra.md 6.1): for client assertions, or
+//! for tokens of its own.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -13,7 +14,7 @@ use url::Url;
 use super::{AssertionSource, CredentialError};
 use crate::http::{self, Answer, Peer, Silence};
 use crate::token::seconds;
-use crate::{Secret, SetUpError};
+use crate::{AccessToken, Secret, SetUpError};
 
 /// Where IMDS is on every Azure machine.
 pub const IMDS: &str = "http://169.254.169.254";
@@ -42,18 +43,22 @@ struct Kept {
 impl ManagedIdentity {
     /// `client_id` chooses among several identities of a machine. `endpoint` is [`IMDS`] except in tests and development.
     pub fn new(client_id: Option<String>, endpoint: &str) -> Result<Self, SetUpError> {
-        let mut url = Url::parse(endpoint).map_err(|_| SetUpError::IdentityEndpoint)?;
-        if !matches!(url.scheme(), "http" | "https") || url.path() != "/" || url.query().is_some() {
-            return Err(SetUpError::IdentityEndpoint);
-        }
-        url.set_path("/metadata/identity/oauth2/token");
-        url.query_pairs_mut().append_pair("api-version", "2018-02-01").append_pair("resource", EXCHANGE_AUDIENCE);
-        if let Some(client_id) = client_id {
-            url.query_pairs_mut().append_pair("client_id", &client_id);
-        }
-        let http = http::client(&Peer::Near { plain: url.scheme() == "http" })?;
-        let identity = Identity { http, url, kept: Mutex::default(), asking: tokio::sync::Mutex::default() };
-        Ok(Self { identity: Arc::new(identity) })
+        Identity::new(client_id, endpoint, EXCHANGE_AUDIENCE).map(|identity| Self { identity: Arc::new(identity) })
+    }
+}
+
+/// Tokens of a managed identity for one resource. Nothing is kept: whoever asks renews.
+pub(crate) struct ResourceTokens {
+    identity: Identity,
+}
+
+impl ResourceTokens {
+    pub fn new(client_id: Option<String>, endpoint: &str, resource: &str) -> Result<Self, SetUpError> {
+        Identity::new(client_id, endpoint, resource).map(|identity| Self { identity })
+    }
+
+    pub async fn token(&self) -> Result<AccessToken, CredentialError> {
+        self.identity.fetch().await
     }
 }
 
@@ -86,6 +91,20 @@ impl AssertionSource for ManagedIdentity {
 }
 
 impl Identity {
+    fn new(client_id: Option<String>, endpoint: &str, resource: &str) -> Result<Self, SetUpError> {
+        let mut url = Url::parse(endpoint).map_err(|_| SetUpError::IdentityEndpoint)?;
+        if !matches!(url.scheme(), "http" | "https") || url.path() != "/" || url.query().is_some() {
+            return Err(SetUpError::IdentityEndpoint);
+        }
+        url.set_path("/metadata/identity/oauth2/token");
+        url.query_pairs_mut().append_pair("api-version", "2018-02-01").append_pair("resource", resource);
+        if let Some(client_id) = client_id {
+            url.query_pairs_mut().append_pair("client_id", &client_id);
+        }
+        let http = http::client(&Peer::Near { plain: url.scheme() == "http" })?;
+        Ok(Self { http, url, kept: Mutex::default(), asking: tokio::sync::Mutex::default() })
+    }
+
     /// The kept assertion if it has not expired, and whether it need not be renewed yet.
     fn kept(&self, now: Instant) -> Option<(Secret, bool)> {
         let kept = self.kept.lock().expect("no holder of this lock can panic");
@@ -103,7 +122,7 @@ impl Identity {
         {
             return Err(error.clone());
         }
-        let outcome = self.fetch().await;
+        let outcome = self.fetch().await.map(|token| self.keep(token));
         *failed = outcome.as_ref().err().map(|error| (Instant::now(), error.clone()));
         outcome
     }
@@ -114,24 +133,27 @@ impl Identity {
         if self.kept(Instant::now()).is_some_and(|(_, fresh)| fresh) {
             return;
         }
-        if let Err(error) = self.fetch().await {
-            tracing::warn!(%error, "managed identity not renewed; the last good assertion stays");
-            let mut kept = self.kept.lock().expect("no holder of this lock can panic");
-            if let Some(kept) = kept.as_mut() {
-                kept.renew_at = Instant::now() + RENEWAL_PAUSE;
+        match self.fetch().await {
+            Ok(token) => _ = self.keep(token),
+            Err(error) => {
+                tracing::warn!(%error, "managed identity not renewed; the last good assertion stays");
+                let mut kept = self.kept.lock().expect("no holder of this lock can panic");
+                if let Some(kept) = kept.as_mut() {
+                    kept.renew_at = Instant::now() + RENEWAL_PAUSE;
+                }
+                *failed = Some((Instant::now(), error));
             }
-            *failed = Some((Instant::now(), error));
         }
     }
 
     /// Asks until IMDS answers, as often as its documentation says.
-    async fn fetch(&self) -> Result<Secret, CredentialError> {
+    async fn fetch(&self) -> Result<AccessToken, CredentialError> {
         let mut pauses = PAUSES.iter();
         let mut updating = UPDATING_TRIES;
         loop {
             let answer = http::send(self.http.get(self.url.clone()).header("Metadata", "true")).await;
             let (cause, pause) = match answer {
-                Ok(answer) if answer.status == 200 => return self.keep(&answer),
+                Ok(answer) if answer.status == 200 => return token(&answer),
                 Ok(answer) if answer.status == 410 && updating > 0 => {
                     updating -= 1;
                     ("status 410: the metadata service is being updated".to_owned(), Some(&UPDATING_PAUSE))
@@ -148,19 +170,8 @@ impl Identity {
         }
     }
 
-    fn keep(&self, answer: &Answer) -> Result<Secret, CredentialError> {
-        #[derive(Deserialize)]
-        struct Body {
-            access_token: String,
-            expires_in: Value,
-        }
-        let unusable = || CredentialError::Unavailable("the metadata service's answer holds no token".into());
-        let body: Body = serde_json::from_slice(&answer.body).map_err(|_| unusable())?;
-        let assertion = Secret::new(body.access_token);
-        let life = seconds(&body.expires_in).filter(|life| !life.is_zero()).ok_or_else(unusable)?;
-        if assertion.expose().is_empty() {
-            return Err(unusable());
-        }
+    fn keep(&self, token: AccessToken) -> Secret {
+        let (assertion, life) = (token.token, token.expires_in);
         let now = Instant::now();
         *self.kept.lock().expect("no holder of this lock can panic") = Some(Kept {
             fetched_at: now,
@@ -168,8 +179,24 @@ impl Identity {
             expires_at: now + life,
             assertion: assertion.clone(),
         });
-        Ok(assertion)
+        assertion
     }
+}
+
+fn token(answer: &Answer) -> Result<AccessToken, CredentialError> {
+    #[derive(Deserialize)]
+    struct Body {
+        access_token: String,
+        expires_in: Value,
+    }
+    let unusable = || CredentialError::Unavailable("the metadata service's answer holds no token".into());
+    let body: Body = serde_json::from_slice(&answer.body).map_err(|_| unusable())?;
+    let token = Secret::new(body.access_token);
+    let expires_in = seconds(&body.expires_in).filter(|life| !life.is_zero()).ok_or_else(unusable)?;
+    if token.expose().is_empty() {
+        return Err(unusable());
+    }
+    Ok(AccessToken { token, expires_in, scope: String::new() })
 }
 
 /// Half of a long life, all but five minutes of a short one; up to a twentieth less, by the token's own hash, so that

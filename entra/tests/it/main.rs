@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod access_tokens;
+mod application;
 mod credentials;
 mod id_tokens;
 mod key_cache;

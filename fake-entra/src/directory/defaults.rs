@@ -6,6 +6,8 @@ use super::{App, FederatedCredential, Grant, Identity, Policies, RedirectUri, Se
 
 /// Microsoft Graph's client id, the same in every tenant.
 pub(crate) const GRAPH: &str = "00000003-0000-0000-c000-000000000000";
+/// Redis of Azure, likewise.
+const REDIS: &str = "acca5fbb-b7e4-4009-81f1-37e38fd66d78";
 /// The audience of client assertions (public cloud).
 const EXCHANGE: &str = "api://AzureADTokenExchange";
 
@@ -23,7 +25,7 @@ impl Default for Seed {
             gateway: GATEWAY.into(),
             server: SERVER.into(),
             users: users(),
-            apps: vec![gateway(), server(), single(), graph()],
+            apps: vec![gateway(), server(), single(), graph(), redis()],
             identities: identities(),
             grants: vec![everyone(SERVER), everyone(SINGLE)],
             policies: Policies::default(),
@@ -106,6 +108,11 @@ fn graph() -> App {
         optional_claims: vec!["xms_cc".into()],
         ..app(GRAPH, "Microsoft Graph", 1)
     }
+}
+
+/// Apps and identities sign in there themselves; users are not known to it.
+fn redis() -> App {
+    App { identifier_uris: vec!["https://redis.azure.com".into()], ..app(REDIS, "Azure Cache for Redis", 2) }
 }
 
 fn app(client_id: &str, name: &str, version: u8) -> App {

@@ -1,5 +1,5 @@
 //! `grant_type=client_credentials`: tokens of apps and, for the exchange audience, of identities with a workload.
-//! The gateway needs neither; negative tests need both (7000114, 700226, 700231).
+//! The gateway signs in to Redis by the first; negative tests need both (7000114, 700226, 700231).
 
 use serde_json::{Value, json};
 

@@ -1,6 +1,6 @@
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use fake_entra::directory::{FederatedCredential, TrustedIssuer};
+use fake_entra::directory::{FederatedCredential, Policies, TrustedIssuer};
 use fake_entra::{Rotation, Seed};
 use serde_json::json;
 
@@ -102,6 +102,27 @@ async fn entras_own_tokens_are_assertions_only_if_a_machine_got_them() {
     );
     let vault = Answer::of(bench.http.get(url).header("metadata", "true").send().await.unwrap()).await.json();
     assert_eq!(attempt(&bench, vault["access_token"].as_str().unwrap()).await, refused(700227));
+}
+
+#[tokio::test]
+async fn an_app_signs_in_to_redis_as_its_own_service_principal() {
+    let seed = Seed { policies: Policies { expires_in: Some(5), ..Policies::default() }, ..Seed::default() };
+    let bench = bench_with(seed).await;
+    let form = client_credentials(&bench, bench.entra.gateway_client_id(), "https://redis.azure.com/.default").await;
+    let answer = bench.token(&form).await.json();
+    assert_eq!((&answer["token_type"], &answer["expires_in"]), (&json!("Bearer"), &json!(5)));
+    assert!(answer.get("refresh_token").is_none() && answer.get("id_token").is_none(), "{answer}");
+    let claims = crate::support::claims(answer["access_token"].as_str().unwrap());
+    assert_eq!(claims["aud"], json!("acca5fbb-b7e4-4009-81f1-37e38fd66d78"));
+    assert_eq!((&claims["idtyp"], &claims["azpacr"]), (&json!("app"), &json!("2")), "by assertion, of no user");
+    assert_eq!(claims["oid"], claims["sub"]);
+    assert_ne!(claims["oid"], json!(bench.entra.gateway_client_id()), "the principal has an id of its own");
+    // Without its assertion it is nobody.
+    let bare = changed(
+        &[("client_id", bench.entra.gateway_client_id()), ("grant_type", "client_credentials")],
+        &[("scope", "https://redis.azure.com/.default")],
+    );
+    assert_eq!(bench.token(&bare).await.error().0, "invalid_client");
 }
 
 #[tokio::test]

@@ -27,6 +27,7 @@ pub enum Fault {
     SignInOver,
     NotForgotten,
     Unavailable,
+    TooMany,
 }
 
 /// Ties a page to the line in the log. Random; it names nobody.
@@ -35,7 +36,7 @@ pub struct Reference([u8; 4]);
 
 impl Fault {
     #[cfg(test)]
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::UnknownClient,
         Self::UnregisteredRedirect,
         Self::MalformedRequest,
@@ -53,6 +54,7 @@ impl Fault {
         Self::SignInOver,
         Self::NotForgotten,
         Self::Unavailable,
+        Self::TooMany,
     ];
 
     /// Documented, and never used twice.
@@ -75,6 +77,7 @@ impl Fault {
             Fault::SignInOver => "SP-1302",
             Fault::NotForgotten => "SP-1401",
             Fault::Unavailable => "SP-1901",
+            Fault::TooMany => "SP-1902",
         }
     }
 
@@ -96,6 +99,7 @@ impl Fault {
             | Fault::NotForgotten => StatusCode::FORBIDDEN,
             Fault::NotAForm => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Fault::Unavailable | Fault::NoClientDocument => StatusCode::SERVICE_UNAVAILABLE,
+            Fault::TooMany => StatusCode::TOO_MANY_REQUESTS,
         }
     }
 
@@ -116,6 +120,7 @@ impl Fault {
             Fault::SignInOver => "This sign-in is over",
             Fault::NotForgotten => "Nothing was forgotten",
             Fault::Unavailable => "Try again in a moment",
+            Fault::TooMany => "Too many sign-ins at once",
         }
     }
 
@@ -165,6 +170,7 @@ impl Fault {
             Fault::Unavailable => {
                 "A part of this service does not answer. Wait a few seconds, then start again in your application."
             }
+            Fault::TooMany => "Your network has started very many of them. Wait a minute, then reload this page.",
         }
     }
 }

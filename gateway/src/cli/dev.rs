@@ -22,7 +22,7 @@ use crate::sealed::KeyRing;
 use crate::server::{ConnectionLimits, Credential, RingSource, Server, Settings, StreamSettings, UpstreamSettings};
 use crate::source::TrustedProxies;
 use crate::store::{RedisSettings, RedisUrl};
-use crate::{session, store};
+use crate::{edge, oauth, session, store};
 
 #[derive(Args)]
 pub struct Dev {
@@ -90,6 +90,8 @@ impl Dev {
             redirect: None,
             trusted_proxies: TrustedProxies::default(),
             proxy_protocol: false,
+            oauth_limits: oauth::LimitSettings::UNBOUNDED,
+            edge_limits: edge::LimitSettings::UNBOUNDED,
             connections: ConnectionLimits { per_address: u32::MAX, ..ConnectionLimits::default() },
             admin: SocketAddr::from((Ipv4Addr::LOCALHOST, self.admin_port)),
             entra: emulated(entra, entra.gateway_client_id())?,

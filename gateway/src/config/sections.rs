@@ -2,6 +2,7 @@
 
 mod clients;
 mod entra;
+mod limits;
 mod store;
 mod upstream;
 
@@ -15,7 +16,7 @@ use super::values::{duration, name, network, readable, web_origin, word};
 use crate::oauth::Remember;
 use crate::public_url::PublicUrl;
 use crate::sealed::KeyRing;
-use crate::server::{ConnectionLimits, RingSource, Settings, StreamSettings, TlsFiles};
+use crate::server::{RingSource, Settings, StreamSettings, TlsFiles};
 use crate::source::TrustedProxies;
 use crate::{log, session};
 
@@ -26,7 +27,7 @@ pub fn read(root: &Section<'_>) -> Option<(log::Settings, Settings)> {
     let Listen { address: listen, tls, redirect, trusted_proxies, proxy_protocol } =
         listen(&root.section("listen"), public_url.as_ref());
     let admin = admin(&root.section("admin"), listen);
-    let connections = limits(&root.section("limits"));
+    let limits = limits::read(&root.section("limits"));
     let entra = entra::read(&root.section("entra"));
     let store = store::read(&root.section("store"));
     let ring = keys(&root.section("keys"));
@@ -44,7 +45,9 @@ pub fn read(root: &Section<'_>) -> Option<(log::Settings, Settings)> {
         redirect,
         trusted_proxies: trusted_proxies?,
         proxy_protocol: proxy_protocol?,
-        connections: connections?,
+        connections: limits.connections?,
+        oauth_limits: limits.oauth?,
+        edge_limits: limits.edge?,
         admin: admin?,
         entra: entra.settings?,
         credential: entra.credential?,
@@ -113,15 +116,6 @@ fn admin(section: &Section<'_>, listen: Option<SocketAddr>) -> Option<SocketAddr
     });
     section.finish();
     address
-}
-
-fn limits(section: &Section<'_>) -> Option<ConnectionLimits> {
-    let defaults = ConnectionLimits::default();
-    // Without it, what the process may open files for decides: it is no constant.
-    let in_all = section.optional_number("connections", 1..=CONNECTIONS_AT_MOST);
-    let per_address = section.number("connections_per_address", defaults.per_address, 1..=CONNECTIONS_AT_MOST);
-    section.finish();
-    Some(ConnectionLimits { in_all: in_all.unwrap_or(defaults.in_all), per_address: per_address? })
 }
 
 fn keys(section: &Section<'_>) -> Option<RingSource> {
@@ -209,7 +203,6 @@ fn address(text: &str) -> Result<SocketAddr, &'static str> {
 
 /// Each as large as a token of Entra's.
 const SESSIONS_AT_MOST: u32 = 1_000_000;
-const CONNECTIONS_AT_MOST: u32 = 10_000_000;
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
 const DAY: Duration = Duration::from_secs(24 * 3600);

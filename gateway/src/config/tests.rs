@@ -265,6 +265,36 @@ fn redis_is_one_server_a_service_or_a_cluster() {
 }
 
 #[test]
+fn an_entra_user_takes_the_place_of_user_and_password() {
+    let user = ("SALLYPORT_STORE__ENTRA_USER", "55555555-5555-5555-5555-55555555555A");
+    let with_url = |url: &str| {
+        let text = everything().replace("rediss://sallyport@redis.internal:6380/0", url);
+        text.replace("\npassword_file", "\n#password_file").replace("\nca_file", "\n#ca_file")
+    };
+    let near = ["redis://127.0.0.1", "redis://localhost:7000", "redis://[::1]", "redis+cluster://127.0.0.1:1,[::1]:2"];
+    for url in [&["rediss://redis.internal:10000", "rediss+cluster://one,two:6380"][..], &near].concat() {
+        let config = parsed(&with_url(url), &[user]);
+        let store::Settings::Redis(redis) = &config.server.store else { panic!("another store") };
+        let object_id = redis.entra_user.as_ref().unwrap().object_id();
+        assert_eq!(object_id, "55555555-5555-5555-5555-55555555555a", "{url}");
+        assert!(redis.password.is_none());
+    }
+    for (text, words) in [
+        (with_url("memory:"), "no use with memory:"),
+        (with_url("rediss+sentinel://one,two/mymaster"), "no use with sentinels"),
+        (with_url("rediss://sallyport@redis.internal"), "no use with a user in store.url"),
+        (with_url("redis://redis.internal"), "needs TLS"),
+        (with_url("redis+cluster://127.0.0.1,redis.internal"), "needs TLS"),
+        (with_url("rediss://redis.internal").replace("\n#password_file", "\npassword_file"), "beside password_file"),
+    ] {
+        let mistakes = parse_with(&text, &[user]).err().unwrap_or_else(|| panic!("accepted: {words}"));
+        let [mistake] = &mistakes.found[..] else { panic!("{mistakes}") };
+        assert_eq!(mistake.key, "store.entra_user");
+        assert!(mistake.words.contains(words), "{mistakes}");
+    }
+}
+
+#[test]
 fn nothing_shows_a_secret() {
     let config = parsed(&everything(), &[]);
     let effective = config.effective.to_string();

@@ -16,9 +16,10 @@ use super::journey::{Destination, Journey};
 use super::refusal::Refusal;
 use super::route::{Endpoint, Target};
 use super::{Edge, MCP_BODY_LIMIT, MCP_SESSION_ID, challenge};
-use crate::oauth::resource_metadata_url;
+use crate::oauth::{Limited, resource_metadata_url};
 use crate::pool::{McpSession, Name};
 use crate::session::{Admitted, Denied};
+use crate::source::SourceAddress;
 
 impl Edge {
     /// Ours is the host of the public URL and no other: DNS rebinding ends here (T30).
@@ -42,6 +43,9 @@ impl Edge {
             Whole::Unreadable => self.refuse(session, journey, Refusal::BadRequest).await,
             Whole::Request(request) => {
                 let answer = self.oauth.handle(*request).await;
+                if let Some(limited) = answer.extensions().get::<Limited>() {
+                    self.metrics.limited(limited.limit);
+                }
                 write_whole(session, answer).await?;
                 Ok(true)
             }
@@ -81,6 +85,10 @@ impl Edge {
         match self.sessions.admit(authorization, target.upstream.resource.url()).await {
             Ok(admitted) => {
                 self.metrics.admitted(admitted.tier().name());
+                if let Err(wait) = self.limits.request(admitted.session()) {
+                    self.metrics.limited("requests");
+                    return self.refuse(session, journey, Refusal::TooManyRequests { wait }).await;
+                }
                 let Some(mcp_session) = self.mcp_session(session, &target, &admitted) else {
                     return self.refuse(session, journey, Refusal::UnknownSession).await;
                 };
@@ -103,6 +111,14 @@ impl Edge {
     ) -> Result<()> {
         self.metrics.rejected(challenge::reason(denied));
         tracing::debug!(request_id = journey.id, cause = %denied, "not admitted");
+        let source = self.client(session).map_or(SourceAddress::UNKNOWN, SourceAddress::new);
+        if !denied.is_trouble_of_ours()
+            && let Err(wait) = self.limits.refusal(source)
+        {
+            // Only who would be refused anyway: a good token is served from any address.
+            self.metrics.limited("refusals");
+            return self.refuse(session, journey, Refusal::TooManyRequests { wait }).await.map(|_| ());
+        }
         let metadata = resource_metadata_url(&self.public_url, &target.path());
         let answer = with_headers(challenge::answer(denied, &metadata), journey.caller.cors());
         discard_small_body(session).await;

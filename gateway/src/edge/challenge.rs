@@ -1,5 +1,7 @@
 //! The answers to a request that is not admitted (RFC 6750, RFC 9728).
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, VARY, WWW_AUTHENTICATE};
 use http::{Response, StatusCode};
@@ -11,6 +13,9 @@ use crate::session::Denied;
 
 /// How long a client should wait when our own parts are in trouble.
 pub const RETRY_SECONDS: &str = "2";
+
+/// JSON-RPC 2.0 section 5.1: one of those that servers may give a meaning to.
+const TOO_MANY: i32 = -32_029;
 
 /// The one match from a denial to its answer. Forged, foreign, expired and ended tokens look alike: the caller learns only
 /// that it must sign in. Trouble of ours is 503 and never 401: a 401 makes clients throw their tokens away.
@@ -71,6 +76,18 @@ pub fn with_page(resource_metadata: &str, mut page: Response<Bytes>) -> Response
 pub fn unavailable(status: StatusCode, error: &str, description: &str) -> Response<Bytes> {
     let mut response = problem(status, error, description);
     response.headers_mut().insert(RETRY_AFTER, http::HeaderValue::from_static(RETRY_SECONDS));
+    response
+}
+
+/// An MCP client may show its user what a JSON-RPC error says, and so may a model.
+pub fn too_many(wait: Duration) -> Response<Bytes> {
+    let body = json!({
+        "jsonrpc": "2.0",
+        "id": null,
+        "error": { "code": TOO_MANY, "message": "Too many requests at once. Wait a moment, then try again." },
+    });
+    let mut response = json_answer(StatusCode::TOO_MANY_REQUESTS, &body);
+    response.headers_mut().insert(RETRY_AFTER, (wait.as_secs() + 1).into());
     response
 }
 

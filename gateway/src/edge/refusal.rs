@@ -1,11 +1,13 @@
 //! What the edge itself says no to, and how.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode};
 use pingora::prelude::{Error, ErrorType};
 use pingora::{ErrorSource, ErrorType as E};
 
-use super::challenge::{problem, unavailable};
+use super::challenge::{problem, too_many, unavailable};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
@@ -19,6 +21,7 @@ pub enum Refusal {
     BodyTooLarge,
     BodyTooSlow,
     TooManyStreams,
+    TooManyRequests { wait: Duration },
     BadRequest,
     NoUpstream,
     UpstreamSlow,
@@ -71,6 +74,7 @@ impl Refusal {
             Refusal::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Refusal::BodyTooSlow => StatusCode::REQUEST_TIMEOUT,
             Refusal::TooManyStreams => StatusCode::TOO_MANY_REQUESTS,
+            Refusal::TooManyRequests { .. } => StatusCode::TOO_MANY_REQUESTS,
             Refusal::NoUpstream => StatusCode::SERVICE_UNAVAILABLE,
             Refusal::UpstreamSlow => StatusCode::GATEWAY_TIMEOUT,
             Refusal::UpstreamFailed => StatusCode::BAD_GATEWAY,
@@ -102,6 +106,7 @@ impl Refusal {
             Refusal::TooManyStreams => {
                 unavailable(status, "too_many_requests", "This session has too many event streams open.")
             }
+            Refusal::TooManyRequests { wait } => too_many(*wait),
             Refusal::NoUpstream => unavailable(status, "temporarily_unavailable", "The MCP server is not available."),
             Refusal::UpstreamSlow => {
                 unavailable(status, "temporarily_unavailable", "The MCP server did not answer in time.")

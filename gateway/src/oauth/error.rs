@@ -10,6 +10,7 @@ use http::header::{ALLOW, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderName, HeaderValue, Response, StatusCode};
 use serde_json::json;
 
+use super::limits::Limited;
 use super::redirect_uri::ReturnAddress;
 use super::{AuthorizationServer, answer};
 use crate::browser::{Fault, LeavePage, RETRY_AFTER_SECONDS, Reference};
@@ -44,6 +45,12 @@ pub enum Error {
     },
     /// Likewise: the client's own document is not to be had.
     ClientUnavailable(String),
+
+    /// An address asks too often: in a browser a page.
+    TooMany {
+        limited: Limited,
+        in_a_browser: bool,
+    },
 
     // For a person, as a page.
     Page(Fault, String),
@@ -173,6 +180,22 @@ impl AuthorizationServer {
             Error::ClientUnavailable(cause) => {
                 tracing::warn!(cause, "answered 503");
                 try_later("The client's metadata document cannot be read now. Try again.")
+            }
+            Error::TooMany { limited, in_a_browser } => {
+                // No more than this: a flood must not fill the log. It is counted.
+                let reference = Reference::random();
+                tracing::debug!(limit = limited.limit, %reference, "an address asked too often");
+                let mut response = match in_a_browser {
+                    true => self.pages.error(Fault::TooMany, reference),
+                    false => problem(
+                        StatusCode::TOO_MANY_REQUESTS,
+                        "slow_down",
+                        "Too many requests from this address. Try again later.",
+                    ),
+                };
+                response.headers_mut().insert(RETRY_AFTER, (limited.wait.as_secs() + 1).into());
+                response.extensions_mut().insert(limited);
+                response
             }
             Error::Page(fault, cause) => {
                 let reference = Reference::random();

@@ -7,6 +7,7 @@ mod consent;
 mod corpora;
 mod discovery;
 mod documents;
+mod limits;
 mod model;
 mod outage;
 mod prompt;

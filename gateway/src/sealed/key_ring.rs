@@ -19,6 +19,7 @@ pub use file::KeyRingError;
 pub use life::{EditError, KeyInfo, Revoked, Rotated, Successor};
 
 use super::{Index, Purpose};
+use crate::locked::Locked;
 use crate::secret::SecretKey;
 
 /// Names a root key; written in clear at the head of everything sealed.
@@ -49,7 +50,11 @@ pub struct KeyRing {
 /// One root key and everything derived from it, ready for use.
 pub(super) struct RingKey {
     id: KeyId,
-    ciphers: Vec<Aes256Gcm>,
+    keys: Locked<Keys>,
+}
+
+struct Keys {
+    ciphers: [Aes256Gcm; Purpose::ALL.len()],
     record: SecretKey,
     index: SecretKey,
     nonce: SecretKey,
@@ -108,12 +113,17 @@ impl KeyRing {
     /// When it is the ring of another installation, or one made anew: to take it would sign everybody out at once, which is
     /// what somebody who copied the wrong file did not mean.
     pub fn follows(&self, before: &KeyRing) -> Result<(), KeyRingError> {
-        let exchanged = |key: &RingKey| self.get(key.id).is_some_and(|ours| ours.record != key.record);
+        let exchanged = |key: &RingKey| self.get(key.id).is_some_and(|ours| ours.keys.record != key.keys.record);
         if let Some(key) = before.keys().find(|key| exchanged(key)) {
             return Err(KeyRingError::Foreign(key.id));
         }
         let known = |key: &RingKey| self.get(key.id).is_some() || self.revoked.contains(&key.id);
         if before.keys().any(known) { Ok(()) } else { Err(KeyRingError::Foreign(before.active.id)) }
+    }
+
+    /// Whether the system keeps every key out of swap.
+    pub fn is_locked(&self) -> bool {
+        self.keys().all(|key| key.keys.is_locked())
     }
 
     pub(super) fn active(&self) -> &RingKey {
@@ -136,18 +146,18 @@ impl KeyRing {
 
 impl RingKey {
     fn derive(id: KeyId, root: &SecretKey) -> Self {
-        let ciphers = Purpose::ALL.iter().map(|purpose| {
+        let ciphers = Purpose::ALL.map(|purpose| {
             let key = derive(id, root, purpose.label());
             Aes256Gcm::new(key.expose().into())
         });
-        Self {
-            id,
-            ciphers: ciphers.collect(),
+        let keys = Keys {
+            ciphers,
             record: derive(id, root, "record"),
             index: derive(id, root, "index"),
             nonce: derive(id, root, "nonce"),
             companion: derive(id, root, "companion"),
-        }
+        };
+        Self { id, keys: Locked::new(keys) }
     }
 
     pub(super) fn id(&self) -> KeyId {
@@ -155,26 +165,26 @@ impl RingKey {
     }
 
     pub(super) fn cipher(&self, purpose: Purpose) -> &Aes256Gcm {
-        &self.ciphers[purpose as usize]
+        &self.keys.ciphers[purpose as usize]
     }
 
     pub(super) fn record_key(&self) -> &SecretKey {
-        &self.record
+        &self.keys.record
     }
 
     /// What the store knows a name by. The names of records are 32 random bytes; what else is named is longer.
     pub(super) fn index(&self, name: &[u8]) -> Index {
-        let mut mac = Hmac::<Sha256>::new_from_slice(self.index.expose()).expect("HMAC takes a key of any length");
+        let mut mac = Hmac::<Sha256>::new_from_slice(self.keys.index.expose()).expect("HMAC takes a key of any length");
         mac.update(name);
         Index(mac.finalize().into_bytes().into())
     }
 
     pub(super) fn nonce_key(&self) -> &SecretKey {
-        &self.nonce
+        &self.keys.nonce
     }
 
     pub(super) fn companion_key(&self) -> &SecretKey {
-        &self.companion
+        &self.keys.companion
     }
 }
 

@@ -33,6 +33,7 @@ pub fn open(
         }
     };
     count(KeyState::ALL.map(|state| (state, ring.count(state))), metrics);
+    warn_of_swap(&ring);
     let sealer = Sealer::counting(ring, issuer, metrics.seals().clone());
     let watch = path.map(|(path, started)| {
         let ring = RingFile { path: path.clone(), sealer: sealer.clone(), metrics: metrics.clone() };
@@ -45,6 +46,7 @@ impl Reload for RingFile {
     /// A bad file changes nothing: without its keys the server could serve nobody.
     fn reload(&self) {
         let replaced = KeyRing::load(&self.path).and_then(|ring| {
+            warn_of_swap(&ring);
             let (active, keys) = (ring.active_id(), KeyState::ALL.map(|state| (state, ring.count(state))));
             self.sealer.replace(ring)?;
             Ok((active, keys))
@@ -62,6 +64,12 @@ impl Reload for RingFile {
                 tracing::error!(file = %self.path.display(), cause, "key ring not reloaded, the one before stays: the file");
             }
         }
+    }
+}
+
+fn warn_of_swap(ring: &KeyRing) {
+    if !ring.is_locked() {
+        tracing::warn!("keys may be written to swap: raise the limit of locked memory (RLIMIT_MEMLOCK) to 1 MiB");
     }
 }
 

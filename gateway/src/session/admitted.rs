@@ -66,6 +66,13 @@ impl Sessions {
     }
 }
 
+impl Denied {
+    /// Whether the caller's token may be as good as ever.
+    pub fn is_trouble_of_ours(&self) -> bool {
+        matches!(self, Denied::Store(StoreError::Unavailable(_)))
+    }
+}
+
 impl Admitted {
     /// Entra's token as the `Authorization` of the upstream hop. Marked sensitive: no format shows it.
     pub fn bearer(&self) -> &HeaderValue {

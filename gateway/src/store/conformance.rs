@@ -4,6 +4,7 @@
 mod redis_server;
 
 mod apart;
+mod entra_user;
 mod forms;
 mod redis_only;
 

@@ -16,8 +16,10 @@ mod announcements;
 mod breaker;
 mod link;
 mod question;
+mod renewal;
 mod scripts;
 mod settings;
+mod token;
 mod url;
 
 use std::error::Error;
@@ -35,6 +37,7 @@ use link::Link;
 use question::{Program, Question};
 
 pub use settings::{BreakerSettings, RedisSettings, SettingsError};
+pub use token::{AZURE_REDIS, EntraUser};
 pub use url::{RedisUrl, RedisUrlError};
 
 pub struct RedisStore {
@@ -82,7 +85,7 @@ impl RedisStore {
             }
             answer => answer,
         };
-        answer.map_err(|(Failure::Connection(error) | Failure::Answer(error))| unavailable(&error))
+        answer.map_err(|(Failure::Connection(error) | Failure::Answer(error))| unavailable(&error, &self.link))
     }
 
     async fn ask_once<T: FromRedisValue>(&self, question: &Question<'_>, breaker: &Breaker) -> Result<T, Failure> {
@@ -280,7 +283,7 @@ fn digest(bytes: &[u8]) -> Result<Epitaph, StoreError> {
 }
 
 /// Says what kind of failure it was. Redis' own sentences stay out of it: they may quote names, values or credentials.
-fn unavailable(error: &RedisError) -> StoreError {
+fn unavailable(error: &RedisError, link: &Link) -> StoreError {
     let cause = match error.kind() {
         ErrorKind::Io if error.is_connection_refusal() => "Redis refuses the connection",
         ErrorKind::Io if error.is_timeout() => "Redis did not answer in time",
@@ -293,7 +296,12 @@ fn unavailable(error: &RedisError) -> StoreError {
         ErrorKind::RESP3NotSupported => "Redis is older than version 6",
         ErrorKind::MasterNameNotFoundBySentinel => "the sentinels know no primary of this service that is up",
         ErrorKind::ClusterConnectionNotFound => "the cluster's node cannot be reached",
+        ErrorKind::AuthenticationFailed => "there is no token of Entra's to sign in to Redis with",
         _ => match error.code() {
+            Some("WRONGPASS" | "NOAUTH") if link.signs_in_by_token() => {
+                "Redis refuses Entra's token: give the principal of store.entra_user access to Redis, and check that it is \
+                 the object id of the identity whose token this is"
+            }
             Some("WRONGPASS" | "NOAUTH") => "Redis refuses the user name or the password",
             code => return StoreError::Unavailable(format!("Redis answers {}", code.unwrap_or("an error"))),
         },

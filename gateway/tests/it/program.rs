@@ -8,9 +8,13 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use crate::support::browser::{Browser, http_client};
-use crate::support::free_port;
+use fake_entra::{FakeEntra, Fault};
+use sha2::{Digest, Sha256};
+
+use crate::support::browser::{Browser, Page, http_client};
 use crate::support::journey::{ADELE, REDIRECT_URI, VERIFIER, query, sign_in_at_entra};
+use crate::support::redis_server::RedisServer;
+use crate::support::{free_port, install_crypto_provider};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_sallyport");
 
@@ -251,24 +255,9 @@ async fn dev_signs_in_and_its_log_holds_no_secret() {
     let mut log = running.read_until(&format!("\"address\":\"127.0.0.1:{port}\""));
     let url = |path: &str| format!("http://localhost:{port}{path}");
 
-    let body = serde_json::json!({ "redirect_uris": [REDIRECT_URI] });
-    let client: serde_json::Value =
-        http_client().post(url("/register")).json(&body).send().await.unwrap().json().await.unwrap();
-    let client = client["client_id"].as_str().unwrap();
-    let challenge = challenge();
-    let parameters = [
-        ("response_type", "code"),
-        ("client_id", client),
-        ("redirect_uri", REDIRECT_URI),
-        ("code_challenge", &challenge),
-        ("code_challenge_method", "S256"),
-        ("state", "state-canary"),
-    ];
-    let authorize = url::Url::parse_with_params(&url("/authorize"), parameters).unwrap();
+    let client = registered(&url("/register")).await;
     let browser = Browser::new();
-    let page = browser.get(&browser.get(authorize.as_str()).await.next()).await;
-    let (request, csrf) = (page.hidden("request"), page.hidden("csrf"));
-    let page = browser.submit(&page.action(), &[("request", &request), ("csrf", &csrf), ("decision", "allow")]).await;
+    let page = allowed(&browser, &url("/authorize"), &client).await;
     let callback = sign_in_at_entra(&browser, &page.next(), ADELE).await;
     let back = url::Url::parse(&browser.get(&callback).await.next()).unwrap();
     let code = query(&back, "code").unwrap();
@@ -276,7 +265,7 @@ async fn dev_signs_in_and_its_log_holds_no_secret() {
         ("grant_type", "authorization_code"),
         ("code", &code),
         ("redirect_uri", REDIRECT_URI),
-        ("client_id", client),
+        ("client_id", &client),
         ("code_verifier", VERIFIER),
     ];
     let answer: serde_json::Value =
@@ -293,6 +282,84 @@ async fn dev_signs_in_and_its_log_holds_no_secret() {
     for canary in ["eyJ", "sp1_at_", "sp1_ac_", "sp1_cl_", "state-canary", VERIFIER, "code=", "Bearer "] {
         assert!(!log.contains(canary), "the log holds {canary}:\n{log}");
     }
+}
+
+async fn registered(url: &str) -> String {
+    let body = serde_json::json!({ "redirect_uris": [REDIRECT_URI] });
+    let client: serde_json::Value = http_client().post(url).json(&body).send().await.unwrap().json().await.unwrap();
+    client["client_id"].as_str().unwrap().to_owned()
+}
+
+/// What follows when a user has allowed the client.
+async fn allowed(browser: &Browser, authorize: &str, client: &str) -> Page {
+    let challenge = challenge();
+    let parameters = [
+        ("response_type", "code"),
+        ("client_id", client),
+        ("redirect_uri", REDIRECT_URI),
+        ("code_challenge", &challenge),
+        ("code_challenge_method", "S256"),
+        ("state", "state-canary"),
+    ];
+    let authorize = url::Url::parse_with_params(authorize, parameters).unwrap();
+    let page = browser.get(&browser.get(authorize.as_str()).await.next()).await;
+    let (request, csrf) = (page.hidden("request"), page.hidden("csrf"));
+    browser.submit(&page.action(), &[("request", &request), ("csrf", &csrf), ("decision", "allow")]).await
+}
+
+/// By the configuration file alone: a workload's token, Entra that is out at first, and the wrong object id.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn serve_signs_in_to_redis_by_entras_token_and_its_log_says_what_is_wrong_and_no_token() {
+    let Some(redis) = RedisServer::start() else { return };
+    install_crypto_provider();
+    let entra = FakeEntra::start(fake_entra::Options::default()).await.unwrap();
+    let folder = Folder::new("serve-redis");
+    let (port, admin_port) = (free_port(), free_port());
+    let user = "99999999-9999-4999-8999-999999999999";
+    let assertion = entra.mint_service_account_token("system:serviceaccount:sallyport:sallyport");
+    let file = configuration(&folder, port, admin_port);
+    folder.file("federated-token", &assertion);
+    let text = fs::read_to_string(&file).unwrap();
+    let text = text
+        .replace("[entra]", &format!("[entra]\nauthority = \"{}\"", entra.authority()))
+        .replace("11111111-1111-1111-1111-111111111111", entra.tenant_id())
+        .replace("22222222-2222-2222-2222-222222222222", entra.gateway_client_id())
+        .replace("url = \"memory:\"", &format!("url = \"{}\"\nentra_user = \"{user}\"", redis.url()))
+        + "\n[log]\nlevel = \"trace\"\n";
+    folder.file("sallyport.toml", &text);
+    let matching = fake_entra::Match { grant: Some("client_credentials".to_owned()), ..Default::default() };
+    entra.fault(Fault { matching, times: 4, status: Some(503), ..Fault::default() });
+
+    let running = Running::start(&["serve", "--config", &file]);
+    let mut log = running.read_until("no token of Entra's to sign in to Redis with");
+    let ready = async || http_client().get(format!("http://127.0.0.1:{admin_port}/readyz")).send().await;
+    while !ready().await.is_ok_and(|answer| answer.status() == 200) {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let url = |path: &str| format!("http://localhost:{port}{path}");
+    let client = registered(&url("/register")).await;
+    let page = allowed(&Browser::new(), &url("/authorize"), &client).await;
+    assert_eq!(page.status, 503, "an outage of the store, and no more: {}", page.body);
+    log.extend(running.read_until("the token for Redis is another principal's than store.entra_user"));
+    let page = allowed(&Browser::new(), &url("/authorize"), &client).await;
+    assert_eq!(page.status, 503, "Redis knows no such user: {}", page.body);
+    log.extend(running.read_until("Redis refuses Entra's token"));
+    // Its access is given now, as in Azure's portal.
+    let token = entra.canaries().pop().unwrap();
+    let digest: String = Sha256::digest(&token).iter().map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!(redis.tell(&format!("ACL SETUSER {user} on #{digest} ~* &* +@all")), "+OK");
+    tokio::time::sleep(Duration::from_millis(150)).await;
+    let page = allowed(&Browser::new(), &url("/authorize"), &client).await;
+    assert_eq!(page.status, 200, "{}", page.body);
+    assert!(redis.tell("CLIENT LIST").contains(&format!("user={user}")));
+    let (code, rest) = running.terminate();
+    assert_eq!(code, Some(0));
+    log.extend(rest);
+    let log = log.join("\n");
+    for canary in entra.canaries() {
+        assert!(!log.contains(&canary) && !log.contains(canary.rsplit('.').next().unwrap()), "the log holds {canary}");
+    }
+    assert!(!log.contains(&assertion));
 }
 
 fn challenge() -> String {

@@ -4,8 +4,8 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use crate::config::reader::Section;
-use crate::config::values::{brief_duration, roots_of_trust, secret};
-use crate::store::{BreakerSettings, RedisSettings, RedisUrl, RedisUrlError, Settings};
+use crate::config::values::{brief_duration, guid, roots_of_trust, secret};
+use crate::store::{BreakerSettings, EntraUser, RedisSettings, RedisUrl, RedisUrlError, Settings};
 
 #[derive(Clone)]
 enum Url {
@@ -26,6 +26,7 @@ pub fn read(section: &Section<'_>) -> Option<Settings> {
         },
     });
     let password = section.text("password_file").parse(|file| secret(&section.file(file)));
+    let entra_user = section.text("entra_user").parse(guid);
     let sentinel_password = section.text("sentinel_password_file").parse(|file| secret(&section.file(file)));
     let ca = section.text("ca_file").parse(|file| roots_of_trust(&section.file(file)));
     let duration = |key, default, range: RangeInclusive<Duration>| {
@@ -42,6 +43,27 @@ pub fn read(section: &Section<'_>) -> Option<Settings> {
     };
     let useless = [
         ("password_file", password.is_some() && url.is_none(), "has no use with memory:"),
+        ("entra_user", entra_user.is_some() && url.is_none(), "has no use with memory:"),
+        (
+            "entra_user",
+            entra_user.is_some() && url.as_ref().is_some_and(RedisUrl::has_sentinels),
+            "has no use with sentinels: Entra's tokens sign in to Azure Managed Redis, which has none",
+        ),
+        (
+            "entra_user",
+            entra_user.is_some() && url.as_ref().is_some_and(RedisUrl::names_a_user),
+            "has no use with a user in store.url: it is the user, and signs in by Entra's token",
+        ),
+        (
+            "entra_user",
+            entra_user.is_some() && password.is_some() && url.is_some(),
+            "must not stand beside password_file: Entra's token is the password",
+        ),
+        (
+            "entra_user",
+            entra_user.is_some() && url.as_ref().is_some_and(|url| !url.is_tls() && !url.is_loopback()),
+            "needs TLS, so a URL that begins with rediss: whoever sees Entra's token on its way can sign in to Redis",
+        ),
         (
             "sentinel_password_file",
             sentinel_password.is_some() && !url.as_ref().is_some_and(RedisUrl::has_sentinels),
@@ -60,6 +82,7 @@ pub fn read(section: &Section<'_>) -> Option<Settings> {
     Some(Settings::Redis(RedisSettings {
         url,
         password,
+        entra_user: entra_user.map(EntraUser::new),
         sentinel_password,
         ca,
         connect_timeout: connect_timeout?,

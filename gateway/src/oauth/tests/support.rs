@@ -13,7 +13,9 @@ use serde_json::Value;
 use url::Url;
 
 use crate::clock::{Clock, Timestamp};
-use crate::oauth::{AuthorizationServer, ClientSettings, Parts, Remember, Resource, Resources, Settings};
+use crate::oauth::{
+    AuthorizationServer, ClientSettings, LimitSettings, Parts, Remember, Resource, Resources, Settings,
+};
 use crate::public_url::PublicUrl;
 use crate::sealed::{KeyRing, Sealer};
 use crate::session::{self, Sessions};
@@ -93,6 +95,7 @@ fn build(fake: Option<FakeEntra>, change: impl FnOnce(&mut Settings)) -> Fixture
         public_url,
         server_name: "Contoso tools".into(),
         remember: Remember::Ask,
+        limits: LimitSettings::UNBOUNDED,
         clients: ClientSettings { custom_schemes: vec!["cursor".into()], ..ClientSettings::default() },
     };
     change(&mut settings);

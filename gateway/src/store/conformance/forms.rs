@@ -1,6 +1,6 @@
 //! Redis as people run it: with TLS, behind sentinels, as a cluster; full, demoted, promoted and failing over.
 
-mod rig;
+pub mod rig;
 
 use std::io::Write;
 use std::time::Instant;
@@ -14,7 +14,7 @@ fn store(settings: RedisSettings) -> Arc<RedisStore> {
     Arc::new(RedisStore::new(settings).unwrap())
 }
 
-fn cause<T: std::fmt::Debug>(answer: Result<T, StoreError>) -> String {
+pub fn cause<T: std::fmt::Debug>(answer: Result<T, StoreError>) -> String {
     match answer {
         Err(StoreError::Unavailable(cause)) => cause,
         answer => panic!("{answer:?}"),
@@ -22,7 +22,7 @@ fn cause<T: std::fmt::Debug>(answer: Result<T, StoreError>) -> String {
 }
 
 /// Past the harness, which hides what a passing test prints: these figures are looked for.
-fn say(line: &str) {
+pub fn say(line: &str) {
     std::io::stderr().write_all(format!("\nMEASURED {line}\n").as_bytes()).unwrap();
 }
 
@@ -161,7 +161,7 @@ async fn sentinels_that_know_no_such_service_are_unavailable_soon() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn in_a_cluster_slots_move_and_primaries_fail_over() {
-    let Some(mut cluster) = Cluster::start() else { return };
+    let Some(mut cluster) = Cluster::start(false) else { return };
     let store = store(cluster.settings());
     keeps_every_promise(store.clone()).await;
     slots_move(&cluster, &store).await;
@@ -195,6 +195,24 @@ async fn in_a_cluster_slots_move_and_primaries_fail_over() {
     hears_again(&store, &mut listener).await;
     assert_eq!(store.get(&lost).await.unwrap().unwrap(), VALUE);
     assert_eq!(store.take(&lost).await.unwrap().unwrap(), VALUE, "the scripts are loaded where they are missing");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_cluster_with_tls_of_a_private_ca() {
+    let Some(cluster) = Cluster::start(true) else { return };
+    let settings = cluster.settings();
+    assert!(settings.url.as_str().starts_with("rediss+cluster:"));
+    let encrypted = store(settings.clone());
+    keeps_every_promise(encrypted.clone()).await;
+    for primary in 0..3 {
+        let name = Cluster::name_at(primary);
+        encrypted.put(&name, &VALUE, MINUTE).await.unwrap();
+        assert_eq!(encrypted.get(&name).await.unwrap().unwrap(), VALUE, "primary {primary}");
+    }
+    // Neither without the CA nor without TLS.
+    cause(store(RedisSettings { ca: None, ..settings.clone() }).get(NAME).await);
+    let plain = settings.url.as_str().replace("rediss", "redis").parse().unwrap();
+    cause(store(RedisSettings { url: plain, ca: None, ..settings }).get(NAME).await);
 }
 
 /// From the second primary to the third, with a record that is there before, one that is there after, and a script.

@@ -6,11 +6,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ::redis::RedisError;
-use ::redis::aio::{PubSubSink, PubSubStream};
+use ::redis::aio::MultiplexedConnection;
+use ::redis::{PushInfo, PushKind, RedisError, Value};
 use async_trait::async_trait;
-use futures_util::StreamExt;
-use tokio::time::{sleep, timeout};
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::time::sleep;
 
 use super::link::Link;
 use super::unavailable;
@@ -26,8 +26,8 @@ pub(super) struct Subscriber {
 }
 
 struct Subscription {
-    sink: PubSubSink,
-    messages: PubSubStream,
+    connection: MultiplexedConnection,
+    heard: UnboundedReceiver<PushInfo>,
 }
 
 impl Subscriber {
@@ -45,7 +45,7 @@ impl Subscriber {
                     self.failures = 0;
                     return subscription;
                 }
-                Err(error) => unavailable(&error).to_string(),
+                Err(error) => unavailable(&error, &self.link).to_string(),
             };
             if self.failures == 0 {
                 tracing::warn!(topic = self.topic, cause, "cannot listen to announcements; trying on");
@@ -75,26 +75,39 @@ impl Listener for Subscriber {
 
 impl Subscription {
     async fn begin(link: &Link, topic: &str, attempt: usize) -> Result<Self, RedisError> {
-        let mut connection = link.listening_post(attempt).await?.get_async_pubsub().await?;
+        let (sender, heard) = unbounded_channel();
+        let mut connection = link.listening(attempt, PING_LIMIT, sender).await?;
         connection.subscribe(topic).await?;
-        let (sink, messages) = connection.split();
-        Ok(Self { sink, messages })
+        Ok(Self { connection, heard })
     }
 
     /// `None` when it is over.
     async fn next(&mut self) -> Option<Vec<u8>> {
         tokio::select! {
-            message = self.messages.next() => message.map(|message| message.get_payload_bytes().to_vec()),
-            () = dead(&mut self.sink) => None,
+            message = message(&mut self.heard) => message,
+            () = dead(&mut self.connection) => None,
+        }
+    }
+}
+
+/// The next one; `None` when the connection is over.
+async fn message(heard: &mut UnboundedReceiver<PushInfo>) -> Option<Vec<u8>> {
+    loop {
+        let PushInfo { kind, mut data } = heard.recv().await?;
+        match (kind, data.pop()) {
+            // The topic is before it.
+            (PushKind::Message, Some(Value::BulkString(message))) => return Some(message),
+            (PushKind::Disconnection, _) => return None,
+            _ => {}
         }
     }
 }
 
 /// Returns when Redis does not answer any more.
-async fn dead(sink: &mut PubSubSink) {
+async fn dead(connection: &mut MultiplexedConnection) {
     loop {
         sleep(PING_EVERY).await;
-        if !matches!(timeout(PING_LIMIT, sink.ping::<::redis::Value>()).await, Ok(Ok(_))) {
+        if ::redis::cmd("PING").query_async::<Value>(connection).await.is_err() {
             return;
         }
     }

@@ -14,6 +14,7 @@ use ::redis::sentinel::{SentinelClient, SentinelClientBuilder, SentinelServerTyp
 use ::redis::{Client, Cmd, ConnectionAddr, ErrorKind, Pipeline, ProtocolVersion, PushInfo, PushKind};
 use ::redis::{RedisError, RedisFuture, TlsMode, Value};
 use tokio::sync::OnceCell;
+use tokio::sync::mpsc::UnboundedSender;
 use tokio::task::JoinSet;
 
 use super::settings::{RedisSettings, SettingsError};
@@ -113,7 +114,7 @@ impl Link {
 
     /// A server to hear announcements from. What is said at one node of a cluster all of them hear, so with each attempt
     /// another one is as good; replicas hear what their primary does, so one that was demoted goes on being good.
-    pub async fn listening_post(&self, attempt: usize) -> Result<Client, RedisError> {
+    async fn listening_post(&self, attempt: usize) -> Result<Client, RedisError> {
         match &self.finder {
             Finder::Server(client) => Ok((**client).clone()),
             Finder::Sentinels(sentinels) => primary(sentinels, &self.settings).await,
@@ -122,6 +123,26 @@ impl Link {
                 node.ok_or((ErrorKind::ClusterConnectionNotFound, "the cluster has no nodes").into())
             }
         }
+    }
+
+    /// A connection to hear announcements by: what Redis says of itself goes to `heard`, as does that it is over. An answer
+    /// is waited for with `patience`.
+    pub async fn listening(
+        &self,
+        attempt: usize,
+        patience: Duration,
+        heard: UnboundedSender<PushInfo>,
+    ) -> Result<MultiplexedConnection, RedisError> {
+        self.settings.ready().await?;
+        let post = self.listening_post(attempt).await?;
+        // If it cannot be signed in again, its end is heard like any other.
+        let config = self.settings.connection(Arc::default());
+        let config = config.set_response_timeout(Some(patience)).set_push_sender(heard);
+        post.get_multiplexed_async_connection_with_config(&config).await
+    }
+
+    pub fn signs_in_by_token(&self) -> bool {
+        self.settings.entra_user.is_some()
     }
 
     /// The future's outcome, if it comes within the time for connecting.
@@ -136,6 +157,7 @@ impl Link {
 
 impl Finder {
     async fn connect(&self, settings: &RedisSettings, lost: Arc<AtomicBool>) -> Result<Connection, RedisError> {
+        settings.ready().await?;
         match self {
             Finder::Server(client) => server(client, settings, lost).await,
             Finder::Sentinels(sentinels) => {
@@ -152,13 +174,14 @@ impl Finder {
 }
 
 async fn server(client: &Client, settings: &RedisSettings, lost: Arc<AtomicBool>) -> Result<Connection, RedisError> {
+    let config = settings.connection(lost.clone());
     let notice = move |info: PushInfo| {
         if info.kind == PushKind::Disconnection {
             lost.store(true, Ordering::Relaxed);
         }
         Ok::<_, std::convert::Infallible>(())
     };
-    let config = settings.timeouts().set_push_sender(notice);
+    let config = config.set_push_sender(notice);
     client.get_multiplexed_async_connection_with_config(&config).await.map(Connection::Server)
 }
 
@@ -230,6 +253,9 @@ fn cluster_client(settings: &RedisSettings, nodes: &[Node]) -> Result<ClusterCli
         .tcp_settings(settings.tcp());
     if settings.url.tls {
         builder = builder.certs(settings.certificates());
+    }
+    if let Some(user) = &settings.entra_user {
+        builder = builder.set_credentials_provider(user.for_cluster());
     }
     builder.build()
 }

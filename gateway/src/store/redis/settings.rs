@@ -1,6 +1,8 @@
 //! How to sign in to Redis, and how long to wait for it.
 
 use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use ::redis::TlsCertificates;
@@ -8,6 +10,7 @@ use ::redis::io::tcp::{TcpSettings, socket2::TcpKeepalive};
 use ::redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo, ProtocolVersion, RedisConnectionInfo, RedisError};
 use zeroize::Zeroizing;
 
+use super::token::EntraUser;
 use super::url::{Node, RedisUrl};
 
 #[derive(Clone)]
@@ -15,6 +18,8 @@ pub struct RedisSettings {
     pub url: RedisUrl,
     /// Comes from a file of its own: the URL is printed, this never is.
     pub password: Option<Zeroizing<String>>,
+    /// Signs in by Entra's tokens in the place of the URL's user and a password. Sentinels know no such users.
+    pub entra_user: Option<EntraUser>,
     /// Of the sentinels, which have users of their own.
     pub sentinel_password: Option<Zeroizing<String>>,
     /// PEM: the roots of trust in the place of the system's.
@@ -51,6 +56,7 @@ impl RedisSettings {
         Self {
             url,
             password: None,
+            entra_user: None,
             sentinel_password: None,
             ca: None,
             connect_timeout: Duration::from_secs(1),
@@ -102,10 +108,23 @@ impl RedisSettings {
         TlsCertificates { client_tls: None, root_cert: self.ca.clone() }
     }
 
-    pub(super) fn timeouts(&self) -> ::redis::AsyncConnectionConfig {
-        ::redis::AsyncConnectionConfig::new()
+    /// Of one connection. `lost` is set when it cannot be signed in again.
+    pub(super) fn connection(&self, lost: Arc<AtomicBool>) -> ::redis::AsyncConnectionConfig {
+        let config = ::redis::AsyncConnectionConfig::new()
             .set_connection_timeout(Some(self.connect_timeout))
-            .set_response_timeout(Some(self.response_timeout))
+            .set_response_timeout(Some(self.response_timeout));
+        match &self.entra_user {
+            Some(user) => config.set_credentials_provider(user.for_connection(lost)),
+            None => config,
+        }
+    }
+
+    /// Whether there is what to sign in with.
+    pub(super) async fn ready(&self) -> Result<(), RedisError> {
+        match &self.entra_user {
+            Some(user) => user.ready(self.connect_timeout).await,
+            None => Ok(()),
+        }
     }
 }
 
@@ -116,6 +135,7 @@ impl fmt::Debug for RedisSettings {
             .debug_struct("RedisSettings")
             .field("url", &self.url.as_str())
             .field("password", &secret(&self.password))
+            .field("entra_user", &self.entra_user)
             .field("sentinel_password", &secret(&self.sentinel_password))
             .field("connect_timeout", &self.connect_timeout)
             .field("response_timeout", &self.response_timeout)

@@ -1,6 +1,7 @@
 //! Where Redis is: one server, a service that sentinels know, or a cluster.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::str::FromStr;
 
 use ::redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo};
@@ -13,7 +14,7 @@ pub struct RedisUrl {
     text: String,
     pub(super) place: Box<Place>,
     pub(super) tls: bool,
-    pub(super) user: Option<String>,
+    pub(super) user: Option<Box<str>>,
     pub(super) database: i64,
 }
 
@@ -59,6 +60,20 @@ impl RedisUrl {
 
     pub fn is_tls(&self) -> bool {
         self.tls
+    }
+
+    pub fn names_a_user(&self) -> bool {
+        self.user.is_some()
+    }
+
+    /// Whether what is sent to each host that it names stays on this machine.
+    pub fn is_loopback(&self) -> bool {
+        let nodes = match &*self.place {
+            Place::Server(node) => std::slice::from_ref(node),
+            Place::Sentinels { sentinels: nodes, .. } | Place::Cluster(nodes) => nodes,
+        };
+        let is_near = |host: &str| host.parse().is_ok_and(|address: IpAddr| address.is_loopback());
+        nodes.iter().all(|node| node.host == "localhost" || is_near(&node.host))
     }
 
     pub fn has_sentinels(&self) -> bool {
@@ -116,7 +131,7 @@ impl FromStr for RedisUrl {
             text: text.to_owned(),
             place: Box::new(place),
             tls: scheme == "rediss",
-            user: info.redis_settings().username().map(str::to_owned),
+            user: info.redis_settings().username().map(Into::into),
             database: info.redis_settings().db(),
         })
     }

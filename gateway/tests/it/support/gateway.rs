@@ -20,7 +20,7 @@ use sallyport::server::{
     ConnectionLimits, Credential, RingSource, Server, Settings, StreamSettings, TlsFiles, UpstreamSettings,
 };
 use sallyport::source::TrustedProxies;
-use sallyport::{pool, session, store};
+use sallyport::{edge, oauth, pool, session, store};
 use tokio::sync::oneshot;
 
 use super::browser::http_client;
@@ -219,6 +219,8 @@ fn settings(entra: &FakeEntra, options: Options, port: u16, admin_port: u16) -> 
         redirect: None,
         trusted_proxies: TrustedProxies::default(),
         proxy_protocol: false,
+        oauth_limits: oauth::LimitSettings::UNBOUNDED,
+        edge_limits: edge::LimitSettings::UNBOUNDED,
         connections: ConnectionLimits { per_address: u32::MAX, ..ConnectionLimits::default() },
         admin: SocketAddr::from((Ipv4Addr::LOCALHOST, admin_port)),
         entra: entra::Settings {

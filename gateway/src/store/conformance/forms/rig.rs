@@ -265,14 +265,19 @@ impl Drop for Sentinel {
 /// Three primaries with a third of the slots each, and a replica of the first one.
 pub struct Cluster {
     pub nodes: Vec<RedisServer>,
+    /// Where clients connect.
+    ports: Vec<u16>,
+    ca: Option<String>,
     _folder: Folder,
 }
 
 impl Cluster {
-    pub fn start() -> Option<Self> {
+    /// With `tls`, all of it is spoken with TLS: by clients, and among the nodes.
+    pub fn start(tls: bool) -> Option<Self> {
         let folder = Folder::new();
         let users = folder.users();
-        let mut nodes = Vec::new();
+        let certificates = tls.then(|| Certificates::new(&folder));
+        let (mut nodes, mut ports) = (Vec::new(), Vec::new());
         for (number, bus) in (0..4).map(|number| (number, free_port())) {
             let cluster = ["--cluster-enabled", "yes", "--cluster-node-timeout", "1000"];
             let mut arguments = cluster.map(str::to_owned).to_vec();
@@ -281,7 +286,14 @@ impl Cluster {
             arguments.extend(["--aclfile", &users, "--masteruser", "admin", "--masterauth", "any"].map(str::to_owned));
             arguments.extend(["--cluster-port".to_owned(), bus.to_string()]);
             arguments.extend(["--repl-diskless-sync-delay", "0"].map(str::to_owned));
+            let tls_port = certificates.as_ref().map(|certificates| {
+                let port = free_port();
+                arguments.extend(certificates.arguments(port));
+                arguments.extend(["--tls-cluster", "yes", "--tls-replication", "yes"].map(str::to_owned));
+                port
+            });
             let server = start(&arguments)?;
+            ports.push(tls_port.unwrap_or(port(&server)));
             let mut connection = admin(&server);
             tell(&mut connection, &format!("CLUSTER SET-CONFIG-EPOCH {}", number + 1));
             if number < 3 {
@@ -291,8 +303,8 @@ impl Cluster {
             nodes.push((server, bus));
         }
         let mut first = admin(&nodes[0].0);
-        for (server, bus) in &nodes[1..] {
-            tell(&mut first, &format!("CLUSTER MEET 127.0.0.1 {} {bus}", port(server)));
+        for ((_, bus), port) in nodes.iter().zip(&ports).skip(1) {
+            tell(&mut first, &format!("CLUSTER MEET 127.0.0.1 {port} {bus}"));
         }
         let primary = text(tell(&mut first, "CLUSTER MYID"));
         let mut connections: Vec<_> = nodes.iter().map(|(server, _)| admin(server)).collect();
@@ -311,14 +323,17 @@ impl Cluster {
             let mut nodes = connections.iter_mut().map(|connection| text(tell(connection, "CLUSTER NODES")));
             nodes.all(|nodes| nodes.lines().any(|node| node.contains("slave") && node.contains(&primary)))
         });
-        Some(Self { nodes: nodes.into_iter().map(|(server, _)| server).collect(), _folder: folder })
+        let nodes = nodes.into_iter().map(|(server, _)| server).collect();
+        Some(Self { nodes, ports, ca: certificates.map(|certificates| certificates.ca), _folder: folder })
     }
 
     pub fn settings(&self) -> RedisSettings {
-        let hosts: Vec<_> = self.nodes[..2].iter().map(|node| format!("127.0.0.1:{}", port(node))).collect();
-        let url = format!("redis+cluster://sallyport@{}", hosts.join(","));
+        let hosts: Vec<_> = self.ports[..2].iter().map(|port| format!("127.0.0.1:{port}")).collect();
+        let scheme = if self.ca.is_some() { "rediss" } else { "redis" };
+        let url = format!("{scheme}+cluster://sallyport@{}", hosts.join(","));
         let password = Some(Zeroizing::new(PASSWORD.to_owned()));
-        RedisSettings { password, ..RedisSettings::new(url.parse().unwrap()) }
+        let ca = self.ca.clone().map(String::into_bytes);
+        RedisSettings { password, ca, ..RedisSettings::new(url.parse().unwrap()) }
     }
 
     /// First and last of a primary.

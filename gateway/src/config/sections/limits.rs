@@ -1,0 +1,44 @@
+//! `[limits]`.
+
+use std::num::NonZeroU32;
+
+use super::super::reader::Section;
+use crate::rate::Rate;
+use crate::server::ConnectionLimits;
+use crate::{edge, oauth};
+
+/// `None` goes with a mistake.
+pub struct Limits {
+    pub connections: Option<ConnectionLimits>,
+    pub oauth: Option<oauth::LimitSettings>,
+    pub edge: Option<edge::LimitSettings>,
+}
+
+pub fn read(section: &Section<'_>) -> Limits {
+    let number = |key, default| section.number(key, default, 1..=AT_MOST).and_then(NonZeroU32::new);
+    let per_minute = |key, default| number(key, default).map(Rate::per_minute);
+    // A person adds a server to several clients in a row, and a fleet of them starts at nine.
+    let registrations = number("registrations_per_minute", 10)
+        .map(|registrations| Rate::per_minute(registrations).burst(registrations.saturating_mul(TWICE)));
+    let authorizations = per_minute("authorizations_per_minute", 60);
+    let token_requests = per_minute("token_requests_per_minute", 120);
+    let refusals = per_minute("refusals_per_minute", 60);
+    let (per_second, burst) = (number("requests_per_second", 50), number("burst", 200));
+    let defaults = ConnectionLimits::default();
+    // Without it, what the process may open files for decides: it is no constant.
+    let in_all = section.optional_number("connections", 1..=AT_MOST).unwrap_or(defaults.in_all);
+    let per_address = number("connections_per_address", defaults.per_address).map(NonZeroU32::get);
+    section.finish();
+    let requests = per_second.zip(burst).map(|(per_second, burst)| Rate::per_second(per_second).burst(burst));
+    Limits {
+        connections: per_address.map(|per_address| ConnectionLimits { in_all, per_address }),
+        oauth: (|| {
+            let (registrations, authorizations, token_requests) = (registrations?, authorizations?, token_requests?);
+            Some(oauth::LimitSettings { registrations, authorizations, token_requests })
+        })(),
+        edge: requests.zip(refusals).map(|(requests, refusals)| edge::LimitSettings { requests, refusals }),
+    }
+}
+
+const AT_MOST: u32 = 1_000_000;
+const TWICE: NonZeroU32 = NonZeroU32::new(2).expect("two is not zero");

@@ -1,0 +1,61 @@
+//! What an MCP path says to whoever comes too often.
+
+use std::num::NonZeroU32;
+
+use sallyport::edge::LimitSettings;
+use sallyport::rate::Rate;
+use serde_json::Value;
+
+use crate::support::browser::http_client;
+use crate::support::gateway::Gateway;
+use crate::support::journey::{ADELE, ALEX, Client};
+use crate::support::upstream::Upstream;
+
+fn number(number: u32) -> NonZeroU32 {
+    NonZeroU32::new(number).unwrap()
+}
+
+async fn call(gateway: &Gateway, token: &str) -> reqwest::Response {
+    http_client().post(gateway.url("/mcp")).bearer_auth(token).body("{}").send().await.unwrap()
+}
+
+#[tokio::test]
+async fn a_session_calls_so_often_and_no_other_session_pays_for_it() {
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::start_changed(&upstream.url, |settings, _| {
+        settings.edge_limits.requests = Rate::per_minute(number(6)).burst(number(5));
+    })
+    .await;
+    let client = Client::register(&gateway).await;
+    let (adele, alex) = (client.token(&gateway, ADELE).await, client.token(&gateway, ALEX).await);
+    for _ in 0..5 {
+        assert_eq!(call(&gateway, &adele).await.status(), 200);
+    }
+    let refused = call(&gateway, &adele).await;
+    assert_eq!(refused.status(), 429);
+    let wait: u64 = refused.headers()["retry-after"].to_str().unwrap().parse().unwrap();
+    assert!((1..=10).contains(&wait), "{wait}");
+    let body: Value = refused.json().await.unwrap();
+    assert_eq!((body["jsonrpc"].as_str(), body["error"]["code"].as_i64()), (Some("2.0"), Some(-32029)));
+    assert_eq!(call(&gateway, &alex).await.status(), 200);
+    assert_eq!(upstream.seen().len(), 6);
+}
+
+#[tokio::test]
+async fn guesses_end_in_429_and_good_tokens_do_not() {
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::start_changed(&upstream.url, |settings, _| {
+        settings.edge_limits = LimitSettings { refusals: Rate::per_minute(number(4)), ..LimitSettings::UNBOUNDED };
+    })
+    .await;
+    let token = Client::register(&gateway).await.token(&gateway, ADELE).await;
+    for _ in 0..4 {
+        assert_eq!(call(&gateway, "sp1_at_guess").await.status(), 401);
+    }
+    for _ in 0..3 {
+        let refused = call(&gateway, "sp1_at_guess").await;
+        assert_eq!(refused.status(), 429);
+        assert!(!refused.headers().contains_key("www-authenticate"));
+        assert_eq!(call(&gateway, &token).await.status(), 200);
+    }
+}
