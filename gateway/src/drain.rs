@@ -1,12 +1,12 @@
 //! Who is being served, and whether we are leaving.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use pingora::server::{ShutdownSignal, ShutdownSignalWatch};
 use prometheus::IntGauge;
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
 /// How often the drain looks whether everyone has gone.
@@ -15,7 +15,8 @@ const POLL: Duration = Duration::from_millis(50);
 /// Counts requests and streams, and tells them when it is time to go.
 #[derive(Clone)]
 pub struct Drain {
-    draining: Arc<AtomicBool>,
+    /// When everyone must have gone; `None` while nobody must.
+    deadline: Arc<watch::Sender<Option<Instant>>>,
     in_flight: IntGauge,
 }
 
@@ -25,7 +26,7 @@ pub struct InFlight(IntGauge);
 impl Drain {
     /// `in_flight` is the gauge that shows the count.
     pub fn new(in_flight: IntGauge) -> Self {
-        Self { draining: Arc::default(), in_flight }
+        Self { deadline: Arc::new(watch::Sender::new(None)), in_flight }
     }
 
     pub fn enter(&self) -> InFlight {
@@ -34,13 +35,20 @@ impl Drain {
     }
 
     pub fn is_draining(&self) -> bool {
-        self.draining.load(Ordering::Relaxed)
+        self.deadline.borrow().is_some()
+    }
+
+    /// Waits until the drain begins, and gives its deadline: streams end by themselves before that.
+    pub async fn begun(&self) -> Instant {
+        let mut deadline = self.deadline.subscribe();
+        let begun = deadline.wait_for(Option::is_some).await;
+        begun.ok().and_then(|deadline| *deadline).expect("this drain holds the sender, and waited for a deadline")
     }
 
     /// Stops keeping connections alive, then waits until nobody is served or `limit` has passed.
     pub async fn drain(&self, limit: Duration) {
-        self.draining.store(true, Ordering::Relaxed);
         let deadline = Instant::now() + limit;
+        self.deadline.send_replace(Some(deadline));
         while self.in_flight.get() > 0 && Instant::now() < deadline {
             sleep(POLL).await;
         }

@@ -3,10 +3,10 @@
 //! | hook | what happens |
 //! | --- | --- |
 //! | `early_request_filter` | bounds on the connection |
-//! | `request_filter` | host, route; our own endpoints are answered; everything else must be admitted (`admission`) |
-//! | `upstream_peer`, `upstream_request_filter` | only with an `Admitted`: the server, its path, Entra's token (`upstream_hop`) |
-//! | `response_filter`, `response_body_filter` | what an upstream may not say; its sessions sealed |
+//! | `request_filter` | host, route; our own endpoints are answered; everything else must be admitted (`admission`), and goes upstream only with an `Admitted` (`relay`, `upstream_hop`) |
 //! | `fail_to_proxy`, `logging` | one answer for what went wrong, one line, one count |
+//!
+//! `request_filter` answers every request: Pingora's own proxy loop, and the hooks that belong to it, are not used.
 
 mod admission;
 mod challenge;
@@ -16,6 +16,7 @@ mod http_messages;
 mod journey;
 mod limits;
 mod refusal;
+mod relay;
 mod route;
 mod upstream_hop;
 
@@ -23,15 +24,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use http::{HeaderName, Method};
-use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::prelude::{Error, ErrorType, HttpPeer, Result};
 use pingora_proxy::{FailToProxy, ProxyHttp, Session};
 
 pub use header_deadline::HeaderDeadline;
 pub use headers::Origins;
 pub use limits::{LimitSettings, Limits};
+pub use relay::{StreamSettings, Upstreams};
 pub use route::{Routes, Upstream};
 
 use crate::drain::Drain;
@@ -42,7 +42,7 @@ use crate::sealed::Sealer;
 use crate::session::Sessions;
 use crate::source::TrustedProxies;
 use headers::with_headers;
-use http_messages::{has_long_header, linger, status_error, write_whole};
+use http_messages::{answered, has_long_header, linger, write_whole};
 use journey::Journey;
 use refusal::Refusal;
 
@@ -65,6 +65,9 @@ pub struct Edge {
     pub sealer: Sealer,
     pub metrics: Arc<Metrics>,
     pub drain: Drain,
+    /// The connections to every pool's servers.
+    pub upstreams: Upstreams,
+    pub streams: StreamSettings,
     pub trusted_proxies: TrustedProxies,
     pub limits: Limits,
     /// Whether every request writes a line.
@@ -100,88 +103,19 @@ impl ProxyHttp for Edge {
             return self.authorize(session, journey).await;
         }
         match self.routes.find(path) {
-            Some(target) => self.admit(session, journey, target).await,
+            Some(target) => {
+                if !self.admit(session, journey, target).await? {
+                    self.relay(session, journey).await?;
+                }
+                Ok(true)
+            }
             None => self.refuse(session, journey, Refusal::UnknownPath).await,
         }
     }
 
-    async fn upstream_peer(&self, _session: &mut Session, journey: &mut Journey) -> Result<Box<HttpPeer>> {
-        let destination = journey.destination()?;
-        let peer = match &destination.session {
-            // Nobody else has this session. 404 makes the client begin a new one (C8).
-            Some(session) => destination.pool().peer(session.server()).ok_or((404, "the session's server is gone")),
-            None => destination
-                .pool()
-                .pick(destination.admitted.session())
-                .ok_or((503, "no server of the upstream is well")),
-        };
-        let peer = peer.map_err(|(status, cause)| status_error(status, cause))?;
-        let http_peer = peer.to_http_peer();
-        journey.peer = Some(peer);
-        Ok(Box::new(http_peer))
-    }
-
-    async fn upstream_request_filter(
-        &self,
-        session: &mut Session,
-        upstream: &mut RequestHeader,
-        journey: &mut Journey,
-    ) -> Result<()> {
-        self.prepare(session, upstream, journey)
-    }
-
-    async fn request_body_filter(
-        &self,
-        _session: &mut Session,
-        body: &mut Option<Bytes>,
-        _end_of_stream: bool,
-        journey: &mut Journey,
-    ) -> Result<()> {
-        journey.received += body.as_ref().map_or(0, |chunk| chunk.len() as u64);
-        if journey.received > MCP_BODY_LIMIT {
-            return Err(status_error(413, "the body is longer than an MCP message may be"));
-        }
-        Ok(())
-    }
-
-    async fn response_filter(
-        &self,
-        _session: &mut Session,
-        response: &mut ResponseHeader,
-        journey: &mut Journey,
-    ) -> Result<()> {
-        self.receive(response, journey)
-    }
-
-    fn response_body_filter(
-        &self,
-        _session: &mut Session,
-        body: &mut Option<Bytes>,
-        _end_of_stream: bool,
-        journey: &mut Journey,
-    ) -> Result<Option<Duration>> {
-        if journey.drop_body {
-            *body = None;
-        }
-        self.rewrite_endpoint(body, journey)?;
-        Ok(None)
-    }
-
-    fn fail_to_connect(
-        &self,
-        _session: &mut Session,
-        _peer: &HttpPeer,
-        journey: &mut Journey,
-        error: Box<Error>,
-    ) -> Box<Error> {
-        let refused = matches!(error.etype(), ErrorType::ConnectRefused);
-        match &journey.destination {
-            // A server that is not there keeps no session in its memory either.
-            Some(destination) if refused && destination.session.is_some() => {
-                status_error(404, "the session's server is down")
-            }
-            _ => error,
-        }
+    /// Never reached: `request_filter` answers everything, and what it could not answer is an error.
+    async fn upstream_peer(&self, _session: &mut Session, _journey: &mut Journey) -> Result<Box<HttpPeer>> {
+        Err(Error::explain(ErrorType::InternalError, "only the relay goes upstream"))
     }
 
     async fn fail_to_proxy(&self, session: &mut Session, error: &Error, journey: &mut Journey) -> FailToProxy {
@@ -193,13 +127,13 @@ impl ProxyHttp for Edge {
         }
         let error_code = refusal.as_ref().map_or(0, |refusal| refusal.status().as_u16());
         if let Some(refusal) = refusal
-            && session.response_written().is_none()
+            && answered(session).is_none()
         {
             session.set_keepalive(None);
             let answer = with_headers(refusal.answer(), journey.caller.cors());
             // The client may be gone; there is nobody else to tell.
             let _ = write_whole(session, answer).await;
-            if refusal == Refusal::BodyTooLarge {
+            if !session.is_body_done() {
                 linger(session).await;
             }
         }
@@ -207,7 +141,7 @@ impl ProxyHttp for Edge {
     }
 
     async fn logging(&self, session: &mut Session, error: Option<&Error>, journey: &mut Journey) {
-        let status = session.response_written().map_or(0, |response| response.status.as_u16());
+        let status = answered(session).map_or(0, |response| response.status.as_u16());
         let took = journey.started.elapsed();
         self.metrics.answered(journey.route, status, took, journey.streamed);
         if self.access_log {

@@ -20,6 +20,9 @@ pub struct Metrics {
     rejected: IntCounterVec,
     in_flight: IntGauge,
     upstream_failures: IntCounterVec,
+    first_byte: Histogram,
+    streams_open: IntGauge,
+    streams_ended: IntCounterVec,
     seals: IntCounterVec,
     ring_keys: IntGaugeVec,
     ring_reloads: IntCounterVec,
@@ -29,19 +32,18 @@ pub struct Metrics {
     certificate_reloads: IntCounterVec,
 }
 
+/// Held by an event stream as long as it is open.
+pub struct StreamOpen(IntGauge);
+
 impl Default for Metrics {
     fn default() -> Self {
         let metrics = Self {
             registry: Registry::new(),
             requests: counters("sallyport_http_requests_total", "Requests answered.", &["route", "code_class"]),
-            duration: Histogram::with_opts(
-                HistogramOpts::new(
-                    "sallyport_http_request_duration_seconds",
-                    "From the request's header to the end of its answer; event streams are not counted.",
-                )
-                .buckets(BUCKETS.to_vec()),
-            )
-            .expect("the histogram is well-formed"),
+            duration: histogram(
+                "sallyport_http_request_duration_seconds",
+                "From the request's header to the end of its answer; event streams are not counted.",
+            ),
             admitted: IntCounter::new("sallyport_token_admitted_total", "Requests let through to an upstream.")
                 .expect("the counter is well-formed"),
             lookups: counters(
@@ -56,6 +58,17 @@ impl Default for Metrics {
                 "sallyport_upstream_failures_total",
                 "Requests that an upstream did not answer whole, by cause.",
                 &["upstream", "cause"],
+            ),
+            first_byte: histogram(
+                "sallyport_upstream_first_byte_seconds",
+                "From the request's header to that of the upstream's answer.",
+            ),
+            streams_open: IntGauge::new("sallyport_streams_open", "Event streams that are open now.")
+                .expect("the gauge is well-formed"),
+            streams_ended: counters(
+                "sallyport_streams_ended_total",
+                "Event streams that ended, by who or what ended them.",
+                &["cause"],
             ),
             seals: counters(
                 "sallyport_seals_total",
@@ -118,6 +131,20 @@ impl Metrics {
         self.upstream_failures.with_label_values(&[upstream, cause]).inc();
     }
 
+    pub fn first_byte(&self, took: Duration) {
+        self.first_byte.observe(took.as_secs_f64());
+    }
+
+    /// One more event stream is open, until the result is dropped.
+    pub fn stream_opened(&self) -> StreamOpen {
+        self.streams_open.inc();
+        StreamOpen(self.streams_open.clone())
+    }
+
+    pub fn stream_ended(&self, cause: &'static str) {
+        self.streams_ended.with_label_values(&[cause]).inc();
+    }
+
     /// Counts what each key of the ring seals.
     pub fn seals(&self) -> &IntCounterVec {
         &self.seals
@@ -173,7 +200,7 @@ impl Metrics {
             // There from the start: an alarm on a first failure needs the zero before it.
             self.ring_reloads.with_label_values(&[result(well)]);
         }
-        let collectors: [Box<dyn prometheus::core::Collector>; 15] = [
+        let collectors: [Box<dyn prometheus::core::Collector>; 18] = [
             Box::new(build),
             Box::new(self.requests.clone()),
             Box::new(self.duration.clone()),
@@ -182,6 +209,9 @@ impl Metrics {
             Box::new(self.rejected.clone()),
             Box::new(self.in_flight.clone()),
             Box::new(self.upstream_failures.clone()),
+            Box::new(self.first_byte.clone()),
+            Box::new(self.streams_open.clone()),
+            Box::new(self.streams_ended.clone()),
             Box::new(self.seals.clone()),
             Box::new(self.ring_keys.clone()),
             Box::new(self.ring_reloads.clone()),
@@ -194,6 +224,17 @@ impl Metrics {
             self.registry.register(collector).expect("each series is registered once");
         }
     }
+}
+
+impl Drop for StreamOpen {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+fn histogram(name: &str, help: &str) -> Histogram {
+    Histogram::with_opts(HistogramOpts::new(name, help).buckets(BUCKETS.to_vec()))
+        .expect("the histogram is well-formed")
 }
 
 fn counters(name: &str, help: &str, labels: &[&str]) -> IntCounterVec {

@@ -12,12 +12,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue, Uri};
-use pingora::lb::LoadBalancer;
 use pingora::lb::health_check::HttpHealthCheck;
 use pingora::lb::selection::Consistent;
+use pingora::lb::{Backend, LoadBalancer};
 use pingora::prelude::HttpPeer;
 use pingora::protocols::TcpKeepalive;
-use pingora::upstreams::peer::HttpUpstreamRequestPolicy;
 use url::Url;
 
 pub use affinity::{McpSession, Name};
@@ -140,6 +139,13 @@ impl Pool {
         self.peer(*backend.addr.as_inet()?)
     }
 
+    /// Another well server than the one at `failed`, by the same hash; `None` when there is none.
+    pub fn pick_other(&self, session: Index, failed: SocketAddr) -> Option<Peer> {
+        let other = |backend: &Backend, well| well && backend.addr.as_inet() != Some(&failed);
+        let backend = self.balancer.select_with(&session.0, CANDIDATES, other)?;
+        self.peer(*backend.addr.as_inet()?)
+    }
+
     /// One particular server, well or not: what only it can answer must not be asked elsewhere.
     pub fn peer(&self, address: SocketAddr) -> Option<Peer> {
         Some(Peer { address, server: self.servers.get(&address)?.clone() })
@@ -173,8 +179,6 @@ impl Peer {
             #[cfg(target_os = "linux")]
             user_timeout: Duration::ZERO,
         });
-        // A tunnel would carry bytes past every check.
-        options.http_upstream_request_policy = HttpUpstreamRequestPolicy::deny_upgrades();
         peer
     }
 }
@@ -238,17 +242,21 @@ mod tests {
         let again: Vec<_> = (0..40u8).map(|n| pool.pick(Index([n; 32])).unwrap().address).collect();
         assert_eq!(picks, again);
         assert!(picks.iter().any(|address| *address != picks[0]));
+        for (n, picked) in (0..40u8).zip(&picks) {
+            assert_ne!(pool.pick_other(Index([n; 32]), *picked).unwrap().address, *picked);
+        }
+        let single = Pool::new(Settings::single("x", "http://127.0.0.1:1")).unwrap();
+        assert!(single.pick_other(Index([0; 32]), "127.0.0.1:1".parse().unwrap()).is_none());
     }
 
     #[test]
-    fn every_timeout_is_set_and_upgrades_are_denied() {
+    fn every_timeout_is_set() {
         let pool = Pool::new(Settings::single("x", "http://127.0.0.1:1")).unwrap();
         let peer = pool.peer("127.0.0.1:1".parse().unwrap()).unwrap().to_http_peer();
         let options = peer.get_peer_options().unwrap();
         assert!(
             options.connection_timeout.is_some() && options.write_timeout.is_some() && options.idle_timeout.is_some()
         );
-        assert_eq!(options.http_upstream_request_policy, HttpUpstreamRequestPolicy::deny_upgrades());
     }
 
     #[test]

@@ -27,7 +27,8 @@ use pingora_proxy::http_proxy;
 use crate::admin::{Admin, SessionsAdmin};
 use crate::clock::Clock;
 use crate::drain::{Drain, GracefulStop, StopSignal};
-use crate::edge::{self, Edge, HeaderDeadline, Origins, Routes, Upstream};
+pub use crate::edge::StreamSettings;
+use crate::edge::{self, Edge, HeaderDeadline, Origins, Routes, Upstream, Upstreams};
 use crate::metrics::Metrics;
 use crate::oauth::{self, AuthorizationServer, ClientSettings, Parts, Remember, Resource, Resources};
 use crate::pool::{self, Pool, PoolError};
@@ -77,6 +78,7 @@ pub struct Settings {
     /// The first is the default resource. Never empty.
     pub upstreams: Vec<UpstreamSettings>,
     pub sessions: session::Settings,
+    pub streams: StreamSettings,
     /// What people call this installation; large on every page.
     pub server_name: String,
     pub remember: Remember,
@@ -253,6 +255,8 @@ fn edge(
         sealer,
         metrics,
         drain,
+        upstreams: Upstreams::new(&configuration()),
+        streams: settings.streams,
         access_log: settings.access_log,
         trusted_proxies: settings.trusted_proxies,
         limits: edge::Limits::new(settings.edge_limits),
@@ -281,7 +285,6 @@ fn configuration() -> ServerConf {
         // The drain has waited already; what is left is cut.
         grace_period_seconds: Some(0),
         graceful_shutdown_timeout_seconds: Some(1),
-        max_retries: 2,
         ..ServerConf::default()
     }
 }

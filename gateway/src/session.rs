@@ -4,7 +4,8 @@
 //! secret inside the client's tokens. [`Sessions::admit`] is the hot path, and the only maker of an [`Admitted`]; what it
 //! found it keeps at hand for a moment (`cache`), and hears from other replicas when that has ended (`hearing`).
 //! [`Sessions::refresh`] keeps a session going: Entra's tokens are renewed when they are close to their end, by one caller
-//! at a time, and the client's refresh token is rotated. [`Sessions::end`] and [`Sessions::revoke`] end it everywhere.
+//! at a time, and the client's refresh token is rotated. [`Sessions::end`] and [`Sessions::revoke`] end it everywhere, and
+//! [`Sessions::over`] tells what is open for it.
 //! What an operator may know of sessions, and how one ends them, is in the [`Roster`].
 
 mod admitted;
@@ -15,6 +16,7 @@ mod flights;
 mod flights_tests;
 mod hearing;
 mod lookup;
+mod over;
 mod record;
 mod refresh;
 mod renewal;
@@ -22,6 +24,7 @@ mod revocation;
 mod roster;
 mod token;
 mod uses;
+mod watch;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,6 +39,7 @@ pub use roster::{
     BadSelector, List, Listed, ListedClient, ListedUser, Listing, NotRevoked, Revoked, Roster, Selector, Which, Who,
 };
 pub use token::{Grant, IssuedTokens, RefreshToken};
+pub use watch::{StreamSlot, Watch};
 
 use crate::clock::{Clock, Timestamp};
 use crate::sealed::{Id, Index, Sealer};
@@ -48,6 +52,7 @@ use hearing::Hearing;
 use record::{EntraTokens, Record};
 use token::AccessToken;
 use uses::Uses;
+use watch::OpenStreams;
 
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -85,6 +90,7 @@ pub struct Sessions {
     generations: Generations,
     locks: Locks,
     flights: Flights<Index>,
+    streams: OpenStreams,
     store: Arc<dyn Store>,
     cache: Arc<Cache>,
     hearing: Hearing,
@@ -123,6 +129,7 @@ impl Sessions {
             generations: Generations::new(store.clone()),
             locks: Locks::new(store.clone()),
             flights: Flights::default(),
+            streams: OpenStreams::default(),
             cache: Arc::new(Cache::new(settings.cached)),
             hearing: Hearing::default(),
             background: Arc::default(),

@@ -19,7 +19,7 @@ use crate::oauth::{CUSTOM_SCHEMES, ClientSettings, DocumentHost, DocumentSetting
 use crate::pool;
 use crate::public_url::PublicUrl;
 use crate::sealed::KeyRing;
-use crate::server::{ConnectionLimits, Credential, RingSource, Server, Settings, UpstreamSettings};
+use crate::server::{ConnectionLimits, Credential, RingSource, Server, Settings, StreamSettings, UpstreamSettings};
 use crate::source::TrustedProxies;
 use crate::store::{RedisSettings, RedisUrl};
 use crate::{edge, oauth, session, store};
@@ -110,6 +110,7 @@ impl Dev {
                 pool: pool::Settings::single("sample", &format!("http://{}", neighbours.server.address())),
             }],
             sessions: session::Settings::default(),
+            streams: StreamSettings::default(),
             server_name: "Sallyport development server".to_owned(),
             remember: Remember::Ask,
             clients: clients(),

@@ -16,7 +16,7 @@ use super::values::{duration, name, network, readable, web_origin, word};
 use crate::oauth::Remember;
 use crate::public_url::PublicUrl;
 use crate::sealed::KeyRing;
-use crate::server::{RingSource, Settings, TlsFiles};
+use crate::server::{RingSource, Settings, StreamSettings, TlsFiles};
 use crate::source::TrustedProxies;
 use crate::{log, session};
 
@@ -34,6 +34,7 @@ pub fn read(root: &Section<'_>) -> Option<(log::Settings, Settings)> {
     let upstreams = upstream::read(root, entra.scope.as_deref());
     let sessions = tokens(&root.section("tokens"));
     let (server_name, remember) = consent(&root.section("consent"), public_url.as_ref());
+    let streams = streams(&root.section("streams"));
     let clients = clients::read(&root.section("clients"), public_url.as_ref());
     let allowed_origins = cors(&root.section("cors"));
     let (log, access_log) = log(&root.section("log"));
@@ -54,6 +55,7 @@ pub fn read(root: &Section<'_>) -> Option<(log::Settings, Settings)> {
         ring: ring?,
         upstreams: upstreams?,
         sessions: sessions?,
+        streams: streams?,
         server_name: server_name?,
         remember: remember?,
         clients: clients?,
@@ -148,6 +150,20 @@ fn tokens(section: &Section<'_>) -> Option<session::Settings> {
         section.mistake("access_lifetime", "must be shorter than tokens.session_idle");
     }
     Some(settings)
+}
+
+fn streams(section: &Section<'_>) -> Option<StreamSettings> {
+    let keep_alive = section.text("keep_alive").or("15s").parse(|text| duration(text, SECOND, 5 * MINUTE));
+    let idle_timeout = section.text("idle_timeout").or("1h").parse(|text| duration(text, MINUTE, DAY));
+    let max_lifetime = section.text("max_lifetime").or("1h").parse(|text| duration(text, MINUTE, DAY));
+    let per_session = section.number("per_session", 32, 1..=10_000);
+    section.finish();
+    Some(StreamSettings {
+        keep_alive: keep_alive?,
+        idle_timeout: idle_timeout?,
+        max_lifetime: max_lifetime?,
+        per_session: per_session?,
+    })
 }
 
 fn consent(section: &Section<'_>, public_url: Option<&PublicUrl>) -> (Option<String>, Option<Remember>) {

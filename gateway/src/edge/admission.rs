@@ -3,8 +3,9 @@
 use std::net::IpAddr;
 
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, HOST};
-use http::{Method, Response, StatusCode};
+use http::header::{ACCEPT, AUTHORIZATION, HOST};
+use http::{HeaderMap, Method, Response, StatusCode};
+use pingora::http::RequestHeader;
 use pingora::prelude::Result;
 use pingora::protocols::l4::socket::SocketAddr;
 use pingora_proxy::Session;
@@ -101,7 +102,13 @@ impl Edge {
         }
     }
 
-    async fn deny(&self, session: &mut Session, journey: &Journey, target: &Target, denied: &Denied) -> Result<()> {
+    pub(super) async fn deny(
+        &self,
+        session: &mut Session,
+        journey: &Journey,
+        target: &Target,
+        denied: &Denied,
+    ) -> Result<()> {
         self.metrics.rejected(challenge::reason(denied));
         tracing::debug!(request_id = journey.id, cause = %denied, "not admitted");
         let source = self.client(session).map_or(SourceAddress::UNKNOWN, SourceAddress::new);
@@ -127,6 +134,8 @@ impl Edge {
             Some(Refusal::TokenInQuery)
         } else if declared_length(&header.headers).is_some_and(|length| length > MCP_BODY_LIMIT) {
             Some(Refusal::BodyTooLarge)
+        } else if !self.has_room_for_a_stream(header, journey)? {
+            Some(Refusal::TooManyStreams)
         } else {
             None
         };
@@ -134,6 +143,24 @@ impl Edge {
             Some(refusal) => self.refuse(session, journey, refusal).await,
             None => Ok(false),
         }
+    }
+
+    /// A `GET` takes its place among the streams of its session now. A `POST` may be answered by a stream or not: it is refused
+    /// while there is no place, and never once its call has been made, so that calls in flight may pass the limit.
+    fn has_room_for_a_stream(&self, header: &RequestHeader, journey: &mut Journey) -> Result<bool> {
+        let destination = journey.destination()?;
+        let (watch, limit) = (destination.admitted.watch(), self.streams.per_session);
+        let at_messages = destination.target.endpoint == Endpoint::Message;
+        Ok(match header.method {
+            _ if at_messages => true,
+            Method::GET => {
+                let slot = watch.try_open_stream(limit);
+                journey.slot = slot;
+                journey.slot.is_some()
+            }
+            Method::POST if accepts_events(&header.headers) => watch.streams() < limit,
+            _ => true,
+        })
     }
 
     pub(super) async fn refuse(&self, session: &mut Session, journey: &Journey, refusal: Refusal) -> Result<bool> {
@@ -168,6 +195,15 @@ impl Edge {
             }
         }
     }
+}
+
+/// Clients of Streamable HTTP must say so in words (C14). What says nothing, or `*/*`, is a client of its own making, and
+/// counts too.
+fn accepts_events(headers: &HeaderMap) -> bool {
+    let mut values = headers.get_all(ACCEPT).iter().peekable();
+    values.peek().is_none()
+        || values
+            .any(|value| value.to_str().is_ok_and(|value| value.contains("text/event-stream") || value.contains("*/*")))
 }
 
 /// RFC 6750 section 2.3 is not supported: URLs end up in logs and histories (B6).

@@ -77,6 +77,11 @@ pub async fn discard_small_body(session: &mut Session) {
     }
 }
 
+/// The header of the answer that was sent. An interim one, such as 100, is none.
+pub fn answered(session: &Session) -> Option<&ResponseHeader> {
+    session.response_written().filter(|header| !header.status.is_informational())
+}
+
 /// Reads on for a moment after a refusal that came before the end of the body: closing at once would reset the connection,
 /// and many clients would report that instead of the answer.
 pub async fn linger(session: &mut Session) {

@@ -2,15 +2,14 @@
 
 use std::time::Instant;
 
-use http::Uri;
-use pingora::prelude::{Error, ErrorType, OrErr, Result};
+use pingora::prelude::{Error, ErrorType, Result};
 
 use super::headers::Caller;
 use super::route::{Endpoint, Target};
 use crate::drain::InFlight;
-use crate::pool::{EndpointRewriter, McpSession, Name, Peer, Pool};
+use crate::pool::{McpSession, Name, Peer, Pool};
 use crate::secret::random_bytes;
-use crate::session::Admitted;
+use crate::session::{Admitted, StreamSlot};
 
 pub struct Journey {
     /// Names the request in our logs, in the upstream's, and on error pages.
@@ -22,11 +21,9 @@ pub struct Journey {
     /// Set by admission alone. Without it no hook gets upstream.
     pub destination: Option<Destination>,
     pub peer: Option<Peer>,
-    /// Bytes of the request's body so far.
-    pub received: u64,
     pub streamed: bool,
-    pub rewriter: Option<EndpointRewriter>,
-    pub drop_body: bool,
+    /// Its place among the event streams of its session.
+    pub slot: Option<StreamSlot>,
     _in_flight: InFlight,
 }
 
@@ -47,10 +44,8 @@ impl Journey {
             caller: Caller::Program,
             destination: None,
             peer: None,
-            received: 0,
             streamed: false,
-            rewriter: None,
-            drop_body: false,
+            slot: None,
             _in_flight: in_flight,
         }
     }
@@ -70,15 +65,14 @@ impl Destination {
         &self.target.upstream.pool
     }
 
-    /// The path on the server. The client's own query goes along, except where ours carries a sealed session.
-    pub fn uri(&self, query: Option<&str>) -> Result<Uri> {
+    /// Path and query on the server. The client's own query goes along, except where ours carries a sealed session.
+    pub fn path(&self, query: Option<&str>) -> String {
         let settings = self.pool().settings();
-        let path = match (self.session.as_ref().map(McpSession::name), self.target.endpoint) {
+        match (self.session.as_ref().map(McpSession::name), self.target.endpoint) {
             (Some(Name::MessageEndpoint(endpoint)), _) => endpoint.clone(),
             (_, Endpoint::Sse) => with_query(&settings.sse_endpoint, query),
             (_, _) => with_query(&settings.endpoint, query),
-        };
-        path.parse().or_err(ErrorType::InternalError, "the upstream's path")
+        }
     }
 }
 

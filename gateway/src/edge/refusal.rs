@@ -20,6 +20,7 @@ pub enum Refusal {
     HeaderTooLarge,
     BodyTooLarge,
     BodyTooSlow,
+    TooManyStreams,
     TooManyRequests { wait: Duration },
     BadRequest,
     NoUpstream,
@@ -29,11 +30,12 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    /// The one match from what went wrong in proxying to an answer; `None` when the client is gone.
+    /// The one match from what went wrong in the relay to an answer; `None` when the client is gone.
     pub fn from_error(error: &Error) -> Option<Self> {
         Some(match (error.etype(), error.esource()) {
             (ErrorType::HTTPStatus(404), _) => Refusal::UnknownSession,
             (ErrorType::HTTPStatus(413), _) => Refusal::BodyTooLarge,
+            (ErrorType::HTTPStatus(400), _) => Refusal::BadRequest,
             (ErrorType::HTTPStatus(503), _) => Refusal::NoUpstream,
             (ErrorType::HTTPStatus(502), _) => Refusal::UpstreamFailed,
             (
@@ -41,7 +43,11 @@ impl Refusal {
                 ErrorSource::Upstream,
             ) => Refusal::UpstreamSlow,
             (_, ErrorSource::Upstream) => Refusal::UpstreamFailed,
-            (E::WriteError | E::ReadError | E::ConnectionClosed | E::H2Error, ErrorSource::Downstream) => return None,
+            (
+                E::WriteError | E::WriteTimedout | E::ReadError | E::ConnectionClosed | E::H2Error,
+                ErrorSource::Downstream,
+            ) => return None,
+            (E::ReadTimedout, ErrorSource::Downstream) => Refusal::BodyTooSlow,
             (_, ErrorSource::Downstream) => Refusal::BadRequest,
             (_, ErrorSource::Internal | ErrorSource::Unset) => Refusal::Internal,
         })
@@ -67,6 +73,7 @@ impl Refusal {
             Refusal::HeaderTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Refusal::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Refusal::BodyTooSlow => StatusCode::REQUEST_TIMEOUT,
+            Refusal::TooManyStreams => StatusCode::TOO_MANY_REQUESTS,
             Refusal::TooManyRequests { .. } => StatusCode::TOO_MANY_REQUESTS,
             Refusal::NoUpstream => StatusCode::SERVICE_UNAVAILABLE,
             Refusal::UpstreamSlow => StatusCode::GATEWAY_TIMEOUT,
@@ -96,6 +103,9 @@ impl Refusal {
             Refusal::HeaderTooLarge => problem(status, "invalid_request", "The header is too large."),
             Refusal::BodyTooLarge => problem(status, "invalid_request", "The body is too large."),
             Refusal::BodyTooSlow => problem(status, "invalid_request", "The body did not arrive in time."),
+            Refusal::TooManyStreams => {
+                unavailable(status, "too_many_requests", "This session has too many event streams open.")
+            }
             Refusal::TooManyRequests { wait } => too_many(*wait),
             Refusal::NoUpstream => unavailable(status, "temporarily_unavailable", "The MCP server is not available."),
             Refusal::UpstreamSlow => {

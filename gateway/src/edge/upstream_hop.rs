@@ -1,11 +1,11 @@
 //! What goes to an upstream, and what is believed of its answer.
 
 use bytes::Bytes;
-use http::StatusCode;
 use http::header::{
     ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST, TRANSFER_ENCODING,
     WWW_AUTHENTICATE,
 };
+use http::{Method, StatusCode, Version};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::prelude::{Error, ErrorType, OrErr, Result};
 use pingora_proxy::Session;
@@ -17,14 +17,33 @@ use super::{Edge, MCP_SESSION_ID, challenge, headers};
 use crate::oauth::resource_metadata_url;
 use crate::pool::{EndpointRewriter, McpSession, Name, Peer};
 
+/// What becomes of the body of an upstream's answer.
+pub enum AnswerBody {
+    /// There is none, or it stays here.
+    None,
+    Whole,
+    /// Events, one by one. Those of the legacy transport begin with the address that messages are posted to.
+    Events(Option<EndpointRewriter>),
+}
+
 impl Edge {
-    /// The request's header for the upstream: the client's own credentials and claims out, ours in.
-    pub(super) fn prepare(&self, session: &Session, upstream: &mut RequestHeader, journey: &Journey) -> Result<()> {
+    /// The request's header for the upstream: the client's own credentials and claims out, ours in, no word on the framing.
+    pub(super) fn prepare(&self, session: &Session, journey: &Journey) -> Result<RequestHeader> {
+        let client = session.req_header();
         let destination = journey.destination()?;
-        let peer = journey.peer()?;
-        upstream.set_uri(destination.uri(upstream.uri.query())?);
-        for name in headers::refused_upstream(&upstream.headers) {
-            upstream.remove_header(&name);
+        let path = destination.path(client.uri.query());
+        let mut upstream =
+            RequestHeader::build_no_case(client.method.clone(), path.as_bytes(), Some(client.headers.len() + 8))?;
+        upstream.set_version(Version::HTTP_11);
+        let nominated = headers::nominated(&client.headers)
+            .ok_or_else(|| status_error(400, "the Connection header is no list of names"))?;
+        for (name, value) in &client.headers {
+            if !headers::is_hop_by_hop(name)
+                && !headers::is_refused_upstream(name.as_str())
+                && !nominated.contains(name)
+            {
+                upstream.append_header(name, value)?;
+            }
         }
         if destination.target.endpoint == Endpoint::Sse {
             // The endpoint event must arrive in clear to be rewritten.
@@ -36,7 +55,7 @@ impl Edge {
         for (name, value) in &destination.pool().settings().headers {
             upstream.insert_header(name, value)?;
         }
-        upstream.insert_header(HOST, peer.authority())?;
+        upstream.insert_header(HOST, journey.peer()?.authority())?;
         upstream.insert_header("x-forwarded-host", self.public_url.authority())?;
         upstream.insert_header("x-forwarded-proto", self.public_url.scheme())?;
         if let Some(client) = self.client(session) {
@@ -45,71 +64,91 @@ impl Edge {
         upstream.insert_header("x-request-id", journey.id.as_str())?;
         // Replaces the caller's own token, which must never reach an upstream.
         upstream.insert_header(AUTHORIZATION, destination.admitted.bearer())?;
-        Ok(())
+        Ok(upstream)
     }
 
     /// The answer's header for the client: what only the edge may say out, sessions sealed, streams marked.
-    pub(super) fn receive(&self, response: &mut ResponseHeader, journey: &mut Journey) -> Result<()> {
-        for name in headers::refused_downstream(&response.headers) {
-            response.remove_header(&name);
-        }
+    pub(super) fn receive(
+        &self,
+        request: &RequestHeader,
+        response: &mut ResponseHeader,
+        journey: &mut Journey,
+    ) -> Result<AnswerBody> {
         if response.status.is_redirection() && response.status != StatusCode::NOT_MODIFIED {
             return Err(status_error(502, "the upstream redirects, and MCP paths never do"));
         }
-        if response.status == StatusCode::UNAUTHORIZED {
+        let length = content_length(response);
+        self.take_out(response);
+        let refused = response.status == StatusCode::UNAUTHORIZED;
+        if refused {
             self.answer_for_the_upstream(response, journey)?;
         }
         self.seal_session(response, journey)?;
-        journey.streamed = is_event_stream(response);
+        let has_body = request.method != Method::HEAD
+            && !matches!(response.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+        let is_sse = journey.destination()?.target.endpoint == Endpoint::Sse && response.status.is_success();
+        journey.streamed = has_body && is_event_stream(response);
+        // Nothing but a stream that can be read is passed on: its endpoint event would go unseen.
+        if is_sse && has_body && (!journey.streamed || response.headers.contains_key(CONTENT_ENCODING)) {
+            return Err(status_error(502, "the upstream's answer is no plain event stream"));
+        }
+        let body = if refused || !has_body {
+            AnswerBody::None
+        } else if journey.streamed {
+            AnswerBody::Events(is_sse.then(EndpointRewriter::default))
+        } else {
+            AnswerBody::Whole
+        };
+        frame(request, response, &body, if refused { Some(0) } else { length })?;
         if journey.streamed {
             // Tells other proxies in front of us not to collect events (C5).
             response.insert_header("x-accel-buffering", "no")?;
-        }
-        if journey.destination()?.target.endpoint == Endpoint::Sse && response.status.is_success() {
-            // Nothing but a stream that can be read is passed on: its endpoint event would go unseen.
-            if !journey.streamed || response.headers.contains_key(CONTENT_ENCODING) {
-                return Err(status_error(502, "the upstream's answer is no plain event stream"));
-            }
-            response.remove_header(&CONTENT_LENGTH);
-            journey.rewriter = Some(EndpointRewriter::default());
         }
         response.insert_header("x-content-type-options", "nosniff")?;
         for (name, value) in journey.caller.cors() {
             response.insert_header(name, value)?;
         }
-        Ok(())
+        Ok(body)
     }
 
     /// The one event of a legacy stream that names the server's own path.
-    pub(super) fn rewrite_endpoint(&self, body: &mut Option<Bytes>, journey: &mut Journey) -> Result<()> {
-        let Some(mut rewriter) = journey.rewriter.take() else { return Ok(()) };
-        if let Some(chunk) = body.take() {
-            let (destination, peer) = (journey.destination()?, journey.peer()?);
-            let ours = |endpoint: &str| self.message_url(destination, peer, endpoint);
-            let rewritten = rewriter
-                .feed(chunk, ours)
-                .map_err(|cause| Error::because(ErrorType::InvalidHTTPHeader, "the upstream's event stream", cause))?;
-            *body = Some(rewritten);
+    pub(super) fn rewrite_endpoint(
+        &self,
+        rewriter: &mut EndpointRewriter,
+        chunk: Bytes,
+        journey: &Journey,
+    ) -> Result<Bytes> {
+        let (destination, peer) = (journey.destination()?, journey.peer()?);
+        let ours = |endpoint: &str| self.message_url(destination, peer, endpoint);
+        rewriter.feed(chunk, ours).map_err(|cause| {
+            Error::because(ErrorType::InvalidHTTPHeader, "the upstream's event stream", cause).into_up()
+        })
+    }
+
+    /// What an upstream may not say, and what was between it and us.
+    fn take_out(&self, response: &mut ResponseHeader) {
+        let nominated = headers::nominated(&response.headers).unwrap_or_default();
+        let out = |name: &&http::HeaderName| {
+            headers::is_hop_by_hop(name) || headers::is_refused_downstream(name.as_str()) || nominated.contains(name)
+        };
+        let names: Vec<_> = response.headers.keys().filter(out).cloned().collect();
+        for name in names {
+            response.remove_header(&name);
         }
-        journey.rewriter = Some(rewriter);
-        Ok(())
     }
 
     /// An upstream that refuses Entra's token speaks of its own authority; the client only knows us (B11).
-    fn answer_for_the_upstream(&self, response: &mut ResponseHeader, journey: &mut Journey) -> Result<()> {
+    fn answer_for_the_upstream(&self, response: &mut ResponseHeader, journey: &Journey) -> Result<()> {
         let destination = journey.destination()?;
         let upstream = &destination.pool().settings().name;
         tracing::warn!(request_id = journey.id, upstream, "the upstream refused Entra's token");
         self.metrics.upstream_failed(upstream, "refused_token");
         let metadata = resource_metadata_url(&self.public_url, &destination.target.path());
         let (parts, _) = challenge::challenge(&metadata, Some("invalid_token")).into_parts();
-        for name in [CONTENT_TYPE, CONTENT_ENCODING, TRANSFER_ENCODING] {
+        for name in [CONTENT_TYPE, CONTENT_ENCODING] {
             response.remove_header(&name);
         }
-        response.insert_header(CONTENT_LENGTH, "0")?;
-        response.insert_header(WWW_AUTHENTICATE, &parts.headers[WWW_AUTHENTICATE])?;
-        journey.drop_body = true;
-        Ok(())
+        response.insert_header(WWW_AUTHENTICATE, &parts.headers[WWW_AUTHENTICATE])
     }
 
     /// The session that an upstream opens gets a name that only this user can use, and that any replica can route (D10).
@@ -131,6 +170,31 @@ impl Edge {
         let sealed = message.seal(&self.sealer, destination.admitted.session(), resource.url());
         Some(format!("{}{}?sessionId={sealed}", resource.path(), Endpoint::Message.suffix()))
     }
+}
+
+/// Says how the answer is framed for the client: by the upstream's length, or in chunks. HTTP/2 needs neither, and its writer
+/// drops the chunks; HTTP/1.0 knows no chunks, and there the end of the connection is the end.
+fn frame(request: &RequestHeader, response: &mut ResponseHeader, body: &AnswerBody, length: Option<u64>) -> Result<()> {
+    response.set_version(Version::HTTP_11);
+    match (body, length) {
+        // What is added to a stream would not be in its length.
+        (AnswerBody::Events(_), _) | (AnswerBody::Whole, None) => {
+            if request.version != Version::HTTP_10 {
+                response.insert_header(TRANSFER_ENCODING, "chunked")?;
+            }
+        }
+        (_, Some(length)) if response.status != StatusCode::NO_CONTENT => {
+            response.insert_header(CONTENT_LENGTH, length.to_string())?;
+        }
+        (AnswerBody::None | AnswerBody::Whole, _) => {}
+    }
+    Ok(())
+}
+
+/// The length that the upstream announced. Pingora has refused it when it was given twice and differently.
+fn content_length(response: &ResponseHeader) -> Option<u64> {
+    let value = response.headers.get(CONTENT_LENGTH)?.to_str().ok()?;
+    value.split(',').next()?.trim().parse().ok()
 }
 
 fn is_event_stream(response: &ResponseHeader) -> bool {

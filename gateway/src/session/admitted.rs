@@ -6,7 +6,9 @@ use http::HeaderValue;
 
 use super::lookup::Tier;
 use super::token::AccessToken;
-use super::{Sessions, reference};
+use super::watch::Watch;
+use super::{Handle, Sessions, reference};
+use crate::clock::Timestamp;
 use crate::sealed::{Index, OpenError};
 use crate::store::StoreError;
 
@@ -15,6 +17,11 @@ use crate::store::StoreError;
 pub struct Admitted {
     session: Index,
     bearer: HeaderValue,
+    /// To ask again while it is in use.
+    pub(super) handle: Handle,
+    /// When the session ends unless it is refreshed.
+    pub(super) ends: Timestamp,
+    watch: Watch,
     tier: Tier,
 }
 
@@ -47,13 +54,15 @@ impl Sessions {
             return Err(Denied::Expired);
         }
         let session = self.sealer.index(&token.id).ok_or(Denied::Ended)?;
-        let (entry, tier) = self.look_up(&token, session).await?;
+        let watch = self.streams.watch(session);
+        let handle = token.handle();
+        let (entry, tier) = self.look_up(&handle, session).await?;
         // Our token ends before Entra's does; unless a clock was set, this never happens.
         if entry.ends.has_passed(self.clock.now()) {
             return Err(Denied::Expired);
         }
         self.renew_in_background(&token, session, &entry);
-        Ok(Admitted { session, bearer: entry.bearer.clone(), tier })
+        Ok(Admitted { session, handle, ends: entry.session_ends, bearer: entry.bearer.clone(), tier, watch })
     }
 }
 
@@ -73,6 +82,11 @@ impl Admitted {
     /// The session as the store knows it. Stable for its life: what a user's requests have in common.
     pub fn session(&self) -> Index {
         self.session
+    }
+
+    /// Tells when the session is ended, and counts its streams.
+    pub fn watch(&self) -> &Watch {
+        &self.watch
     }
 
     /// What logs call the session: enough to find its lines, too little to be its name in the store.

@@ -137,7 +137,7 @@ const FRESH: Duration = Duration::from_secs(30);
 /// The same while announcements are known to be missed.
 const FRESH_UNHEARD: Duration = Duration::from_secs(1);
 /// For how long after it was confirmed an entry stands in for the store.
-const STALE: Duration = Duration::from_secs(300);
+pub const STALE: Duration = Duration::from_secs(300);
 
 #[cfg(test)]
 mod tests {

@@ -1,4 +1,4 @@
-//! Hearing from other replicas which sessions have ended.
+//! Hearing from other replicas which sessions have ended: what is at hand of them is forgotten, what is open is cut.
 
 use std::sync::{Arc, OnceLock};
 
@@ -6,6 +6,7 @@ use tokio::task::AbortHandle;
 
 use super::Sessions;
 use super::cache::Cache;
+use super::watch::OpenStreams;
 use crate::clock::Clock;
 use crate::sealed::Index;
 use crate::store::{Announcement, Listener};
@@ -19,14 +20,18 @@ pub(super) const REVOKED: &str = "sallyport:revoked";
 pub(super) struct Hearing(OnceLock<AbortHandle>);
 
 /// Whoever does not listen any more must say so, however that came.
-struct Ear(Arc<Cache>);
+struct Ear {
+    cache: Arc<Cache>,
+    streams: OpenStreams,
+}
 
 impl Sessions {
     /// The first request begins it, so that it runs where requests are served and not where the server was built.
     pub(super) fn begin_to_hear(&self) {
         self.hearing.0.get_or_init(|| {
             let listener = self.store.listen(REVOKED);
-            tokio::spawn(hear(Ear(self.cache.clone()), listener, self.clock.clone())).abort_handle()
+            let ear = Ear { cache: self.cache.clone(), streams: self.streams.clone() };
+            tokio::spawn(hear(ear, listener, self.clock.clone())).abort_handle()
         });
     }
 }
@@ -34,13 +39,16 @@ impl Sessions {
 async fn hear(ear: Ear, mut listener: Box<dyn Listener>, clock: Clock) {
     loop {
         match listener.next().await {
-            Announcement::Listening => ear.0.hear(),
+            Announcement::Listening => ear.cache.hear(),
             Announcement::Lost => {
                 tracing::warn!("revocations of other replicas may be missed: sessions are looked up every second");
-                ear.0.deafen();
+                ear.cache.deafen();
             }
             Announcement::Said(message) => match message.try_into() {
-                Ok(session) => ear.0.revoke(Index(session), clock.now()),
+                Ok(session) => {
+                    ear.cache.revoke(Index(session), clock.now());
+                    ear.streams.ended(Index(session));
+                }
                 Err(message) => tracing::warn!(length = message.len(), "a revocation that names no session"),
             },
         }
@@ -49,7 +57,7 @@ async fn hear(ear: Ear, mut listener: Box<dyn Listener>, clock: Clock) {
 
 impl Drop for Ear {
     fn drop(&mut self) {
-        self.0.deafen();
+        self.cache.deafen();
     }
 }
 

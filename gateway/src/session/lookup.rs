@@ -5,7 +5,6 @@ use std::sync::Arc;
 use super::admitted::Denied;
 use super::cache::{Entry, Found, Verifier};
 use super::record::Record;
-use super::token::AccessToken;
 use super::{Handle, Sessions};
 use crate::clock::Timestamp;
 use crate::sealed::Index;
@@ -40,17 +39,16 @@ pub(super) struct Moment {
 }
 
 impl Sessions {
-    pub(super) async fn look_up(&self, token: &AccessToken, session: Index) -> Result<(Arc<Entry>, Tier), Denied> {
+    pub(super) async fn look_up(&self, handle: &Handle, session: Index) -> Result<(Arc<Entry>, Tier), Denied> {
         let now = self.clock.now();
         if self.cache.is_revoked(session, now) {
             return Err(Denied::Ended);
         }
-        let verifier = Verifier::of(&token.secret);
-        let handle = token.handle();
-        if !self.cache.is_on() {
-            return Ok((self.ask(&handle, session, verifier).await?.ok_or(Denied::Ended)?, Tier::Store));
-        }
         self.begin_to_hear();
+        let verifier = Verifier::of(&handle.secret);
+        if !self.cache.is_on() {
+            return Ok((self.ask(handle, session, verifier).await?.ok_or(Denied::Ended)?, Tier::Store));
+        }
         if let Some(entry) = self.cache.fresh(session, &verifier, now) {
             return Ok((entry, Tier::Cache));
         }
@@ -58,7 +56,7 @@ impl Sessions {
             // Somebody else's answer may have come since we looked.
             match self.cache.fresh(session, &verifier, self.clock.now()) {
                 Some(entry) => Ok(Some(entry)),
-                None => self.ask(&handle, session, verifier).await,
+                None => self.ask(handle, session, verifier).await,
             }
         });
         let found = found.await;

@@ -6,19 +6,19 @@ use crate::sealed::{Id, Index};
 use crate::store::StoreError;
 
 impl Sessions {
-    /// Ends a session: the very next request with a token of it is refused here, and within a second on every replica that
+    /// Ends a session: the very next request with a token of it is refused here and its open streams end, and within a second the same happens on every replica that
     /// hears of it; one that does not, and does not notice, asks the store after half a minute.
     ///
     /// # Errors
     /// When it is not certain that the others learn of it. Here it has ended all the same.
     pub async fn end(&self, session: Index) -> Result<(), StoreError> {
-        self.cache.revoke(session, self.clock.now());
+        self.ended_here(session);
         self.roster.end(session).await
     }
 
     /// Ends the sessions that an operator means, here at once.
     pub async fn revoke_selected(&self, selector: &Selector, asked_by: &'static str) -> Revoked {
-        self.roster.revoke(selector, asked_by, |session| self.cache.revoke(session, self.clock.now())).await
+        self.roster.revoke(selector, asked_by, |session| self.ended_here(session)).await
     }
 
     pub fn roster(&self) -> &Roster {
@@ -38,6 +38,11 @@ impl Sessions {
             Some(session) => self.end(session).await,
             None => Ok(()),
         }
+    }
+
+    fn ended_here(&self, session: Index) {
+        self.cache.revoke(session, self.clock.now());
+        self.streams.ended(session);
     }
 
     fn session_of<'a>(&self, client: [u8; 32], token: &str, resources: impl Iterator<Item = &'a str>) -> Option<Id> {

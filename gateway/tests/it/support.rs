@@ -6,6 +6,7 @@ pub mod journey;
 pub mod publisher;
 pub mod redis_server;
 pub mod upstream;
+pub mod wire;
 
 use std::sync::Once;
 

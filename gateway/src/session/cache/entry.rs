@@ -19,6 +19,8 @@ pub struct Entry {
     verifier: Verifier,
     /// Of Entra's token or of the session, whichever is first.
     pub ends: Timestamp,
+    /// When the session ends unless it is refreshed.
+    pub session_ends: Timestamp,
     /// `None` when there is nothing to renew it with.
     renew_from: Option<Timestamp>,
     renewal_begun: AtomicBool,
@@ -34,7 +36,9 @@ pub struct Verifier([u8; 32]);
 impl Entry {
     /// `None` when Entra's token can be no header's value, which a token never is.
     pub fn new(record: &Record, verifier: Verifier, confirmed: Timestamp, epoch: u64) -> Option<Self> {
-        Self::of(&record.entra.access_token, verifier, record.expires(), record.renews_from(), confirmed, epoch)
+        let token = &record.entra.access_token;
+        let entry = Self::of(token, verifier, record.expires(), record.renews_from(), confirmed, epoch)?;
+        Some(Self { session_ends: record.kept_until, ..entry })
     }
 
     pub(super) fn of(
@@ -49,7 +53,17 @@ impl Entry {
         let text = Zeroizing::new([b"Bearer ", token.as_bytes()].concat());
         let mut bearer = HeaderValue::from_maybe_shared(Bytes::from_owner(text)).ok()?;
         bearer.set_sensitive(true);
-        Some(Self { bearer, verifier, ends, renew_from, renewal_begun: AtomicBool::new(false), confirmed, epoch })
+        let session_ends = ends;
+        Some(Self {
+            bearer,
+            verifier,
+            ends,
+            session_ends,
+            renew_from,
+            renewal_begun: AtomicBool::new(false),
+            confirmed,
+            epoch,
+        })
     }
 
     pub fn should_be_renewed(&self, now: Timestamp) -> bool {

@@ -233,3 +233,40 @@ async fn a_renewal_that_fails_in_the_background_fails_no_request_and_is_not_trie
     let record = two.here.sessions.table.get(&token.id, &token.secret).await.unwrap().unwrap();
     assert!(record.trouble.is_some(), "it was tried");
 }
+
+/// What announces its end to nobody: its record is gone, and that is all.
+#[tokio::test]
+async fn a_session_that_ended_unheard_is_over_when_the_store_is_asked_again() {
+    let two = two().await;
+    let (tokens, _) = renewable(&two.here, HOUR).await;
+    let session = two.here.session_of(&tokens.access_token);
+    let admitted = two.here.sessions.admit(Some(&authorization(&tokens.access_token)), HERE).await.unwrap();
+    let over = async |time| {
+        let over = two.here.sessions.not_confirmed(&admitted, Duration::from_millis(5));
+        tokio::time::timeout(Duration::from_millis(time), over).await.is_ok()
+    };
+    assert!(!over(50).await, "it is there");
+    two.there.sessions.table.remove(session).await.unwrap();
+    two.store.switch(false);
+    two.here.pass(31);
+    assert!(!over(50).await, "a store that is out knows nothing of it");
+    two.store.switch(true);
+    assert!(over(2000).await);
+}
+
+#[tokio::test]
+async fn what_is_open_for_a_session_learns_of_its_end_from_here_and_from_there() {
+    let two = two().await;
+    for end_at in [&two.here, &two.there] {
+        let (tokens, _) = renewable(&two.here, HOUR).await;
+        let session = two.here.session_of(&tokens.access_token);
+        let admitted = two.here.sessions.admit(Some(&authorization(&tokens.access_token)), HERE).await.unwrap();
+        let over = two.here.sessions.over(&admitted);
+        let end = async {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            end_at.sessions.end(session).await.unwrap();
+        };
+        let both = tokio::time::timeout(Duration::from_secs(1), async { tokio::join!(over, end) });
+        both.await.expect("a second at most");
+    }
+}

@@ -1,7 +1,7 @@
 //! One gateway in this process, stopped when dropped.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -9,13 +9,16 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use entra::Authority;
 use fake_entra::FakeEntra;
+use fake_entra::directory::{Platform, RedirectUri};
 use reqwest::header::HOST;
 use sallyport::clock::Clock;
 use sallyport::drain::StopSignal;
 use sallyport::oauth::{ClientSettings, Remember};
 use sallyport::public_url::PublicUrl;
 use sallyport::sealed::KeyRing;
-use sallyport::server::{ConnectionLimits, Credential, RingSource, Server, Settings, UpstreamSettings};
+use sallyport::server::{
+    ConnectionLimits, Credential, RingSource, Server, Settings, StreamSettings, TlsFiles, UpstreamSettings,
+};
 use sallyport::source::TrustedProxies;
 use sallyport::{edge, oauth, pool, session, store};
 use tokio::sync::oneshot;
@@ -30,6 +33,7 @@ pub struct Gateway {
     public_url: String,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
+    certificates: Option<PathBuf>,
 }
 
 /// What a test wants otherwise.
@@ -38,6 +42,9 @@ pub struct Options {
     /// The upstreams by path; the first is the default resource.
     pub upstreams: Vec<(&'static str, String)>,
     pub clients: ClientSettings,
+    pub streams: StreamSettings,
+    /// TLS with a certificate of its own making, and so HTTP/2 too.
+    pub tls: bool,
 }
 
 impl Options {
@@ -47,6 +54,8 @@ impl Options {
             store: store::Settings::Memory,
             upstreams: vec![("/mcp", upstream.to_owned())],
             clients: ClientSettings::default(),
+            streams: StreamSettings::default(),
+            tls: false,
         }
     }
 }
@@ -69,15 +78,18 @@ impl Gateway {
     }
 
     pub async fn start_with(options: Options) -> Self {
-        let entra = stand_in().await;
         let (port, admin_port) = (free_port(), free_port());
+        let entra = stand_in(options.tls.then(|| format!("https://localhost:{port}/oauth-callback"))).await;
         let settings = settings(&entra, options, port, admin_port);
-        Self::run(entra, settings, Clock::system()).await
+        let certificates = settings.tls.as_ref().and_then(|files| files.key.parent()).map(Path::to_owned);
+        let mut gateway = Self::run(entra, settings, Clock::system()).await;
+        gateway.certificates = certificates;
+        gateway
     }
 
     /// Like [`Gateway::start`], with settings of the test's own. The given port is the edge's.
     pub async fn start_changed(upstream: &str, change: impl FnOnce(&mut Settings, u16)) -> Self {
-        let entra = stand_in().await;
+        let entra = stand_in(None).await;
         let port = free_port();
         let mut settings = settings(&entra, Options::simple(upstream), port, free_port());
         change(&mut settings, port);
@@ -86,7 +98,7 @@ impl Gateway {
 
     /// Like [`Gateway::start`], with a key ring in a file.
     pub async fn start_with_ring(upstream: &str, ring: &Path) -> Self {
-        let entra = stand_in().await;
+        let entra = stand_in(None).await;
         let settings = settings(&entra, Options::simple(upstream), free_port(), free_port());
         let settings = Settings { ring: RingSource::File(ring.to_owned()), ..settings };
         Self::run(entra, settings, Clock::system()).await
@@ -103,7 +115,7 @@ impl Gateway {
 
     /// Like [`Gateway::replicas`], with the key ring that this file holds now.
     pub async fn replicas_with_ring(upstream: &str, redis_url: &str, clock: &Clock, ring: &Path) -> [Self; 2] {
-        let entra = stand_in().await;
+        let entra = stand_in(None).await;
         let replica = |port| {
             let redis = store::RedisSettings::new(redis_url.parse().unwrap());
             let options = Options { store: store::Settings::Redis(redis), ..Options::simple(upstream) };
@@ -124,7 +136,8 @@ impl Gateway {
         let (sender, receiver) = oneshot::channel();
         let stop = Stop(Mutex::new(Some(receiver)));
         let thread = std::thread::spawn(move || Server::build(settings, clock).unwrap().run(stop));
-        let gateway = Self { entra, port, admin_port, public_url, stop: Some(sender), thread: Some(thread) };
+        let gateway =
+            Self { entra, port, admin_port, public_url, stop: Some(sender), thread: Some(thread), certificates: None };
         for port in [gateway.port, gateway.admin_port] {
             wait_until_open(port).await;
         }
@@ -142,11 +155,18 @@ impl Gateway {
     }
 
     pub fn url(&self, path: &str) -> String {
-        format!("http://localhost:{}{path}", self.port)
+        format!("{}://localhost:{}{path}", self.public_url.split_once(':').unwrap().0, self.port)
     }
 
     pub fn admin_url(&self, path: &str) -> String {
         format!("http://127.0.0.1:{}{path}", self.admin_port)
+    }
+
+    /// The value of a series; 0 when it is not there.
+    pub async fn metric(&self, series: &str) -> f64 {
+        let metrics = http_client().get(self.admin_url("/metrics")).send().await.unwrap().text().await.unwrap();
+        let value = metrics.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' ')).unwrap_or("0");
+        value.parse().unwrap()
     }
 
     /// Tells the gateway to stop, as SIGTERM would, without waiting.
@@ -166,12 +186,23 @@ impl Drop for Gateway {
             let joined = thread.join();
             assert!(joined.is_ok() || std::thread::panicking(), "the gateway panicked");
         }
+        if let Some(folder) = self.certificates.take() {
+            // Nothing depends on it; a folder for temporary files may keep one more.
+            let _ = std::fs::remove_dir_all(folder);
+        }
     }
 }
 
-async fn stand_in() -> Arc<FakeEntra> {
+/// `callback` is registered beside the usual one, whose port does not matter.
+async fn stand_in(callback: Option<String>) -> Arc<FakeEntra> {
     install_crypto_provider();
-    Arc::new(FakeEntra::start(fake_entra::Options::default()).await.unwrap())
+    let mut options = fake_entra::Options::default();
+    if let Some(uri) = callback {
+        let seed = &mut options.seed;
+        let app = seed.apps.iter_mut().find(|app| app.client_id == seed.gateway).unwrap();
+        app.redirect_uris.push(RedirectUri { uri, platform: Platform::Web });
+    }
+    Arc::new(FakeEntra::start(options).await.unwrap())
 }
 
 fn settings(entra: &FakeEntra, options: Options, port: u16, admin_port: u16) -> Settings {
@@ -180,10 +211,11 @@ fn settings(entra: &FakeEntra, options: Options, port: u16, admin_port: u16) -> 
         scope: entra.scope(),
         pool: pool::Settings::single(path.trim_start_matches('/'), server),
     });
+    let scheme = if options.tls { "https" } else { "http" };
     Settings {
-        public_url: PublicUrl::parse(&format!("http://localhost:{port}")).unwrap(),
+        public_url: PublicUrl::parse(&format!("{scheme}://localhost:{port}")).unwrap(),
         listen: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, port))],
-        tls: None,
+        tls: options.tls.then(|| certificate(port)),
         redirect: None,
         trusted_proxies: TrustedProxies::default(),
         proxy_protocol: false,
@@ -205,12 +237,24 @@ fn settings(entra: &FakeEntra, options: Options, port: u16, admin_port: u16) -> 
         ring: RingSource::Fixed(Box::new(KeyRing::ephemeral())),
         upstreams: upstreams.collect(),
         sessions: session::Settings::default(),
+        streams: options.streams,
         server_name: "Test server".to_owned(),
         remember: Remember::Ask,
         clients: options.clients,
         allowed_origins: vec!["http://page.example".to_owned()],
         access_log: true,
     }
+}
+
+/// The files are read while the gateway starts, and lie in a folder of this test's own.
+fn certificate(port: u16) -> TlsFiles {
+    let folder = std::env::temp_dir().join(format!("sallyport-tls-{}-{port}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    let files = TlsFiles { certificate: folder.join("tls.crt"), key: folder.join("tls.key"), client_ca: None };
+    std::fs::write(&files.certificate, made.cert.pem()).unwrap();
+    std::fs::write(&files.key, made.signing_key.serialize_pem()).unwrap();
+    files
 }
 
 async fn wait_until_open(port: u16) {
