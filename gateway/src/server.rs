@@ -151,7 +151,7 @@ impl Server {
             proxy_protocol: settings.proxy_protocol,
         });
         let (admin_address, tenant_id) = (settings.admin, settings.entra.authority.tenant_id().to_owned());
-        let (edge, ring_watch, redis_token) = edge(settings, clock, metrics.clone(), drain.clone())?;
+        let (edge, kept) = edge(settings, clock, metrics.clone(), drain.clone())?;
         let sessions = SessionsAdmin { sessions: edge.sessions.clone(), tenant_id };
         let admin = Admin { metrics: metrics.clone(), drain: drain.clone(), sessions };
         let mut admin_service = Service::new("admin".to_owned(), admin);
@@ -182,10 +182,10 @@ impl Server {
         if let Some((_, watch)) = tls {
             pingora.add_service(background_service("certificate", watch));
         }
-        if let Some(renewal) = redis_token {
+        if let Some(renewal) = kept.redis_token {
             pingora.add_service(background_service("token for Redis", renewal));
         }
-        if let Some(watch) = ring_watch {
+        if let Some(watch) = kept.ring {
             pingora.add_service(background_service("key ring", watch));
         }
         Ok(Self { pingora, drain })
@@ -209,12 +209,13 @@ pub fn roster(settings: Settings, clock: Clock) -> Result<Option<Roster>, BuildE
     Ok(Some(Roster::new(Arc::new(RedisStore::new(redis)?), sealer, clock)))
 }
 
-fn edge(
-    settings: Settings,
-    clock: Clock,
-    metrics: Arc<Metrics>,
-    drain: Drain,
-) -> Result<(Edge, Option<FileWatch<RingFile>>, Option<RedisToken>), BuildError> {
+/// What is to be kept up to date while the edge serves.
+struct Kept {
+    ring: Option<FileWatch<RingFile>>,
+    redis_token: Option<RedisToken>,
+}
+
+fn edge(settings: Settings, clock: Clock, metrics: Arc<Metrics>, drain: Drain) -> Result<(Edge, Kept), BuildError> {
     let public_url = settings.public_url;
     let (sealer, ring_watch) = ring::open(settings.ring, public_url.as_str(), &metrics)?;
     let entra = Arc::new(entra::Client::new(settings.entra, credential(settings.credential.clone())?)?);
@@ -262,7 +263,7 @@ fn edge(
         limits: edge::Limits::new(settings.edge_limits),
         public_url,
     };
-    Ok((edge, ring_watch, redis_token))
+    Ok((edge, Kept { ring: ring_watch, redis_token }))
 }
 
 fn credential(credential: Credential) -> Result<Arc<dyn AssertionSource>, entra::SetUpError> {

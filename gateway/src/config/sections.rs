@@ -34,7 +34,7 @@ pub fn read(root: &Section<'_>) -> Option<(log::Settings, Settings)> {
     let upstreams = upstream::read(root, entra.scope.as_deref());
     let sessions = tokens(&root.section("tokens"));
     let (server_name, remember) = consent(&root.section("consent"), public_url.as_ref());
-    let streams = streams(&root.section("streams"));
+    let streams = streams(&root.section("streams"), limits.streams_per_session);
     let clients = clients::read(&root.section("clients"), public_url.as_ref());
     let allowed_origins = cors(&root.section("cors"));
     let (log, access_log) = log(&root.section("log"));
@@ -152,11 +152,10 @@ fn tokens(section: &Section<'_>) -> Option<session::Settings> {
     Some(settings)
 }
 
-fn streams(section: &Section<'_>) -> Option<StreamSettings> {
+fn streams(section: &Section<'_>, per_session: Option<u32>) -> Option<StreamSettings> {
     let keep_alive = section.text("keep_alive").or("15s").parse(|text| duration(text, SECOND, 5 * MINUTE));
     let idle_timeout = section.text("idle_timeout").or("1h").parse(|text| duration(text, MINUTE, DAY));
     let max_lifetime = section.text("max_lifetime").or("1h").parse(|text| duration(text, MINUTE, DAY));
-    let per_session = section.number("per_session", 32, 1..=10_000);
     section.finish();
     Some(StreamSettings {
         keep_alive: keep_alive?,

@@ -135,6 +135,7 @@ impl Edge {
         } else if declared_length(&header.headers).is_some_and(|length| length > MCP_BODY_LIMIT) {
             Some(Refusal::BodyTooLarge)
         } else if !self.has_room_for_a_stream(header, journey)? {
+            self.metrics.limited("streams");
             Some(Refusal::TooManyStreams)
         } else {
             None

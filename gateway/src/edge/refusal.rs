@@ -9,6 +9,9 @@ use pingora::{ErrorSource, ErrorType as E};
 
 use super::challenge::{problem, too_many, unavailable};
 
+/// Another stream must end first; nobody knows when.
+const STREAM_WAIT: Duration = Duration::from_secs(5);
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
     ForeignHost,
@@ -103,9 +106,7 @@ impl Refusal {
             Refusal::HeaderTooLarge => problem(status, "invalid_request", "The header is too large."),
             Refusal::BodyTooLarge => problem(status, "invalid_request", "The body is too large."),
             Refusal::BodyTooSlow => problem(status, "invalid_request", "The body did not arrive in time."),
-            Refusal::TooManyStreams => {
-                unavailable(status, "too_many_requests", "This session has too many event streams open.")
-            }
+            Refusal::TooManyStreams => too_many(STREAM_WAIT),
             Refusal::TooManyRequests { wait } => too_many(*wait),
             Refusal::NoUpstream => unavailable(status, "temporarily_unavailable", "The MCP server is not available."),
             Refusal::UpstreamSlow => {

@@ -12,6 +12,7 @@ pub struct Limits {
     pub connections: Option<ConnectionLimits>,
     pub oauth: Option<oauth::LimitSettings>,
     pub edge: Option<edge::LimitSettings>,
+    pub streams_per_session: Option<u32>,
 }
 
 pub fn read(section: &Section<'_>) -> Limits {
@@ -24,6 +25,7 @@ pub fn read(section: &Section<'_>) -> Limits {
     let token_requests = per_minute("token_requests_per_minute", 120);
     let refusals = per_minute("refusals_per_minute", 60);
     let (per_second, burst) = (number("requests_per_second", 50), number("burst", 200));
+    let streams_per_session = section.number("streams_per_session", 32, 1..=10_000);
     let defaults = ConnectionLimits::default();
     // Without it, what the process may open files for decides: it is no constant.
     let in_all = section.optional_number("connections", 1..=AT_MOST).unwrap_or(defaults.in_all);
@@ -37,6 +39,7 @@ pub fn read(section: &Section<'_>) -> Limits {
             Some(oauth::LimitSettings { registrations, authorizations, token_requests })
         })(),
         edge: requests.zip(refusals).map(|(requests, refusals)| edge::LimitSettings { requests, refusals }),
+        streams_per_session,
     }
 }
 
