@@ -72,7 +72,7 @@ mod tests {
         let drain = Drain::new(metrics.in_flight().clone());
         let answer = |method: &Method, path: &str| plain(&metrics, &drain, method, path);
         assert_eq!(answer(&Method::GET, "/readyz").status(), 200);
-        drain.drain(Duration::ZERO).await;
+        drain.drain(crate::drain::Settings { delay: Duration::ZERO, window: Duration::ZERO }).await;
         assert_eq!(answer(&Method::GET, "/readyz").status(), 503);
         assert_eq!(answer(&Method::GET, "/healthz").status(), 200);
         assert_eq!(answer(&Method::POST, "/healthz").status(), 405);

@@ -1,6 +1,7 @@
 //! Who is being served, and whether we are leaving.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -11,10 +12,24 @@ use tokio::time::{Instant, sleep};
 
 /// How often the drain looks whether everyone has gone.
 const POLL: Duration = Duration::from_millis(50);
+/// A request may have come on a connection that was taken just before the listeners closed.
+const LAST_ARRIVALS: Duration = Duration::from_millis(200);
+
+/// How long leaving takes at most: both together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// From when `/readyz` says so until the listeners close: as long as a balancer may need to hear of it.
+    pub delay: Duration,
+    /// From then until whoever is still served is cut.
+    pub window: Duration,
+}
 
 /// Counts requests and streams, and tells them when it is time to go.
 #[derive(Clone)]
 pub struct Drain {
+    leaving: Arc<AtomicBool>,
+    /// Whether the listeners must close.
+    closed: Arc<watch::Sender<bool>>,
     /// When everyone must have gone; `None` while nobody must.
     deadline: Arc<watch::Sender<Option<Instant>>>,
     in_flight: IntGauge,
@@ -26,7 +41,8 @@ pub struct InFlight(IntGauge);
 impl Drain {
     /// `in_flight` is the gauge that shows the count.
     pub fn new(in_flight: IntGauge) -> Self {
-        Self { deadline: Arc::new(watch::Sender::new(None)), in_flight }
+        let (closed, deadline) = (Arc::new(watch::Sender::new(false)), Arc::new(watch::Sender::new(None)));
+        Self { leaving: Arc::default(), closed, deadline, in_flight }
     }
 
     pub fn enter(&self) -> InFlight {
@@ -34,8 +50,14 @@ impl Drain {
         InFlight(self.in_flight.clone())
     }
 
+    /// Requests are answered as ever; whoever may, should send the next one elsewhere.
     pub fn is_draining(&self) -> bool {
-        self.deadline.borrow().is_some()
+        self.leaving.load(Ordering::Relaxed)
+    }
+
+    /// Turns to `true` when the listeners must close, and idle connections with them.
+    pub fn closing(&self) -> watch::Receiver<bool> {
+        self.closed.subscribe()
     }
 
     /// Waits until the drain begins, and gives its deadline: streams end by themselves before that.
@@ -45,10 +67,14 @@ impl Drain {
         begun.ok().and_then(|deadline| *deadline).expect("this drain holds the sender, and waited for a deadline")
     }
 
-    /// Stops keeping connections alive, then waits until nobody is served or `limit` has passed.
-    pub async fn drain(&self, limit: Duration) {
-        let deadline = Instant::now() + limit;
+    /// Says that we leave; closes the listeners after the delay; then waits until nobody is served or the window is over.
+    pub async fn drain(&self, settings: Settings) {
+        self.leaving.store(true, Ordering::Relaxed);
+        sleep(settings.delay).await;
+        self.closed.send_replace(true);
+        let deadline = Instant::now() + settings.window;
         self.deadline.send_replace(Some(deadline));
+        sleep(LAST_ARRIVALS.min(settings.window)).await;
         while self.in_flight.get() > 0 && Instant::now() < deadline {
             sleep(POLL).await;
         }
@@ -65,11 +91,11 @@ impl Drop for InFlight {
 /// its whole grace period even with nobody to wait for.
 pub struct GracefulStop<S> {
     pub drain: Drain,
-    pub limit: Duration,
+    pub settings: Settings,
     pub stop: S,
 }
 
-/// What tells a server to stop: a signal, or a test.
+/// What tells a server to stop: a signal, or a test. Told a second time, it stops at once.
 #[async_trait]
 pub trait StopSignal: Send + Sync {
     async fn received(&self);
@@ -80,7 +106,10 @@ impl<S: StopSignal> ShutdownSignalWatch for GracefulStop<S> {
     async fn recv(&self) -> ShutdownSignal {
         self.stop.received().await;
         tracing::info!(in_flight = self.drain.in_flight.get(), "draining");
-        self.drain.drain(self.limit).await;
+        tokio::select! {
+            () = self.drain.drain(self.settings) => {}
+            () = self.stop.received() => tracing::warn!("told to stop twice"),
+        }
         tracing::info!(in_flight = self.drain.in_flight.get(), "stopping");
         ShutdownSignal::GracefulTerminate
     }

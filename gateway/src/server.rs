@@ -1,5 +1,6 @@
 //! The wiring: settings in, a running server out. The only place that knows every part.
 
+mod closing;
 mod connections;
 mod entrance;
 mod file_watch;
@@ -26,7 +27,7 @@ use pingora_proxy::http_proxy;
 
 use crate::admin::{Admin, SessionsAdmin};
 use crate::clock::Clock;
-use crate::drain::{Drain, GracefulStop, StopSignal};
+use crate::drain::{self, Drain, GracefulStop, StopSignal};
 pub use crate::edge::StreamSettings;
 use crate::edge::{self, Edge, HeaderDeadline, Origins, Routes, Upstream, Upstreams};
 use crate::metrics::Metrics;
@@ -37,6 +38,7 @@ use crate::sealed::KeyRingError;
 use crate::session::{self, Roster, Sessions};
 use crate::source::TrustedProxies;
 use crate::store::{self, MemoryStore, RedisStore, Store};
+use closing::Closing;
 pub use connections::ConnectionLimits;
 use connections::Connections;
 use entrance::{Entrance, Rules};
@@ -47,9 +49,6 @@ use redis_token::RedisToken;
 use ring::RingFile;
 pub use ring::RingSource;
 pub use tls::{TlsError, TlsFiles};
-
-/// How long a stopping server waits for requests and streams to end.
-pub const DRAIN_LIMIT: Duration = Duration::from_secs(10);
 
 /// An idle connection of HTTP/2 is closed after this.
 const H2_IDLE: Duration = Duration::from_secs(300);
@@ -86,6 +85,7 @@ pub struct Settings {
     /// Web origins besides our own whose pages may call the MCP endpoints.
     pub allowed_origins: Vec<String>,
     pub access_log: bool,
+    pub drain: drain::Settings,
 }
 
 /// Where the client assertion for Entra comes from. None of the kinds is a secret of ours.
@@ -126,6 +126,7 @@ pub enum BuildError {
 pub struct Server {
     pingora: PingoraServer,
     drain: Drain,
+    leave: drain::Settings,
 }
 
 impl Server {
@@ -135,7 +136,7 @@ impl Server {
         let mut pingora = PingoraServer::new_with_opt_and_conf(None, configuration());
         pingora.bootstrap();
 
-        let listen = settings.listen.clone();
+        let (listen, leave) = (settings.listen.clone(), settings.drain);
         let addresses = listen.iter().copied().chain(settings.redirect).chain([settings.admin]).collect();
         let announcer = Announcer { addresses };
         let tls = settings.tls.clone().map(|files| tls::open(files, clock.clone(), &metrics)).transpose()?;
@@ -143,7 +144,7 @@ impl Server {
             let mut service = Service::new("redirect".to_owned(), Redirect::new(&settings));
             service.threads = Some(1);
             service.add_tcp(&address.to_string());
-            service
+            Closing { service, closing: drain.closing() }
         });
         let rules = Arc::new(Rules {
             connections: Connections::new(settings.connections, metrics.clone()),
@@ -173,7 +174,7 @@ impl Server {
                 None => edge_service.add_tcp(&address.to_string()),
             }
         }
-        pingora.add_service(edge_service);
+        pingora.add_service(Closing { service: edge_service, closing: drain.closing() });
         pingora.add_service(admin_service);
         pingora.add_service(background_service("announcer", announcer));
         if let Some(redirect) = redirect {
@@ -188,12 +189,12 @@ impl Server {
         if let Some(watch) = kept.ring {
             pingora.add_service(background_service("key ring", watch));
         }
-        Ok(Self { pingora, drain })
+        Ok(Self { pingora, drain, leave })
     }
 
     /// Serves until `stop`, drains, and returns.
     pub fn run(self, stop: impl StopSignal + 'static) {
-        let watch = GracefulStop { drain: self.drain, limit: DRAIN_LIMIT, stop };
+        let watch = GracefulStop { drain: self.drain, settings: self.leave, stop };
         self.pingora.run(RunArgs { shutdown_signal: Box::new(watch) });
     }
 }

@@ -1,5 +1,7 @@
 //! `sallyport dev`: the stand-in for Entra, the sample MCP server and the edge in one process, on loopback.
 
+use std::time::Duration;
+
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -22,7 +24,7 @@ use crate::sealed::KeyRing;
 use crate::server::{ConnectionLimits, Credential, RingSource, Server, Settings, StreamSettings, UpstreamSettings};
 use crate::source::TrustedProxies;
 use crate::store::{RedisSettings, RedisUrl};
-use crate::{edge, oauth, session, store};
+use crate::{drain, edge, oauth, session, store};
 
 #[derive(Args)]
 pub struct Dev {
@@ -117,6 +119,7 @@ impl Dev {
             // MCP Inspector's page.
             allowed_origins: vec!["http://localhost:6274".to_owned(), "http://127.0.0.1:6274".to_owned()],
             access_log: true,
+            drain: drain::Settings { delay: Duration::ZERO, window: Duration::from_secs(10) },
         })
     }
 

@@ -18,7 +18,7 @@ use crate::public_url::PublicUrl;
 use crate::sealed::KeyRing;
 use crate::server::{RingSource, Settings, StreamSettings, TlsFiles};
 use crate::source::TrustedProxies;
-use crate::{log, session};
+use crate::{drain, log, session};
 
 /// `None` goes with at least one mistake. Every section is read before giving up.
 pub fn read(root: &Section<'_>) -> Option<(log::Settings, Settings)> {
@@ -37,6 +37,7 @@ pub fn read(root: &Section<'_>) -> Option<(log::Settings, Settings)> {
     let streams = streams(&root.section("streams"), limits.streams_per_session);
     let clients = clients::read(&root.section("clients"), public_url.as_ref());
     let allowed_origins = cors(&root.section("cors"));
+    let drain = drain(&root.section("drain"));
     let (log, access_log) = log(&root.section("log"));
     let settings = Settings {
         public_url: public_url?,
@@ -61,6 +62,7 @@ pub fn read(root: &Section<'_>) -> Option<(log::Settings, Settings)> {
         clients: clients?,
         allowed_origins: allowed_origins?,
         access_log: access_log?,
+        drain: drain?,
     };
     Some((log?, settings))
 }
@@ -165,6 +167,13 @@ fn streams(section: &Section<'_>, per_session: Option<u32>) -> Option<StreamSett
     })
 }
 
+fn drain(section: &Section<'_>) -> Option<drain::Settings> {
+    let delay = section.text("delay").or("10s").parse(|text| duration(text, Duration::ZERO, 5 * MINUTE));
+    let window = section.text("window").or("15s").parse(|text| duration(text, SECOND, HOUR));
+    section.finish();
+    Some(drain::Settings { delay: delay?, window: window? })
+}
+
 fn consent(section: &Section<'_>, public_url: Option<&PublicUrl>) -> (Option<String>, Option<Remember>) {
     let server_name = section.text("server_name").or(public_url.map_or("-", PublicUrl::authority)).parse(name);
     let words = [("ask", Remember::Ask), ("never", Remember::Never), ("always", Remember::Always)];
@@ -204,4 +213,5 @@ fn address(text: &str) -> Result<SocketAddr, &'static str> {
 const SESSIONS_AT_MOST: u32 = 1_000_000;
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
+const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(24 * 3600);

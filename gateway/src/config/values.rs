@@ -168,8 +168,9 @@ fn open(path: &Path) -> Result<File, String> {
 
 fn show(duration: Duration) -> String {
     let seconds = duration.as_secs();
-    let (unit, size) =
-        UNITS.iter().rev().find(|(_, size)| seconds.is_multiple_of(*size)).expect("every number is whole seconds");
+    // Nothing is no whole day.
+    let whole = |size: u64| size == 1 || (seconds > 0 && seconds.is_multiple_of(size));
+    let (unit, size) = UNITS.iter().rev().find(|(_, size)| whole(*size)).expect("every number is whole seconds");
     format!("{}{unit}", seconds / size)
 }
 

@@ -5,6 +5,7 @@ mod cache;
 mod canaries;
 mod clients;
 mod connections;
+mod drain;
 mod event_streams;
 mod hostile;
 mod keys;

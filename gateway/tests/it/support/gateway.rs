@@ -20,7 +20,7 @@ use sallyport::server::{
     ConnectionLimits, Credential, RingSource, Server, Settings, StreamSettings, TlsFiles, UpstreamSettings,
 };
 use sallyport::source::TrustedProxies;
-use sallyport::{edge, oauth, pool, session, store};
+use sallyport::{drain, edge, oauth, pool, session, store};
 use tokio::sync::oneshot;
 
 use super::browser::http_client;
@@ -65,9 +65,13 @@ struct Stop(Mutex<Option<oneshot::Receiver<()>>>);
 #[async_trait]
 impl StopSignal for Stop {
     async fn received(&self) {
-        let receiver = self.0.lock().unwrap().take().expect("awaited once");
-        // A dropped sender means stop as well.
-        let _ = receiver.await;
+        let receiver = self.0.lock().unwrap().take();
+        match receiver {
+            // A dropped sender means stop as well.
+            Some(receiver) => drop(receiver.await),
+            // Nobody tells it twice.
+            None => std::future::pending().await,
+        }
     }
 }
 
@@ -243,6 +247,7 @@ fn settings(entra: &FakeEntra, options: Options, port: u16, admin_port: u16) -> 
         clients: options.clients,
         allowed_origins: vec!["http://page.example".to_owned()],
         access_log: true,
+        drain: drain::Settings { delay: Duration::ZERO, window: Duration::from_secs(10) },
     }
 }
 
