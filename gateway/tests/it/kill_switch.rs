@@ -6,7 +6,7 @@ use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
 use reqwest::Method;
-use reqwest::header::{CONTENT_TYPE, HOST, ORIGIN};
+use reqwest::header::{ACCEPT, CONTENT_TYPE, HOST, ORIGIN};
 use sallyport::clock::Clock;
 use sallyport::sealed::KeyRing;
 use serde_json::{Value, json};
@@ -25,7 +25,7 @@ struct Fixture {
     clients: [Client; 2],
     config: Config,
     redis: RedisServer,
-    _upstream: Upstream,
+    upstream: Upstream,
 }
 
 /// A folder with a ring and a configuration, gone when dropped.
@@ -112,7 +112,7 @@ impl Fixture {
         let replicas = Gateway::replicas_with_ring(&upstream.url, &redis.url(), &Clock::system(), &ring).await;
         config.write(&replicas[0].public_url(), replicas[0].entra.tenant_id(), &redis.url());
         let clients = [Client::register(&replicas[0]).await, Client::register(&replicas[0]).await];
-        Some(Self { replicas, clients, config, redis, _upstream: upstream })
+        Some(Self { replicas, clients, config, redis, upstream })
     }
 
     /// And both replicas have the session at hand.
@@ -278,6 +278,33 @@ async fn each_selector_ends_what_it_means_at_every_replica_and_nothing_else() {
         let left = fixture.redis.tell("DBSIZE");
         let again = fixture.sign_in(ALEX, 1).await;
         assert!(fixture.is_served(&again).await, "who signs in anew is served: {left}");
+    }
+}
+
+/// An open event stream at a replica, after its first event.
+async fn stream(fixture: &Fixture, replica: &Gateway, signed: &Signed) -> reqwest::Response {
+    let request = replica.get("/mcp").bearer_auth(&signed.access).header(ACCEPT, "text/event-stream");
+    let mut stream = request.send().await.unwrap();
+    fixture.upstream.send("data: 1\n\n").await;
+    assert_eq!(stream.chunk().await.unwrap().unwrap(), "data: 1\n\n");
+    stream
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn streams_that_are_open_end_with_their_session_at_every_replica_and_no_others_do() {
+    for by in [By::Command, By::Admin] {
+        let Some(fixture) = Fixture::start().await else { return };
+        let (adele, alex) = (fixture.sign_in(ADELE, 0).await, fixture.sign_in(ALEX, 1).await);
+        let [here, there] = &fixture.replicas;
+        let ended = [stream(&fixture, here, &adele).await, stream(&fixture, there, &adele).await];
+        let mut going_on = stream(&fixture, there, &alex).await;
+        assert_eq!(fixture.revoke(by, "user", ADELE).await, 1);
+        for mut stream in ended {
+            let end = tokio::time::timeout(Duration::from_secs(1), stream.chunk()).await;
+            assert_eq!(end.expect("it ends within a second").unwrap(), None, "{by:?}");
+        }
+        fixture.upstream.send("data: 2\n\n").await;
+        assert_eq!(going_on.chunk().await.unwrap().unwrap(), "data: 2\n\n", "{by:?}");
     }
 }
 

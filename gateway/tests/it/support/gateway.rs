@@ -158,6 +158,12 @@ impl Gateway {
         http_client().post(format!("http://127.0.0.1:{}{path}", self.port)).header(HOST, host)
     }
 
+    /// Likewise.
+    pub fn get(&self, path: &str) -> reqwest::RequestBuilder {
+        let host = self.public_url.strip_prefix("http://").unwrap();
+        http_client().get(format!("http://127.0.0.1:{}{path}", self.port)).header(HOST, host)
+    }
+
     pub fn url(&self, path: &str) -> String {
         format!("{}://localhost:{}{path}", self.public_url.split_once(':').unwrap().0, self.port)
     }
