@@ -6,8 +6,9 @@ use crate::sealed::{Id, Index};
 use crate::store::StoreError;
 
 impl Sessions {
-    /// Ends a session: the very next request with a token of it is refused here and its open streams end, and within a second the same happens on every replica that
-    /// hears of it; one that does not, and does not notice, asks the store after half a minute.
+    /// Ends a session: the very next request with a token of it is refused here and its open streams end, and within a second
+    /// the same happens on every replica that hears of it; one that does not, and does not notice, asks the store after half
+    /// a minute.
     ///
     /// # Errors
     /// When it is not certain that the others learn of it. Here it has ended all the same.

@@ -4,9 +4,12 @@
 mod redis_server;
 
 mod apart;
+mod counters;
 mod entra_user;
 mod forms;
+mod guarded;
 mod redis_only;
+mod sets;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +19,10 @@ use super::{RedisSettings, RedisStore};
 use crate::clock::{Clock, Timestamp};
 use crate::secret::random_bytes;
 use apart::Apart;
+use counters::*;
+use guarded::*;
 use redis_server::RedisServer;
+use sets::*;
 
 const NAME: &str = "sallyport:test:one";
 const MINUTE: Duration = Duration::from_secs(60);
@@ -221,147 +227,6 @@ async fn what_would_live_for_less_than_a_second_is_not_kept(subject: Subject) {
     assert_eq!(subject.redeem(RIGHT).await, Redemption::Missing);
 }
 
-async fn a_guarded_value_is_redeemed_once_and_leaves_its_epitaph(subject: Subject) {
-    assert_eq!(subject.redeem(RIGHT).await, Redemption::Missing);
-    subject.put_guarded(MINUTE).await;
-    assert_eq!(subject.redeem(RIGHT).await, Redemption::Value(VALUE.to_vec()));
-    assert_eq!(subject.redeem(RIGHT).await, Redemption::Spent(EPITAPH));
-    assert_eq!(
-        subject.redeem(WRONG).await,
-        Redemption::Spent(EPITAPH),
-        "a stolen code ends what it gave, guard or not"
-    );
-}
-
-async fn of_many_redeemers_one_wins(subject: Subject) {
-    subject.put_guarded(MINUTE).await;
-    let store = subject.store.clone();
-    let redeemed = at_once(|| {
-        let store = store.clone();
-        async move {
-            let claim = claim(RIGHT);
-            let found = store.redeem(NAME, &claim).await.unwrap();
-            (found != Redemption::Claimed && store.settle(NAME, &claim).await.unwrap(), found)
-        }
-    });
-    let redeemed = redeemed.await;
-    let won = |(settled, found): &&(bool, Redemption)| *settled && *found == Redemption::Value(VALUE.to_vec());
-    let lost = |(settled, found): &&(bool, Redemption)| {
-        !settled && matches!(found, Redemption::Claimed | Redemption::Spent(EPITAPH))
-    };
-    assert_eq!((redeemed.iter().filter(won).count(), redeemed.iter().filter(lost).count()), (1, CALLERS - 1));
-}
-
-async fn a_wrong_guess_burns_nothing(subject: Subject) {
-    subject.put_guarded(MINUTE).await;
-    let mut nearly = RIGHT;
-    nearly[31] ^= 1;
-    for guess in [WRONG, nearly, EPITAPH, [0; 32]] {
-        assert_eq!(subject.redeem(guess).await, Redemption::Mismatch);
-    }
-    assert_eq!(subject.redeem(RIGHT).await, Redemption::Value(VALUE.to_vec()));
-}
-
-async fn a_claim_that_is_asked_for_again_is_the_same_and_is_settled_once(subject: Subject) {
-    subject.put_guarded(MINUTE).await;
-    let (store, mine) = (&subject.store, claim(RIGHT));
-    assert!(!store.settle(NAME, &mine).await.unwrap(), "nothing is claimed");
-    for _ in 0..3 {
-        assert_eq!(store.redeem(NAME, &mine).await.unwrap(), Redemption::Value(VALUE.to_vec()));
-    }
-    assert_eq!(store.redeem(NAME, &claim(RIGHT)).await.unwrap(), Redemption::Claimed);
-    assert!(!store.settle(NAME, &claim(RIGHT)).await.unwrap(), "another's claim");
-    assert_eq!((store.get(NAME).await.unwrap(), store.take(NAME).await.unwrap()), (None, None));
-    for _ in 0..3 {
-        assert!(store.settle(NAME, &mine).await.unwrap(), "asked again, it is told the same");
-    }
-    assert_eq!(store.redeem(NAME, &mine).await.unwrap(), Redemption::Spent(EPITAPH), "settled is settled");
-    assert!(!store.settle(NAME, &claim(RIGHT)).await.unwrap());
-}
-
-async fn what_was_claimed_and_not_settled_goes_to_who_insists_with_the_same_guard(subject: Subject) {
-    subject.put_guarded(SECOND).await;
-    let (store, first) = (&subject.store, claim(RIGHT));
-    let insisting = |now| Claim { insists: true, now: at(now), ..claim(RIGHT) };
-    assert_eq!(store.redeem(NAME, &first).await.unwrap(), Redemption::Value(VALUE.to_vec()));
-    subject.second_passes().await;
-    let (second, third) = (insisting(115), insisting(130));
-    for claim in [&second, &third] {
-        assert_eq!(store.redeem(NAME, claim).await.unwrap(), Redemption::Value(VALUE.to_vec()));
-    }
-    assert!(!store.settle(NAME, &first).await.unwrap() && !store.settle(NAME, &second).await.unwrap());
-    assert!(store.settle(NAME, &third).await.unwrap(), "one of them has it");
-    assert_eq!(store.redeem(NAME, &insisting(130)).await.unwrap(), Redemption::Spent(EPITAPH));
-    let brief = Claim { epitaph_lifetime: SECOND, ..claim(RIGHT) };
-    subject.put_guarded(MINUTE).await;
-    store.redeem(NAME, &brief).await.unwrap();
-    subject.second_passes().await;
-    assert_eq!(store.redeem(NAME, &insisting(100)).await.unwrap(), Redemption::Missing, "it lives like an epitaph");
-}
-
-async fn a_wrong_guess_or_a_late_one_spends_what_was_claimed(subject: Subject) {
-    let store = &subject.store;
-    let late = Claim { insists: true, now: at(131), ..claim(RIGHT) };
-    let wrong = Claim { insists: true, ..claim(WRONG) };
-    for replay in [late, wrong] {
-        subject.put_guarded(MINUTE).await;
-        let first = claim(RIGHT);
-        assert_eq!(store.redeem(NAME, &first).await.unwrap(), Redemption::Value(VALUE.to_vec()));
-        assert_eq!(store.redeem(NAME, &replay).await.unwrap(), Redemption::Spent(EPITAPH));
-        assert!(!store.settle(NAME, &first).await.unwrap() && !store.settle(NAME, &replay).await.unwrap());
-        assert_eq!(store.redeem(NAME, &first).await.unwrap(), Redemption::Spent(EPITAPH));
-    }
-}
-
-async fn a_guarded_value_is_invisible_to_readers_and_takers(subject: Subject) {
-    subject.put_guarded(MINUTE).await;
-    assert_eq!(subject.store.get(NAME).await.unwrap(), None);
-    assert_eq!(subject.store.take(NAME).await.unwrap(), None);
-    assert_eq!(subject.redeem(RIGHT).await, Redemption::Value(VALUE.to_vec()), "taking did not consume it");
-    assert_eq!(subject.store.get(NAME).await.unwrap(), None);
-    assert_eq!(subject.store.take(NAME).await.unwrap(), None);
-    assert_eq!(subject.redeem(RIGHT).await, Redemption::Spent(EPITAPH), "taking did not remove the epitaph");
-}
-
-async fn a_plain_value_is_not_redeemable(subject: Subject) {
-    // The bytes of a guarded frame, written as a plain value: what a caller stores never passes for a frame.
-    let forged = [b"L", &RIGHT[..], &EPITAPH, b"forged"].concat();
-    subject.store.put(NAME, &forged, MINUTE).await.unwrap();
-    assert_eq!(subject.redeem(RIGHT).await, Redemption::Missing);
-    assert_eq!(subject.store.get(NAME).await.unwrap().unwrap(), forged);
-}
-
-async fn plain_and_guarded_replace_each_other(subject: Subject) {
-    subject.store.put(NAME, b"plain", MINUTE).await.unwrap();
-    subject.put_guarded(MINUTE).await;
-    assert_eq!(subject.store.get(NAME).await.unwrap(), None);
-    subject.store.put(NAME, b"plain", MINUTE).await.unwrap();
-    assert_eq!(subject.redeem(RIGHT).await, Redemption::Missing);
-    subject.put_guarded(MINUTE).await;
-    assert_eq!(subject.redeem(RIGHT).await, Redemption::Value(VALUE.to_vec()));
-    subject.put_guarded(MINUTE).await;
-    assert_eq!(subject.redeem(RIGHT).await, Redemption::Value(VALUE.to_vec()), "a new value replaces an epitaph");
-}
-
-async fn a_removed_guarded_value_leaves_no_epitaph(subject: Subject) {
-    subject.put_guarded(MINUTE).await;
-    subject.store.remove(NAME).await.unwrap();
-    assert_eq!(subject.redeem(RIGHT).await, Redemption::Missing);
-}
-
-async fn an_epitaph_lives_as_long_as_asked(subject: Subject) {
-    subject.put_guarded(SECOND).await;
-    assert_eq!(subject.redeem(RIGHT).await, Redemption::Value(VALUE.to_vec()));
-    subject.second_passes().await;
-    assert_eq!(subject.redeem(RIGHT).await, Redemption::Spent(EPITAPH), "it outlives the value");
-    subject.put_guarded(MINUTE).await;
-    let brief = Claim { epitaph_lifetime: SECOND, ..claim(RIGHT) };
-    let redeemed = redeem(&*subject.store, NAME, brief).await.unwrap();
-    assert_eq!(redeemed, Redemption::Value(VALUE.to_vec()));
-    subject.second_passes().await;
-    assert_eq!(subject.redeem(RIGHT).await, Redemption::Missing);
-}
-
 async fn only_what_is_there_is_replaced(subject: Subject) {
     let store = &subject.store;
     assert!(!store.replace(NAME, b"revived", MINUTE).await.unwrap());
@@ -410,75 +275,6 @@ async fn only_the_same_value_is_removed(subject: Subject) {
     assert_eq!(subject.redeem(RIGHT).await, Redemption::Value(VALUE.to_vec()));
 }
 
-async fn a_counter_moves_for_who_knows_where_it_stands(Subject { store, .. }: Subject) {
-    let advance = async |presented| store.advance(NAME, step(presented, 100)).await.unwrap();
-    assert_eq!(advance(0).await, Advance::Missing);
-    store.start_counter(NAME, at(100), MINUTE).await.unwrap();
-    assert_eq!(advance(1).await, Advance::Missing, "nobody was ever told that");
-    assert_eq!(advance(u32::MAX).await, Advance::Missing);
-    for presented in 0..12 {
-        assert_eq!(advance(presented).await, Advance::Rotated(presented + 1));
-    }
-    assert_eq!(advance(10).await, Advance::Reused, "its successor was used");
-    assert_eq!(advance(0).await, Advance::Reused);
-    assert_eq!(advance(12).await, Advance::Rotated(13), "no refusal moves it");
-    store.start_counter(NAME, at(100), MINUTE).await.unwrap();
-    assert_eq!(advance(0).await, Advance::Rotated(1));
-    store.remove(NAME).await.unwrap();
-    assert_eq!(advance(1).await, Advance::Missing);
-}
-
-async fn a_repetition_is_one_within_the_grace_and_a_reuse_after(Subject { store, .. }: Subject) {
-    let advance = async |presented, now| store.advance(NAME, step(presented, now)).await.unwrap();
-    store.start_counter(NAME, at(NOW), MINUTE).await.unwrap();
-    assert_eq!(advance(0, NOW).await, Advance::Rotated(1));
-    for now in [NOW, NOW + 1, NOW + 45, NOW - 7] {
-        assert_eq!(advance(0, now).await, Advance::Repeated(1), "{now}: another replica's clock may be behind");
-    }
-    assert_eq!(advance(0, NOW + 46).await, Advance::Reused);
-    assert_eq!(advance(1, NOW + 46).await, Advance::Rotated(2));
-    assert_eq!(advance(1, NOW + 91).await, Advance::Repeated(2), "the grace is counted from the last move");
-    assert_eq!(advance(1, NOW + 92).await, Advance::Reused);
-}
-
-async fn of_many_who_advance_one_moves_and_all_learn_where_to(Subject { store, .. }: Subject) {
-    store.start_counter(NAME, at(100), MINUTE).await.unwrap();
-    let advanced = at_once(|| {
-        let store = store.clone();
-        async move { store.advance(NAME, step(0, 100)).await.unwrap() }
-    });
-    let advanced = advanced.await;
-    assert_eq!(advanced.iter().filter(|advance| **advance == Advance::Rotated(1)).count(), 1);
-    assert_eq!(advanced.iter().filter(|advance| **advance == Advance::Repeated(1)).count(), CALLERS - 1);
-}
-
-async fn a_counter_lives_from_its_last_move(subject: Subject) {
-    let store = &subject.store;
-    let brief = |presented| Step { lifetime: Duration::ZERO, ..step(presented, 100) };
-    store.start_counter(NAME, at(100), SECOND).await.unwrap();
-    assert_eq!(store.advance(NAME, step(0, 100)).await.unwrap(), Advance::Rotated(1));
-    subject.second_passes().await;
-    assert_eq!(store.advance(NAME, brief(1)).await.unwrap(), Advance::Rotated(2));
-    assert_eq!(store.advance(NAME, brief(1)).await.unwrap(), Advance::Repeated(2), "a second at least");
-    subject.second_passes().await;
-    assert_eq!(store.advance(NAME, step(2, 100)).await.unwrap(), Advance::Missing);
-}
-
-async fn a_counter_is_invisible_to_everybody_else(subject: Subject) {
-    let store = &subject.store;
-    store.start_counter(NAME, at(100), MINUTE).await.unwrap();
-    assert_eq!(store.get(NAME).await.unwrap(), None);
-    assert_eq!(store.take(NAME).await.unwrap(), None);
-    assert!(!store.remove_if(NAME, b"0:100").await.unwrap());
-    assert_eq!(subject.redeem(RIGHT).await, Redemption::Missing);
-    assert_eq!(store.advance(NAME, step(0, 100)).await.unwrap(), Advance::Rotated(1));
-    // And what a caller stores never passes for a counter.
-    store.put(NAME, b"C0:100", MINUTE).await.unwrap();
-    assert_eq!(store.advance(NAME, step(0, 100)).await.unwrap(), Advance::Missing);
-    subject.put_guarded(MINUTE).await;
-    assert_eq!(store.advance(NAME, step(0, 100)).await.unwrap(), Advance::Missing);
-}
-
 async fn what_is_there_is_held_whatever_it_is(subject: Subject) {
     let store = &subject.store;
     assert!(!store.holds(NAME).await.unwrap());
@@ -493,77 +289,6 @@ async fn what_is_there_is_held_whatever_it_is(subject: Subject) {
     store.remove(NAME).await.unwrap();
     assert!(!store.holds(NAME).await.unwrap());
 }
-
-/// All that have not ended then.
-async fn members(store: &dyn Store, now: u64) -> Vec<Vec<u8>> {
-    store.enlisted(NAME, Page { now: at(now), skip: 0, size: 100 }).await.unwrap()
-}
-
-async fn a_set_has_its_members_until_their_ends_by_the_callers_clock(Subject { store, .. }: Subject) {
-    let now = NOW;
-    assert!(members(&*store, now).await.is_empty());
-    store.enlist(NAME, &VALUE, at(now + 10), at(now)).await.unwrap();
-    store.enlist(NAME, b"", at(now + 20), at(now)).await.unwrap();
-    store.enlist(NAME, b"late", at(now), at(now)).await.unwrap();
-    assert_eq!(members(&*store, now).await, [&VALUE[..], b""]);
-    assert_eq!(members(&*store, now + 9).await.len(), 2);
-    assert_eq!(members(&*store, now + 10).await, [b""], "its end is not a part of its life");
-    store.enlist(NAME, b"new", at(now + 99), at(now + 10)).await.unwrap();
-    assert_eq!(members(&*store, now).await, [&b""[..], b"new"], "what has ended is swept");
-    store.strike(NAME, b"").await.unwrap();
-    store.strike(NAME, b"nobody").await.expect("striking nothing is no failure");
-    assert_eq!(members(&*store, now).await, [b"new"]);
-}
-
-async fn a_set_is_read_page_by_page_in_the_order_of_ends(Subject { store, .. }: Subject) {
-    // Some end together.
-    for number in (0..25_u8).rev() {
-        store.enlist(NAME, &[number], at(NOW + 10 + u64::from(number / 10)), at(NOW)).await.unwrap();
-    }
-    let (mut read, mut pages) = (Vec::new(), Vec::new());
-    loop {
-        let page = store.enlisted(NAME, Page { now: at(NOW), skip: read.len(), size: 10 }).await.unwrap();
-        pages.push(page.len());
-        if page.is_empty() {
-            break;
-        }
-        read.extend(page);
-    }
-    assert_eq!(pages, [10, 10, 5, 0]);
-    assert_eq!(read, (0..25_u8).map(|number| vec![number]).collect::<Vec<_>>());
-}
-
-async fn a_member_whose_end_is_moved_is_in_the_set_once(Subject { store, .. }: Subject) {
-    store.enlist(NAME, b"it", at(NOW + 10), at(NOW)).await.unwrap();
-    store.enlist(NAME, b"it", at(NOW + 99), at(NOW)).await.unwrap();
-    assert_eq!(members(&*store, NOW).await, [b"it"]);
-    assert_eq!(members(&*store, NOW + 10).await, [b"it"]);
-    store.enlist(NAME, b"it", at(NOW), at(NOW)).await.unwrap();
-    assert!(members(&*store, NOW).await.is_empty());
-}
-
-async fn of_many_who_enlist_at_once_all_are_in_the_set(Subject { store, .. }: Subject) {
-    let enlisted = at_once(|| {
-        let store = store.clone();
-        async move { store.enlist(NAME, &random_bytes::<32>(), at(NOW + 60), at(NOW)).await.unwrap() }
-    });
-    enlisted.await;
-    assert_eq!(members(&*store, NOW).await.len(), CALLERS);
-}
-
-async fn a_set_is_gone_with_its_last_member(subject: Subject) {
-    let store = &subject.store;
-    // Of memory this is its own time, which the set's end is told by.
-    let now = subject.clock.as_ref().map_or(NOW, |clock| clock.now().unix());
-    store.enlist(NAME, b"first", at(now + 60), at(now)).await.unwrap();
-    store.enlist(NAME, b"first", at(now + 1), at(now)).await.unwrap();
-    assert!(store.holds(NAME).await.unwrap());
-    subject.second_passes().await;
-    assert!(!store.holds(NAME).await.unwrap(), "nobody need come to sweep it");
-}
-
-/// A number that a careless script would write as 1.8e+12.
-const NOW: u64 = 1_800_000_000_000;
 
 async fn who_listens_hears_what_is_announced_from_then_on(Subject { store, .. }: Subject) {
     store.announce(TOPIC, b"nobody").await.expect("nobody need be there");
@@ -581,6 +306,8 @@ async fn who_listens_hears_what_is_announced_from_then_on(Subject { store, .. }:
     }
 }
 
+/// A number that a careless script would write as 1.8e+12.
+const NOW: u64 = 1_800_000_000_000;
 const TOPIC: &str = "sallyport:revoked";
 
 /// Bounded: five seconds.
