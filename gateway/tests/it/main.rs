@@ -5,6 +5,7 @@ mod cache;
 mod canaries;
 mod clients;
 mod connections;
+mod fault_proxy;
 mod hostile;
 mod keys;
 mod kill_switch;
