@@ -7,6 +7,7 @@ mod clients;
 mod connections;
 mod fault_proxy;
 mod hostile;
+mod hostile_store;
 mod keys;
 mod kill_switch;
 mod limits;
