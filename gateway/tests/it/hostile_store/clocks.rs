@@ -17,7 +17,7 @@ use crate::support::upstream::Upstream;
 const APART: Duration = Duration::from_secs(300);
 
 struct Apart {
-    /// The first one has the right time.
+    /// Sign-ins are at the first one.
     replicas: [Gateway; 2],
     client: Client,
     clocks: [Clock; 2],
@@ -26,13 +26,13 @@ struct Apart {
 }
 
 impl Apart {
-    /// The second replica's clock stands at `second`. `None` without Redis.
-    async fn start(second: Timestamp) -> Option<Self> {
+    /// `None` without Redis.
+    async fn start(clocks: [Timestamp; 2]) -> Option<Self> {
         count_panics();
         let redis = RedisServer::start()?;
         let upstream = Upstream::start().await;
         let ring = std::env::temp_dir().join(format!("sallyport-apart-{}-{}.json", std::process::id(), free_port()));
-        let clocks = [Clock::manual(Clock::system().now()), Clock::manual(second)];
+        let clocks = clocks.map(Clock::manual);
         KeyRing::create(&ring, clocks[0].now()).unwrap();
         let replicas =
             Gateway::replicas_with_clocks(&upstream.url, &redis.url(), [&clocks[0], &clocks[1]], &ring).await;
@@ -72,7 +72,7 @@ impl Apart {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn at_a_replica_that_is_five_minutes_ahead_sessions_go_on_and_a_code_has_ended() {
-    let Some(apart) = Apart::start(Clock::system().now().after(APART)).await else { return };
+    let Some(apart) = Apart::start([now(), now().after(APART)]).await else { return };
     let (adele, alex) =
         (apart.client.tokens(&apart.replicas[0], ADELE).await, apart.client.tokens(&apart.replicas[0], ALEX).await);
     assert_eq!(apart.call_both(ADELE, &adele).await, [200, 200]);
@@ -99,9 +99,7 @@ async fn at_a_replica_that_is_five_minutes_ahead_sessions_go_on_and_a_code_has_e
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn at_a_replica_that_is_five_minutes_behind_everything_goes_on_and_nothing_outlives_redis() {
-    let now = Clock::system().now();
-    let behind = Timestamp::from_unix(now.unix() - APART.as_secs());
-    let Some(apart) = Apart::start(behind).await else { return };
+    let Some(apart) = Apart::start([now(), behind()]).await else { return };
     let (status, adele) = apart.redeem_at(1, ADELE).await;
     assert_eq!(status, 200, "{adele}");
     assert_eq!(apart.call_both(ADELE, &adele).await, [200, 200]);
@@ -118,4 +116,31 @@ async fn at_a_replica_that_is_five_minutes_behind_everything_goes_on_and_nothing
     apart.clocks.iter().for_each(|clock| clock.advance(APART));
     assert_eq!(apart.call_both(ADELE, &adele).await, [401, 401]);
     apart.is_sound().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_signs_in_where_the_clock_is_ahead_is_signed_in_and_where_it_is_behind_is_told_aloud() {
+    let Some(apart) = Apart::start([now().after(APART), now()]).await else { return };
+    let (status, tokens) = apart.redeem_at(1, ADELE).await;
+    assert_eq!(status, 200, "{tokens}");
+    assert_eq!(apart.call_both(ADELE, &tokens).await, [200, 200]);
+    apart.is_sound().await;
+
+    // Entra's id token begins five minutes from now, by that clock.
+    let Some(apart) = Apart::start([behind(), now()]).await else { return };
+    let browser = Browser::new();
+    let callback = apart.client.callback(&apart.replicas[0], &browser, ADELE).await;
+    let back = browser.get(&callback).await;
+    assert_eq!(back.status, 303, "{}", back.body);
+    let back = url::Url::parse(&back.next()).unwrap();
+    assert_eq!((query(&back, "error").as_deref(), query(&back, "code")), (Some("server_error"), None), "{back}");
+    apart.is_sound().await;
+}
+
+fn now() -> Timestamp {
+    Clock::system().now()
+}
+
+fn behind() -> Timestamp {
+    Timestamp::from_unix(now().unix() - APART.as_secs())
 }

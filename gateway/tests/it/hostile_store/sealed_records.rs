@@ -1,9 +1,17 @@
 //! The records that open with their owner's secret: a session, a pending sign-in, a code.
 
-use super::Fixture;
+use std::time::Duration;
+
+use sallyport::clock::Clock;
+
 use super::attack::attacks;
+use super::vault::Vault;
+use super::{Fixture, call, count_panics, every_call_was_its_users, is_alive, sign_in};
 use crate::support::browser::Browser;
-use crate::support::journey::{ADELE, ALEX, query, sign_in_at_entra};
+use crate::support::gateway::Gateway;
+use crate::support::journey::{ADELE, ALEX, Client, query, sign_in_at_entra};
+use crate::support::redis_server::RedisServer;
+use crate::support::upstream::Upstream;
 
 /// The frame's one byte in front of what is sealed.
 const FRAME: usize = 1;
@@ -47,6 +55,41 @@ async fn a_session_that_was_tampered_with_serves_nobody_and_put_right_serves_its
     assert_eq!(status, 200, "no attack has consumed it");
     assert_eq!(fixture.call(ADELE, tokens["access_token"].as_str().unwrap()).await, 200);
     fixture.is_sound().await;
+}
+
+/// With sessions at hand, as usual.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_session_at_hand_is_served_until_the_store_is_asked_again_and_from_a_store_that_refuses_for_five_minutes() {
+    count_panics();
+    let Some(redis) = RedisServer::start() else { return };
+    let upstream = Upstream::start().await;
+    let clock = Clock::manual(Clock::system().now());
+    let [gateway, other] = Gateway::replicas(&upstream.url, &redis.url(), &clock).await;
+    let client = Client::register(&gateway).await;
+    let vault = Vault::open(&redis.url());
+    let (adele, alex) =
+        (sign_in(&gateway, &client, &vault, ADELE).await, sign_in(&gateway, &client, &vault, ALEX).await);
+    let record = adele.record("session");
+    let kept = vault.keep(&record);
+    assert_eq!(call(&gateway, ADELE, &adele.access).await, 200);
+    vault.write(&record, &vault.read(&alex.record("session")));
+    assert_eq!(call(&other, ADELE, &adele.access).await, 401, "which has not seen it yet");
+    clock.advance(Duration::from_secs(31));
+    assert_eq!(call(&gateway, ADELE, &adele.access).await, 401);
+    vault.put_back(&kept);
+    assert_eq!(call(&gateway, ADELE, &adele.access).await, 200);
+    assert_eq!(call(&other, ADELE, &adele.access).await, 200);
+
+    vault.write_list(&record);
+    for (passes, expected) in [(31, 200), (240, 200), (60, 503)] {
+        clock.advance(Duration::from_secs(passes));
+        assert_eq!(call(&gateway, ADELE, &adele.access).await, expected, "{passes} s later");
+    }
+    vault.put_back(&kept);
+    assert_eq!(call(&gateway, ADELE, &adele.access).await, 200);
+    every_call_was_its_users(&upstream);
+    is_alive(&gateway).await;
+    is_alive(&other).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
