@@ -41,9 +41,8 @@ async fn a_session_that_was_tampered_with_serves_nobody_and_put_right_serves_its
     for attack in attacks(&vault.read(&record), FRAME, &strangers) {
         let served = fixture.upstream.seen().len();
         attack.strike(vault, &record);
-        let expected = if attack.is_of_another_type() { (503, 503) } else { (401, 400) };
         let status = fixture.call(ADELE, &adele.access).await;
-        assert_eq!((status, fixture.refresh(&adele.refresh).await.0), expected, "{}", attack.what);
+        assert_eq!((status, fixture.refresh(&adele.refresh).await.0), (401, 400), "{}", attack.what);
         assert_eq!(fixture.upstream.seen().len(), served, "{}", attack.what);
         // Nobody else is touched.
         assert_eq!(fixture.call(ALEX, &alex.access).await, 200);
@@ -59,7 +58,7 @@ async fn a_session_that_was_tampered_with_serves_nobody_and_put_right_serves_its
 
 /// With sessions at hand, as usual.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_session_at_hand_is_served_until_the_store_is_asked_again_and_from_a_store_that_refuses_for_five_minutes() {
+async fn a_session_at_hand_is_served_until_the_store_is_asked_again() {
     count_panics();
     let Some(redis) = RedisServer::start() else { return };
     let upstream = Upstream::start().await;
@@ -80,11 +79,10 @@ async fn a_session_at_hand_is_served_until_the_store_is_asked_again_and_from_a_s
     assert_eq!(call(&gateway, ADELE, &adele.access).await, 200);
     assert_eq!(call(&other, ADELE, &adele.access).await, 200);
 
+    // A record that is not even a string is no outage, through which sessions at hand would live.
     vault.write_list(&record);
-    for (passes, expected) in [(31, 200), (240, 200), (60, 503)] {
-        clock.advance(Duration::from_secs(passes));
-        assert_eq!(call(&gateway, ADELE, &adele.access).await, expected, "{passes} s later");
-    }
+    clock.advance(Duration::from_secs(31));
+    assert_eq!(call(&gateway, ADELE, &adele.access).await, 401);
     vault.put_back(&kept);
     assert_eq!(call(&gateway, ADELE, &adele.access).await, 200);
     every_call_was_its_users(&upstream);
@@ -118,10 +116,8 @@ async fn a_pending_sign_in_that_was_tampered_with_is_over_and_put_right_is_compl
     for attack in attacks(&vault.read(&record), FRAME, &strangers) {
         attack.strike(vault, &record);
         let page = browser.get(&callback).await;
-        let (status, code) = if attack.is_of_another_type() { (503, "SP-1901") } else { (400, "SP-1302") };
-        assert_eq!(page.status, status, "{}: {}", attack.what, page.body);
-        assert!(page.body.contains(code), "{}: {}", attack.what, page.body);
-        assert_eq!(page.headers.contains_key("retry-after"), status == 503);
+        assert_eq!(page.status, 400, "{}: {}", attack.what, page.body);
+        assert!(page.body.contains("SP-1302"), "{}: {}", attack.what, page.body);
         vault.put_back(&kept);
         fixture.is_sound().await;
     }
