@@ -56,7 +56,7 @@ pub enum ClaimsError {
     Audience,
     #[error("expired")]
     Expired,
-    #[error("not valid yet")]
+    #[error("not valid yet: is this machine's clock behind?")]
     NotYetValid,
     #[error("of another sign-in: the nonce differs")]
     Nonce,

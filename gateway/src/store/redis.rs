@@ -75,6 +75,21 @@ impl RedisStore {
 
     /// Asks, and asks once more when that is known to do no harm.
     async fn ask<T: FromRedisValue>(&self, question: Question<'_>) -> Result<T, StoreError> {
+        self.try_to_ask(question).await?.map_err(|error| unavailable(&error, &self.link))
+    }
+
+    /// For a record that is read or taken: what is not even of our type is as little ours as what is not framed as ours.
+    /// Were it an outage, one such listing would keep the kill switch from all that come after it.
+    async fn ask_for_plain(&self, question: Question<'_>) -> Result<Option<Vec<u8>>, StoreError> {
+        match self.try_to_ask::<Option<Vec<u8>>>(question).await? {
+            Ok(frame) => Ok(frame.and_then(plain)),
+            Err(error) if error.code() == Some("WRONGTYPE") => Ok(None),
+            Err(error) => Err(unavailable(&error, &self.link)),
+        }
+    }
+
+    /// `Ok` with what came of it when Redis was asked.
+    async fn try_to_ask<T: FromRedisValue>(&self, question: Question<'_>) -> Result<Result<T, RedisError>, StoreError> {
         let breaker = self.breaker(question.name);
         if !breaker.admits(Instant::now()) {
             return Err(StoreError::Unavailable("Redis did not answer lately, and was not asked".into()));
@@ -85,7 +100,7 @@ impl RedisStore {
             }
             answer => answer,
         };
-        answer.map_err(|(Failure::Connection(error) | Failure::Answer(error))| unavailable(&error, &self.link))
+        Ok(answer.map_err(|(Failure::Connection(error) | Failure::Answer(error))| error))
     }
 
     async fn ask_once<T: FromRedisValue>(&self, question: &Question<'_>, breaker: &Breaker) -> Result<T, Failure> {
@@ -151,13 +166,11 @@ impl Store for RedisStore {
     }
 
     async fn get(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
-        let frame: Option<Vec<u8>> = self.ask(Question::reading("GET", name)).await?;
-        Ok(frame.and_then(plain))
+        self.ask_for_plain(Question::reading("GET", name)).await
     }
 
     async fn take(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
-        let frame: Option<Vec<u8>> = self.ask(Question::running(&self.take, name)).await?;
-        Ok(frame.and_then(plain))
+        self.ask_for_plain(Question::running(&self.take, name)).await
     }
 
     async fn remove(&self, name: &str) -> Result<(), StoreError> {

@@ -1,6 +1,8 @@
 //! A gateway with everything around it, and clients to drive it.
 
 pub mod browser;
+pub mod chance;
+pub mod fault_proxy;
 pub mod gateway;
 pub mod journey;
 pub mod publisher;

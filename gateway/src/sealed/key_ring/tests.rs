@@ -130,6 +130,38 @@ fn a_bad_ring_is_refused_by_its_fault() {
     }
 }
 
+/// A disk that was full, a copy that broke off.
+#[test]
+fn a_ring_cut_anywhere_is_refused_and_its_fault_says_what_to_do() {
+    let whole = text(&[key(1, "open-only"), key(2, "active"), key(3, "next")]);
+    let secret = BASE64_URL_SAFE_NO_PAD.encode([2; 32]);
+    for length in 0..whole.len() {
+        let error = KeyRing::parse(&whole[..length]).err().unwrap_or_else(|| panic!("{length} characters are a ring"));
+        assert!(matches!(error, KeyRingError::Malformed { .. }), "{length}: {error}");
+        assert!(error.to_string().contains("restore it from a backup"), "{error}");
+        assert!(!format!("{error:?}").contains(&secret[..8]));
+    }
+    // On disk as well, in a file that ends with a line as ours do.
+    let folder = Folder::new();
+    KeyRing::create(&folder.ring(), NOW).unwrap();
+    let whole = fs::read(folder.ring()).unwrap();
+    assert_eq!(whole.last(), Some(&b'\n'));
+    for length in 0..whole.len() - 1 {
+        fs::write(folder.ring(), &whole[..length]).unwrap();
+        assert!(matches!(KeyRing::load(&folder.ring()), Err(KeyRingError::Malformed { .. })), "{length} bytes");
+    }
+}
+
+#[test]
+fn a_ring_of_another_version_is_refused_by_its_number_whatever_else_it_holds() {
+    for version in [0, 2, u32::MAX] {
+        let other = text(&[key(1, "active")]).replace("\"version\":1", &format!("\"version\":{version}"));
+        let error = KeyRing::parse(&other).err().unwrap();
+        assert!(matches!(error, KeyRingError::Version(found) if found == version));
+        assert!(error.to_string().contains("use the program that wrote it, or a backup"), "{error}");
+    }
+}
+
 /// The parser's own words quote what it stumbles over, and a key can stand in any place.
 #[test]
 fn no_fault_shows_a_key() {

@@ -119,6 +119,11 @@ impl Gateway {
 
     /// Like [`Gateway::replicas`], with the key ring that this file holds now.
     pub async fn replicas_with_ring(upstream: &str, redis_url: &str, clock: &Clock, ring: &Path) -> [Self; 2] {
+        Self::replicas_with_clocks(upstream, redis_url, [clock, clock], ring).await
+    }
+
+    /// Like [`Gateway::replicas_with_ring`], each with a time of its own.
+    pub async fn replicas_with_clocks(upstream: &str, redis_url: &str, clocks: [&Clock; 2], ring: &Path) -> [Self; 2] {
         let entra = stand_in(None).await;
         let replica = |port| {
             let redis = store::RedisSettings::new(redis_url.parse().unwrap());
@@ -130,8 +135,8 @@ impl Gateway {
         };
         let first = replica(free_port());
         let second = Settings { public_url: first.public_url.clone(), ..replica(free_port()) };
-        let first = Self::run(entra.clone(), first, clock.clone()).await;
-        [first, Self::run(entra, second, clock.clone()).await]
+        let first = Self::run(entra.clone(), first, clocks[0].clone()).await;
+        [first, Self::run(entra, second, clocks[1].clone()).await]
     }
 
     async fn run(entra: Arc<FakeEntra>, settings: Settings, clock: Clock) -> Self {
