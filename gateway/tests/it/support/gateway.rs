@@ -103,19 +103,45 @@ impl Gateway {
 
     /// Like [`Gateway::replicas`], with the key ring that this file holds now.
     pub async fn replicas_with_ring(upstream: &str, redis_url: &str, clock: &Clock, ring: &Path) -> [Self; 2] {
-        let entra = stand_in().await;
-        let replica = |port| {
+        let ports = [free_port(), free_port()];
+        let public_port = ports[0];
+        Self::fleet(stand_in().await, ports, public_port, upstream, redis_url, clock, ring, |_, _| {}).await
+    }
+
+    /// Replicas at these ports behind one public URL, `http://localhost:{public_port}`: one Entra, one Redis, one time,
+    /// and the key ring that the file holds now. `change` is told which replica's settings it changes.
+    #[expect(clippy::too_many_arguments, reason = "each is one of the things that replicas share")]
+    pub async fn fleet<const N: usize>(
+        entra: Arc<FakeEntra>,
+        ports: [u16; N],
+        public_port: u16,
+        upstream: &str,
+        redis_url: &str,
+        clock: &Clock,
+        ring: &Path,
+        change: impl Fn(usize, &mut Settings),
+    ) -> [Self; N] {
+        let mut replicas = Vec::new();
+        for (number, port) in ports.into_iter().enumerate() {
             let redis = store::RedisSettings::new(redis_url.parse().unwrap());
             let options = Options { store: store::Settings::Redis(redis), ..Options::simple(upstream) };
-            Settings {
+            let mut settings = Settings {
                 ring: RingSource::Fixed(Box::new(KeyRing::load(ring).unwrap())),
+                public_url: PublicUrl::parse(&format!("http://localhost:{public_port}")).unwrap(),
                 ..settings(&entra, options, port, free_port())
-            }
-        };
-        let first = replica(free_port());
-        let second = Settings { public_url: first.public_url.clone(), ..replica(free_port()) };
-        let first = Self::run(entra.clone(), first, clock.clone()).await;
-        [first, Self::run(entra, second, clock.clone()).await]
+            };
+            change(number, &mut settings);
+            replicas.push(Self::run(entra.clone(), settings, clock.clone()).await);
+        }
+        replicas.try_into().unwrap_or_else(|_| unreachable!("one for each port"))
+    }
+
+    /// What clients see of a balancer at the public URL of these replicas: to be driven like a gateway, and none to stop.
+    pub fn behind(replicas: &[Self]) -> Self {
+        let public_url = replicas[0].public_url();
+        let port = public_url.rsplit(':').next().unwrap().parse().unwrap();
+        let (entra, admin_port) = (replicas[0].entra.clone(), replicas[0].admin_port);
+        Self { entra, port, admin_port, public_url, stop: None, thread: None }
     }
 
     async fn run(entra: Arc<FakeEntra>, settings: Settings, clock: Clock) -> Self {
