@@ -58,7 +58,9 @@ async fn five_hundred_refreshes_of_one_token_at_three_replicas_are_one_renewal_a
         }
     };
     let (renewals, took) = (rig.renewals(), started.elapsed());
-    println!("MEASURED R7-refresh refreshes={CALLS} first=[{first}] rounds={rounds} entra_calls={renewals} took={took:.1?}");
+    println!(
+        "MEASURED R7-refresh refreshes={CALLS} first=[{first}] rounds={rounds} entra_calls={renewals} took={took:.1?}"
+    );
     assert_eq!((renewals, successors.len()), (1, 1));
 }
 
@@ -72,7 +74,8 @@ async fn two_hundred_sessions_that_are_due_at_once_are_one_renewal_each_and_nobo
     rig.pass(3600 - 100);
     let (before, started) = (rig.renewals(), Instant::now());
     let calls = signed.iter().flat_map(|signed| (0..3).map(|replica| rig.call(replica, signed)));
-    let answers: Tally = iter(calls.collect::<Vec<_>>()).buffer_unordered(100).collect::<Vec<_>>().await.into_iter().collect();
+    let answers: Tally =
+        iter(calls.collect::<Vec<_>>()).buffer_unordered(100).collect::<Vec<_>>().await.into_iter().collect();
     let took = started.elapsed();
     assert_eq!(answers.of(200), 3 * users as u64, "{answers}");
     // Renewals have few places at a time; a session that found none is due again at its next call.
@@ -85,6 +88,8 @@ async fn two_hundred_sessions_that_are_due_at_once_are_one_renewal_each_and_nobo
     let until = eventually("all are renewed", all_renewed).await;
     tokio::time::sleep(std::time::Duration::from_millis(500)).await;
     let renewals = rig.renewals() - before;
-    println!("MEASURED R7-sessions sessions={users} answers=[{answers}] entra_calls={renewals} took={took:.1?} all_renewed={until:.1?}");
+    println!(
+        "MEASURED R7-sessions sessions={users} answers=[{answers}] entra_calls={renewals} took={took:.1?} all_renewed={until:.1?}"
+    );
     assert_eq!(renewals, users as u64);
 }

@@ -121,7 +121,9 @@ async fn without_room_redis_is_read_and_writes_are_503() {
 
     assert_eq!(rig.redis.tell("CONFIG SET maxmemory 0"), "+OK");
     let (status, answer) = rig.refresh(2, &sessions[4].refresh).await;
-    println!("MEASURED R5 maxmemory known=[{known}] unknown=[{unknown}] redeem={redeemed} refresh={refreshed} after={status}");
+    println!(
+        "MEASURED R5 maxmemory known=[{known}] unknown=[{unknown}] redeem={redeemed} refresh={refreshed} after={status}"
+    );
     assert_eq!(status, 200, "nothing was used up: {answer}");
     let again = rig.sign_in(3).await;
     rig.warm(&[again]).await;

@@ -103,5 +103,7 @@ async fn no_code_is_redeemed_twice_when_a_replica_is_killed_midway() {
         tally.join(answers);
     }
     let (all, took) = (tally.all(), started.elapsed());
-    println!("MEASURED R6-kill codes={codes} redemptions={all} winners_unheard={lost} answers=[{tally}] took={took:.1?}");
+    println!(
+        "MEASURED R6-kill codes={codes} redemptions={all} winners_unheard={lost} answers=[{tally}] took={took:.1?}"
+    );
 }

@@ -109,7 +109,8 @@ impl Rig {
         let http = http_client();
         // Who keeps nothing at hand has nothing to hear.
         let listeners = cached.iter().filter(|cached| **cached > 0).count();
-        let rig = Self { replicas, front, balancer, to_redis, redis, client, http, ring, clock, listeners, _echo: echo };
+        let rig =
+            Self { replicas, front, balancer, to_redis, redis, client, http, ring, clock, listeners, _echo: echo };
         let first = rig.sign_in(0).await;
         rig.warm(&[first]).await;
         rig.until_heard().await;
@@ -155,15 +156,21 @@ impl Rig {
 
     /// The status of a call, whose answer is about the caller if it is one.
     pub async fn call(&self, replica: usize, signed: &Signed) -> u16 {
+        self.call_and_token(replica, signed).await.0
+    }
+
+    /// Also which of Entra's tokens the upstream was shown.
+    pub async fn call_and_token(&self, replica: usize, signed: &Signed) -> (u16, Option<String>) {
         let answer = self.post(replica, "/mcp").bearer_auth(&signed.access).body("{}").send().await.unwrap();
         let status = answer.status().as_u16();
         assert_eq!(answer.headers().contains_key("retry-after"), status == 503);
         assert_eq!(answer.headers().contains_key("www-authenticate"), status == 401);
-        if status == 200 {
-            let answer: Value = answer.json().await.unwrap();
-            assert_eq!(answer["oid"], signed.oid.as_str(), "another's answer");
+        if status != 200 {
+            return (status, None);
         }
-        status
+        let answer: Value = answer.json().await.unwrap();
+        assert_eq!(answer["oid"], signed.oid.as_str(), "another's answer");
+        (status, Some(answer["token"].as_str().unwrap().to_owned()))
     }
 
     /// One refresh at one replica.
@@ -192,8 +199,11 @@ impl Rig {
         self.entra().fault(Fault { matching, ..fault });
     }
 
+    /// Everybody's time, Entra's too.
     pub fn pass(&self, seconds: u64) {
         self.clock.advance(Duration::from_secs(seconds));
+        let ahead = self.clock.now().unix() - Clock::system().now().unix();
+        self.entra().set_clock_offset(ahead.try_into().unwrap());
     }
 }
 
