@@ -19,7 +19,8 @@ const BROKEN_OFF: u64 = 20;
 
 #[derive(Default)]
 struct Seen {
-    answers: Tally,
+    /// Of each replica.
+    answers: [Tally; 3],
     broken_off: u64,
     mismatches: u64,
     slowest: Duration,
@@ -27,11 +28,12 @@ struct Seen {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_hundred_users_are_never_mixed_up_while_clients_break_off_and_redis_fails() {
-    // One replica has all sessions at hand, one some of them, and one asks Redis at every call.
-    let wanted = Wanted { users: USERS, cached: [10_000, 50, 0], ..Wanted::default() };
+    // One replica has all sessions at hand, one some of them, and one asks Redis at nearly every call.
+    let wanted = Wanted { users: USERS, cached: [10_000, 50, 1], ..Wanted::default() };
     let Some(rig) = Rig::start(wanted).await else { return };
     let (rig, requests) = (Arc::new(rig), sized(20_000, 1_000_000));
     let signed = Arc::new(rig.sign_in_all(USERS).await);
+    rig.warm(&signed).await;
     let over = Arc::new(AtomicBool::new(false));
     let faults = tokio::spawn(fail_at_times(rig.clone(), over.clone()));
     let started = Instant::now();
@@ -41,23 +43,29 @@ async fn two_hundred_users_are_never_mixed_up_while_clients_break_off_and_redis_
     let mut seen = Seen::default();
     for caller in callers {
         let by_one = caller.await.unwrap();
-        seen.answers.join(by_one.answers);
+        for (all, answers) in seen.answers.iter_mut().zip(by_one.answers) {
+            all.join(answers);
+        }
         seen.broken_off += by_one.broken_off;
         seen.mismatches += by_one.mismatches;
         seen.slowest = seen.slowest.max(by_one.slowest);
     }
     over.store(true, Ordering::Relaxed);
     let faults = faults.await.unwrap();
-    let (took, Seen { answers, broken_off, mismatches, slowest }) = (started.elapsed(), seen);
+    let (took, Seen { answers: [known, some, none], broken_off, mismatches, slowest }) = (started.elapsed(), seen);
     println!(
-        "MEASURED identity users={USERS} requests={} answers=[{answers}] broken_off={broken_off} \
-         mismatches={mismatches} redis_faults={faults} slowest={slowest:.1?} took={took:.1?} seed={}",
-        answers.all() + broken_off,
+        "MEASURED identity users={USERS} requests={} keeps_all=[{known}] keeps_50=[{some}] keeps_1=[{none}] \
+         broken_off={broken_off} mismatches={mismatches} redis_faults={faults} slowest={slowest:.1?} took={took:.1?} \
+         seed={}",
+        known.all() + some.all() + none.all() + broken_off,
         seed()
     );
     assert_eq!(mismatches, 0);
-    assert!(answers.only(&[200, 503]), "{answers}");
-    assert!(answers.of(200) > answers.of(503) && broken_off > 0 && faults > 0);
+    for answers in [&known, &some, &none] {
+        assert!(answers.only(&[200, 503]) && answers.of(200) > answers.of(503), "{answers}");
+    }
+    // Not all of them are served even where all are at hand: a replica that hears again begins anew (docs/chaos.md).
+    assert!(broken_off > 0 && faults > 0);
     assert!(slowest < Duration::from_secs(10), "nothing hangs");
     // All of them are still who they were, and still signed in.
     super::eventually("Redis is well", async || rig.call(2, &signed[0]).await == 200).await;
@@ -74,9 +82,9 @@ async fn call_often(rig: Arc<Rig>, signed: Arc<Vec<Signed>>, task: usize, reques
     let host = format!("localhost:{}", rig.front.port);
     let mut seen = Seen::default();
     for number in 0..requests {
-        let (caller, url) = (chance.one_of(&signed), chance.one_of(&urls));
+        let (caller, replica) = (chance.one_of(&signed), chance.below(3) as usize);
         let said = format!("{{\"call\":\"{task}-{number}\",\"pad\":\"{}\"}}", "x".repeat(chance.below(2000) as usize));
-        let request = http.post(url).header("host", &host).bearer_auth(&caller.access).body(said.clone());
+        let request = http.post(&urls[replica]).header("host", &host).bearer_auth(&caller.access).body(said.clone());
         let begun = Instant::now();
         let call = async {
             let answer = request.send().await?;
@@ -94,7 +102,7 @@ async fn call_often(rig: Arc<Rig>, signed: Arc<Vec<Signed>>, task: usize, reques
         };
         seen.slowest = seen.slowest.max(begun.elapsed());
         let (status, body) = answer.unwrap();
-        seen.answers.add(status);
+        seen.answers[replica].add(status);
         if status == 200 {
             let answer: Value = serde_json::from_slice(&body).unwrap();
             let is_theirs = answer["oid"] == caller.oid.as_str() && answer["said"] == said.as_str();

@@ -62,7 +62,7 @@ async fn after_a_rollback_to_an_older_dump_what_was_used_stays_used() {
     let Some(mut rig) = start().await else { return };
     let old = rig.sign_in_all(USERS).await;
     let code = rig.new_code(0).await;
-    let dump = rig.redis.dump();
+    rig.redis.dump();
 
     // A minute of life that will be forgotten.
     assert_eq!(rig.client.redeem(&rig.front, &code).await.0, 200);
@@ -78,7 +78,9 @@ async fn after_a_rollback_to_an_older_dump_what_was_used_stays_used() {
     let refreshed = Signed::new(1, &refreshed);
     rig.pass(61);
 
-    rig.redis.roll_back(&dump);
+    // It comes back with what it wrote then, as a machine that was restored from a copy.
+    rig.redis.stop();
+    rig.redis.start_again();
     eventually("Redis is back", async || rig.call(0, &old[2]).await == 200).await;
     rig.until_heard().await;
     // Redis holds the code's record again: what it says inside is over.

@@ -88,7 +88,7 @@ impl Rig {
         let ring = Ring(path);
         KeyRing::create(&ring.0, clock.now()).unwrap();
         let echo = Echo::start().await;
-        let to_redis = FaultProxy::before(redis.port(), seed());
+        let to_redis = FaultProxy::before(port_of(&redis.url()), seed());
         let redis_url = format!("redis://127.0.0.1:{}", to_redis.port());
         let ports = [free_port(), free_port(), free_port()];
         let balancer = FaultProxy::balancing(0, &ports, seed());
@@ -212,6 +212,10 @@ impl Signed {
         let text = |key: &str| tokens[key].as_str().unwrap_or_else(|| panic!("no {key}: {tokens}")).to_owned();
         Self { oid: oid(user), access: text("access_token"), refresh: text("refresh_token") }
     }
+}
+
+fn port_of(url: &str) -> u16 {
+    url.rsplit(':').next().unwrap().parse().unwrap()
 }
 
 pub fn upn(user: usize) -> String {

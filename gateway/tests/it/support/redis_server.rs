@@ -44,10 +44,6 @@ impl RedisServer {
         panic!("{PROGRAM} does not start; see its log in {}", folder.display());
     }
 
-    pub fn port(&self) -> u16 {
-        self.port
-    }
-
     pub fn url(&self) -> String {
         format!("redis://127.0.0.1:{}", self.port)
     }
@@ -82,13 +78,6 @@ impl RedisServer {
     /// On the same port, with what the last [`RedisServer::dump`] wrote; without one, empty.
     pub fn start_again(&mut self) {
         self.process = launch(self.port, &self.folder, &self.arguments).expect("it started before");
-    }
-
-    /// Killed, and started with an older [`RedisServer::dump`], as a machine that was restored from a copy.
-    pub fn roll_back(&mut self, dump: &[u8]) {
-        self.stop();
-        std::fs::write(self.folder.join("dump.rdb"), dump).expect("its folder is ours");
-        self.start_again();
     }
 
     /// Connections stay open and nothing answers, until [`RedisServer::thaw`].
