@@ -59,19 +59,32 @@ impl Rig {
 async fn of_forty_redemptions_of_one_code_at_three_replicas_exactly_one_wins() {
     let Some(rig) = Rig::start(Wanted { users: USERS, ..Wanted::default() }).await else { return };
     let (codes, urls, started) = (sized(25, 1000), rig.urls(), Instant::now());
-    let mut tally = Tally::default();
+    let (mut tally, mut won) = (Tally::default(), 0);
     // The next codes are obtained while this one is redeemed.
     let mut next = iter((0..codes).map(|number| rig.code(number % USERS))).buffered(4);
     while let Some(code) = next.next().await {
         let (answers, token) = rig.race(&urls, &code).await;
-        assert_eq!((answers.of(200), answers.of(400)), (1, AT_ONCE as u64 - 1), "{answers}");
+        assert!(answers.of(200) <= 1 && answers.only(&[200, 400, 503]), "{answers}");
+        // A busy machine lets Redis take longer than it may. Who asked then does not know, and nor do we: asked again, all
+        // of them hear that the code is used up, or it was not and one of them wins now.
+        if answers.of(503) > 0 {
+            let (after, _) = rig.race(&urls, &code).await;
+            assert!(answers.of(200) + after.of(200) <= 1 && after.only(&[200, 400, 503]), "{answers}, then {after}");
+            won += after.of(200);
+        } else {
+            assert_eq!(answers.of(200), 1, "{answers}");
+        }
+        won += answers.of(200);
         tally.join(answers);
         // Thirty-nine replays: what was given out is worth nothing, as a code that was stolen must make it.
-        let call = rig.post(0, "/mcp").bearer_auth(token.unwrap()).body("{}").send().await.unwrap();
-        assert_eq!(call.status(), 401);
+        if let Some(token) = token {
+            let call = rig.post(0, "/mcp").bearer_auth(token).body("{}").send().await.unwrap();
+            assert_eq!(call.status(), 401);
+        }
     }
-    let (won, all, took) = (tally.of(200), tally.all(), started.elapsed());
+    let (all, took) = (tally.all(), started.elapsed());
     println!("MEASURED R6 codes={codes} redemptions={all} won={won} answers=[{tally}] took={took:.1?} seed={}", seed());
+    assert!(tally.of(503) * 100 <= all, "Redis was in time for all but a few: {tally}");
 }
 
 /// The process of a replica is killed while codes are raced: whose answer was lost may have won, and nobody wins twice.
@@ -93,13 +106,13 @@ async fn no_code_is_redeemed_twice_when_a_replica_is_killed_midway() {
             process.kill();
         };
         let ((answers, token), ()) = tokio::join!(race, kill);
-        assert!(answers.of(200) <= 1 && answers.only(&[0, 200, 400]), "{answers}");
-        lost += u64::from(answers.of(200) == 0);
-        assert!(answers.of(200) == 1 || answers.of(0) > 0, "nobody won, and no answer was lost: {answers}");
+        assert!(answers.of(200) <= 1 && answers.only(&[0, 200, 400, 503]), "{answers}");
+        assert!(answers.of(200) == 1 || answers.of(0) + answers.of(503) > 0, "nobody won, and all heard: {answers}");
         assert_eq!(answers.of(200) == 1, token.is_some());
-        // Whoever won and whoever heard of it: the code is dead.
+        // Whoever won and whoever heard of it: nobody wins after a winner, and then the code is dead.
         let (after, _) = rig.race(&rig.urls(), &code).await;
-        assert_eq!(after.of(400), AT_ONCE as u64, "{after}");
+        assert!(answers.of(200) + after.of(200) <= 1 && after.only(&[200, 400, 503]), "{answers}, then {after}");
+        lost += u64::from(answers.of(200) + after.of(200) == 0);
         tally.join(answers);
     }
     let (all, took) = (tally.all(), started.elapsed());
