@@ -6,7 +6,7 @@
 #   ARTIFACTS         where the client tests keep logs and pictures; likewise
 
 .DEFAULT_GOAL := help
-.PHONY: help dev build test test-rust test-clients flood check fmt fmt-check clippy
+.PHONY: help dev build test test-rust test-clients flood chaos check fmt fmt-check clippy
 
 help:
 	@echo 'make dev           build and run everything on loopback: the edge, a sample MCP server, a stand-in for Entra'
@@ -14,6 +14,7 @@ help:
 	@echo 'make test-rust     the Rust tests only'
 	@echo 'make test-clients  the real MCP clients and the browser only; DRIVERS="takeover consent-page" picks some'
 	@echo 'make flood         offers a million registrations and measures memory (half a minute; make test offers 100000)'
+	@echo 'make chaos         three replicas while Redis and Entra fail, in the long form (20 minutes); SEED=1 chooses the run'
 	@echo 'make check         formatting and lints'
 	@echo 'make fmt           format the Rust code'
 
@@ -41,6 +42,12 @@ flood:
 	@.ci/install build
 	@.ci/total cargo test --locked -p sallyport --lib -- --ignored --exact --nocapture \
 		oauth::tests::corpora::a_million_registrations_leave_memory_as_it_was
+
+# One after another, in the dev profile, as `make test` has them in short: docs/chaos.md says what each shows.
+chaos:
+	@.ci/install test
+	@SALLYPORT_CHAOS=long SALLYPORT_REQUIRE_REDIS=1 .ci/total cargo test --locked -p sallyport --test it -- \
+		--nocapture --test-threads 1 chaos::
 
 check: fmt-check clippy
 

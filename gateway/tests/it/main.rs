@@ -3,6 +3,7 @@
 
 mod cache;
 mod canaries;
+mod chaos;
 mod clients;
 mod connections;
 mod drain;

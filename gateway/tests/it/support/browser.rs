@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Mutex;
 
 use reqwest::header::{COOKIE, LOCATION, ORIGIN, SET_COOKIE};
-use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
+use reqwest::{Client, ClientBuilder, Method, RequestBuilder, Response, StatusCode};
 use url::Url;
 
 /// One person's browser. Cookies are kept by host and port, which is stricter than the real thing.
@@ -25,6 +25,15 @@ pub struct Page {
 
 /// A client that resolves `localhost` to 127.0.0.1 and follows nothing.
 pub fn http_client() -> Client {
+    builder().build().unwrap()
+}
+
+/// The same, with a new connection for each request.
+pub fn unkept_client() -> Client {
+    builder().pool_max_idle_per_host(0).build().unwrap()
+}
+
+fn builder() -> ClientBuilder {
     super::install_crypto_provider();
     Client::builder()
         .redirect(reqwest::redirect::Policy::none())
@@ -33,13 +42,16 @@ pub fn http_client() -> Client {
         // Gateways with TLS have certificates of their own making.
         .tls_danger_accept_invalid_certs(true)
         .timeout(std::time::Duration::from_secs(20))
-        .build()
-        .unwrap()
 }
 
 impl Browser {
     pub fn new() -> Self {
-        Self { http: http_client(), jar: Mutex::default() }
+        Self::over(http_client())
+    }
+
+    /// With connections as the client has them.
+    pub fn over(http: Client) -> Self {
+        Self { http, jar: Mutex::default() }
     }
 
     pub async fn get(&self, url: &str) -> Page {

@@ -261,7 +261,7 @@ async fn deliver(
         let mut due = None;
         way.send_if_modified(|way| {
             let Some(cut) = &mut way.cut else { return false };
-            if part.len() <= cut.after && part.len() != 0 {
+            if part.len() <= cut.after && !part.is_empty() {
                 cut.after -= part.len();
                 return false;
             }

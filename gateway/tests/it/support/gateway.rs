@@ -125,18 +125,40 @@ impl Gateway {
     /// Like [`Gateway::replicas_with_ring`], each with a time of its own.
     pub async fn replicas_with_clocks(upstream: &str, redis_url: &str, clocks: [&Clock; 2], ring: &Path) -> [Self; 2] {
         let entra = stand_in(None).await;
-        let replica = |port| {
-            let redis = store::RedisSettings::new(redis_url.parse().unwrap());
-            let options = Options { store: store::Settings::Redis(redis), ..Options::simple(upstream) };
-            Settings {
-                ring: RingSource::Fixed(Box::new(KeyRing::load(ring).unwrap())),
-                ..settings(&entra, options, port, free_port())
-            }
-        };
-        let first = replica(free_port());
-        let second = Settings { public_url: first.public_url.clone(), ..replica(free_port()) };
-        let first = Self::run(entra.clone(), first, clocks[0].clone()).await;
-        [first, Self::run(entra, second, clocks[1].clone()).await]
+        let ports = [free_port(), free_port()];
+        let replica = |port| replica(&entra, port, ports[0], upstream, redis_url, ring);
+        let first = Self::run(entra.clone(), replica(ports[0]), clocks[0].clone()).await;
+        [first, Self::run(entra.clone(), replica(ports[1]), clocks[1].clone()).await]
+    }
+
+    /// Replicas at these ports behind one public URL, `http://localhost:{public_port}`: one Entra, one Redis, one time,
+    /// and the key ring that the file holds now. `change` is told which replica's settings it changes.
+    #[expect(clippy::too_many_arguments, reason = "each is one of the things that replicas share")]
+    pub async fn fleet<const N: usize>(
+        entra: Arc<FakeEntra>,
+        ports: [u16; N],
+        public_port: u16,
+        upstream: &str,
+        redis_url: &str,
+        clock: &Clock,
+        ring: &Path,
+        change: impl Fn(usize, &mut Settings),
+    ) -> [Self; N] {
+        let mut replicas = Vec::new();
+        for (number, port) in ports.into_iter().enumerate() {
+            let mut settings = replica(&entra, port, public_port, upstream, redis_url, ring);
+            change(number, &mut settings);
+            replicas.push(Self::run(entra.clone(), settings, clock.clone()).await);
+        }
+        replicas.try_into().unwrap_or_else(|_| unreachable!("one for each port"))
+    }
+
+    /// What clients see of a balancer at the public URL of these replicas: to be driven like a gateway, and none to stop.
+    pub fn behind(replicas: &[Self]) -> Self {
+        let public_url = replicas[0].public_url();
+        let port = public_url.rsplit(':').next().unwrap().parse().unwrap();
+        let (entra, admin_port) = (replicas[0].entra.clone(), replicas[0].admin_port);
+        Self { entra, port, admin_port, public_url, certificates: None, stop: None, thread: None }
     }
 
     async fn run(entra: Arc<FakeEntra>, settings: Settings, clock: Clock) -> Self {
@@ -218,6 +240,16 @@ async fn stand_in(callback: Option<String>) -> Arc<FakeEntra> {
         app.redirect_uris.push(RedirectUri { uri, platform: Platform::Web });
     }
     Arc::new(FakeEntra::start(options).await.unwrap())
+}
+
+fn replica(entra: &FakeEntra, port: u16, public_port: u16, upstream: &str, redis_url: &str, ring: &Path) -> Settings {
+    let redis = store::RedisSettings::new(redis_url.parse().unwrap());
+    let options = Options { store: store::Settings::Redis(redis), ..Options::simple(upstream) };
+    Settings {
+        ring: RingSource::Fixed(Box::new(KeyRing::load(ring).unwrap())),
+        public_url: PublicUrl::parse(&format!("http://localhost:{public_port}")).unwrap(),
+        ..settings(entra, options, port, free_port())
+    }
 }
 
 fn settings(entra: &FakeEntra, options: Options, port: u16, admin_port: u16) -> Settings {

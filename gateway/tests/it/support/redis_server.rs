@@ -75,7 +75,7 @@ impl RedisServer {
         self.process.wait().expect("our own child can be waited for");
     }
 
-    /// Empty, on the same port.
+    /// On the same port, with what the last [`RedisServer::dump`] wrote; without one, empty.
     pub fn start_again(&mut self) {
         self.process = launch(self.port, &self.folder, &self.arguments).expect("it started before");
     }
