@@ -12,8 +12,10 @@ use crate::support::fault_proxy::{Ending, Way};
 
 /// What Redis may take (`store.response_timeout`), as nothing here configures it.
 const BUDGET: Duration = Duration::from_millis(250);
+/// What a new connection may take (`store.connect_timeout`): who finds the old one lost waits for it.
+const CONNECT: Duration = Duration::from_secs(1);
 /// For a machine that has other things to do.
-const SLACK: Duration = Duration::from_millis(400);
+const SLACK: Duration = Duration::from_millis(750);
 const KNOWN: usize = 10;
 
 struct Seen {
@@ -137,9 +139,10 @@ async fn call_until(rig: &Rig, sessions: &[Signed], task: u64, pause: u64, over:
 }
 
 fn report(trouble: Trouble, mut known: Seen, mut stranger: Seen, recovery: Duration) {
-    let (p99, slowest) = (percentile(&mut known.times, 99), percentile(&mut stranger.times, 100));
+    let (p99, p90) = (percentile(&mut known.times, 99), percentile(&mut stranger.times, 90));
+    let slowest = percentile(&mut known.times, 100).max(percentile(&mut stranger.times, 100));
     println!(
-        "MEASURED store {trouble:?} for {:?}: known=[{}] p99={p99:.0?} unknown=[{}] slowest={slowest:.0?} \
+        "MEASURED store {trouble:?} for {:?}: known=[{}] p99={p99:.0?} unknown=[{}] p90={p90:.0?} slowest={slowest:.0?} \
          recovery={recovery:.1?} seed={}",
         length(),
         known.answers,
@@ -150,6 +153,7 @@ fn report(trouble: Trouble, mut known: Seen, mut stranger: Seen, recovery: Durat
     assert!(known.answers.only(&[200, 503]), "{trouble:?} {}", known.answers);
     let refusals: &[u16] = if trouble.is_bearable() { &[200, 503] } else { &[503] };
     assert!(stranger.answers.only(refusals), "{trouble:?} {}", stranger.answers);
-    assert!(p99 <= BUDGET + SLACK && slowest <= BUDGET + SLACK, "{trouble:?} {p99:?} {slowest:?}");
+    assert!(p99 <= BUDGET + SLACK && p90 <= BUDGET + SLACK, "{trouble:?} {p99:?} {p90:?}");
+    assert!(slowest <= CONNECT + BUDGET + SLACK, "{trouble:?} {slowest:?}");
     assert!(recovery <= Duration::from_secs(2) + SLACK, "{trouble:?} {recovery:?}");
 }
