@@ -81,6 +81,32 @@ async fn while_redis_is_gone_who_is_known_is_served() {
     run(&[Trouble::Frozen, Trouble::Killed, Trouble::Reset, Trouble::Blackhole]).await;
 }
 
+/// A replica that hears again takes nothing at hand for good until it was looked up once more: an end may have been missed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn in_a_second_outage_only_who_was_called_since_the_first_is_known() {
+    let Some(rig) = Rig::start(Wanted { users: 2, still: true, ..Wanted::default() }).await else { return };
+    let sessions = rig.sign_in_all(2).await;
+    rig.warm(&sessions).await;
+    let heard = rig.to_redis.connections();
+    rig.to_redis.cut(Ending::Reset);
+    eventually("the connections are lost", async || rig.to_redis.connections() > heard).await;
+    rig.until_heard().await;
+    rig.warm(&sessions[..1]).await;
+    rig.redis.freeze();
+    let called: Tally =
+        [rig.call(0, &sessions[0]).await, rig.call(1, &sessions[0]).await, rig.call(2, &sessions[0]).await]
+            .into_iter()
+            .collect();
+    let uncalled: Tally =
+        [rig.call(0, &sessions[1]).await, rig.call(1, &sessions[1]).await, rig.call(2, &sessions[1]).await]
+            .into_iter()
+            .collect();
+    rig.redis.thaw();
+    println!("MEASURED store twice: called_between=[{called}] not_called=[{uncalled}]");
+    assert_eq!((called.of(200), uncalled.of(503)), (3, 3), "{called}, {uncalled}");
+    eventually("both are served", async || rig.call(0, &sessions[1]).await == 200).await;
+}
+
 fn length() -> Duration {
     Duration::from_secs(sized(2, 20) as u64)
 }
