@@ -14,7 +14,7 @@ help:
 	@echo 'make test-rust     the Rust tests only'
 	@echo 'make test-clients  the real MCP clients and the browser only; DRIVERS="takeover consent-page" picks some'
 	@echo 'make flood         offers a million registrations and measures memory (half a minute; make test offers 100000)'
-	@echo 'make chaos         three replicas while Redis and Entra fail, in the long form (20 minutes); SEED=1 chooses the run'
+	@echo 'make chaos         three replicas while Redis and Entra fail, in the long form (half an hour); SEED=1 chooses the run'
 	@echo 'make check         formatting and lints'
 	@echo 'make fmt           format the Rust code'
 

@@ -15,7 +15,8 @@ const CALLS: usize = 500;
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn five_hundred_calls_at_three_replicas_when_a_token_is_due_are_one_renewal() {
     let Some(rig) = Rig::start(Wanted { still: true, ..Wanted::default() }).await else { return };
-    for round in 0..sized(1, 100) as u64 {
+    // Less than a day in all: so long the identity's token is good, and its holder knows the machine's time only.
+    for round in 0..sized(1, 20) {
         let signed = rig.sign_in(0).await;
         rig.warm(std::slice::from_ref(&signed)).await;
         rig.pass(3600 - 100);

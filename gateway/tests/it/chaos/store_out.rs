@@ -12,8 +12,10 @@ use crate::support::fault_proxy::{Ending, Way};
 
 /// What Redis may take (`store.response_timeout`), as nothing here configures it.
 const BUDGET: Duration = Duration::from_millis(250);
+/// What a new connection may take (`store.connect_timeout`): who finds the old one lost waits for it.
+const CONNECT: Duration = Duration::from_secs(1);
 /// For a machine that has other things to do.
-const SLACK: Duration = Duration::from_millis(400);
+const SLACK: Duration = Duration::from_millis(750);
 const KNOWN: usize = 10;
 
 struct Seen {
@@ -79,6 +81,32 @@ async fn while_redis_is_gone_who_is_known_is_served() {
     run(&[Trouble::Frozen, Trouble::Killed, Trouble::Reset, Trouble::Blackhole]).await;
 }
 
+/// A replica that hears again takes nothing at hand for good until it was looked up once more: an end may have been missed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn in_a_second_outage_only_who_was_called_since_the_first_is_known() {
+    let Some(rig) = Rig::start(Wanted { users: 2, still: true, ..Wanted::default() }).await else { return };
+    let sessions = rig.sign_in_all(2).await;
+    rig.warm(&sessions).await;
+    let heard = rig.to_redis.connections();
+    rig.to_redis.cut(Ending::Reset);
+    eventually("the connections are lost", async || rig.to_redis.connections() > heard).await;
+    rig.until_heard().await;
+    rig.warm(&sessions[..1]).await;
+    rig.redis.freeze();
+    let called: Tally =
+        [rig.call(0, &sessions[0]).await, rig.call(1, &sessions[0]).await, rig.call(2, &sessions[0]).await]
+            .into_iter()
+            .collect();
+    let uncalled: Tally =
+        [rig.call(0, &sessions[1]).await, rig.call(1, &sessions[1]).await, rig.call(2, &sessions[1]).await]
+            .into_iter()
+            .collect();
+    rig.redis.thaw();
+    println!("MEASURED store twice: called_between=[{called}] not_called=[{uncalled}]");
+    assert_eq!((called.of(200), uncalled.of(503)), (3, 3), "{called}, {uncalled}");
+    eventually("both are served", async || rig.call(0, &sessions[1]).await == 200).await;
+}
+
 fn length() -> Duration {
     Duration::from_secs(sized(2, 20) as u64)
 }
@@ -137,9 +165,10 @@ async fn call_until(rig: &Rig, sessions: &[Signed], task: u64, pause: u64, over:
 }
 
 fn report(trouble: Trouble, mut known: Seen, mut stranger: Seen, recovery: Duration) {
-    let (p99, slowest) = (percentile(&mut known.times, 99), percentile(&mut stranger.times, 100));
+    let (p99, p90) = (percentile(&mut known.times, 99), percentile(&mut stranger.times, 90));
+    let slowest = percentile(&mut known.times, 100).max(percentile(&mut stranger.times, 100));
     println!(
-        "MEASURED store {trouble:?} for {:?}: known=[{}] p99={p99:.0?} unknown=[{}] slowest={slowest:.0?} \
+        "MEASURED store {trouble:?} for {:?}: known=[{}] p99={p99:.0?} unknown=[{}] p90={p90:.0?} slowest={slowest:.0?} \
          recovery={recovery:.1?} seed={}",
         length(),
         known.answers,
@@ -150,6 +179,7 @@ fn report(trouble: Trouble, mut known: Seen, mut stranger: Seen, recovery: Durat
     assert!(known.answers.only(&[200, 503]), "{trouble:?} {}", known.answers);
     let refusals: &[u16] = if trouble.is_bearable() { &[200, 503] } else { &[503] };
     assert!(stranger.answers.only(refusals), "{trouble:?} {}", stranger.answers);
-    assert!(p99 <= BUDGET + SLACK && slowest <= BUDGET + SLACK, "{trouble:?} {p99:?} {slowest:?}");
+    assert!(p99 <= BUDGET + SLACK && p90 <= BUDGET + SLACK, "{trouble:?} {p99:?} {p90:?}");
+    assert!(slowest <= CONNECT + BUDGET + SLACK, "{trouble:?} {slowest:?}");
     assert!(recovery <= Duration::from_secs(2) + SLACK, "{trouble:?} {recovery:?}");
 }
