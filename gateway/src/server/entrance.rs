@@ -76,7 +76,10 @@ impl Rules {
             }
             let header = timeout(PROXY_HEADER_DEADLINE, proxy_protocol::read(stream)).await;
             if let Some(client) = header.map_err(|_| io::ErrorKind::TimedOut)?? {
-                place = place.of(SourceAddress::new(client.ip())).map_err(io::Error::other)?;
+                // A balancer may stand before other proxies, and names those.
+                if !self.trusted_proxies.trusts(client.ip()) {
+                    place = place.of(SourceAddress::new(client.ip())).map_err(io::Error::other)?;
+                }
                 stream.set_socket_digest(said_to_be(stream.id(), client));
             }
         }
