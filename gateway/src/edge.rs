@@ -29,7 +29,7 @@ use http::{HeaderName, Method};
 use pingora::prelude::{Error, ErrorType, HttpPeer, Result};
 use pingora_proxy::{FailToProxy, ProxyHttp, Session};
 
-pub use header_deadline::HeaderDeadline;
+pub use header_deadline::{Connected, FIRST as FIRST_REQUEST, HeaderDeadline};
 pub use headers::Origins;
 pub use limits::{LimitSettings, Limits};
 pub use relay::{StreamSettings, Upstreams};

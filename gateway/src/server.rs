@@ -143,6 +143,7 @@ impl Server {
             connections: Connections::new(settings.connections, metrics.clone()),
             trusted_proxies: settings.trusted_proxies.clone(),
             proxy_protocol: settings.proxy_protocol,
+            metrics: metrics.clone(),
         });
         let redirect = settings.redirect.map(|address| {
             // Its connections are files that this process has open, like all others.
