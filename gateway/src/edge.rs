@@ -10,6 +10,7 @@
 
 mod admission;
 mod challenge;
+mod framing;
 mod header_deadline;
 mod headers;
 mod http_messages;
@@ -28,7 +29,7 @@ use http::{HeaderName, Method};
 use pingora::prelude::{Error, ErrorType, HttpPeer, Result};
 use pingora_proxy::{FailToProxy, ProxyHttp, Session};
 
-pub use header_deadline::HeaderDeadline;
+pub use header_deadline::{Connected, FIRST as FIRST_REQUEST, HeaderDeadline};
 pub use headers::Origins;
 pub use limits::{LimitSettings, Limits};
 pub use relay::{StreamSettings, Upstreams};
@@ -41,6 +42,7 @@ use crate::public_url::PublicUrl;
 use crate::sealed::Sealer;
 use crate::session::Sessions;
 use crate::source::TrustedProxies;
+use framing::is_framed_once;
 use headers::with_headers;
 use http_messages::{answered, has_long_header, linger, write_whole};
 use journey::Journey;
@@ -84,7 +86,9 @@ impl ProxyHttp for Edge {
 
     async fn early_request_filter(&self, session: &mut Session, _journey: &mut Journey) -> Result<()> {
         header_deadline::arrived();
-        session.set_keepalive(if self.drain.is_draining() { None } else { Some(KEEP_ALIVE) });
+        // Who asked for an end, or knows of nothing else as HTTP/1.0 does, waits for it.
+        let stays = session.get_keepalive().is_some() && !self.drain.is_draining();
+        session.set_keepalive(stays.then_some(KEEP_ALIVE));
         session.set_read_timeout(Some(READ_TIMEOUT));
         session.set_write_timeout(Some(WRITE_TIMEOUT));
         Ok(())
@@ -93,6 +97,11 @@ impl ProxyHttp for Edge {
     async fn request_filter(&self, session: &mut Session, journey: &mut Journey) -> Result<bool> {
         if has_long_header(session) {
             return self.refuse(session, journey, Refusal::HeaderTooLarge).await;
+        }
+        let raw = session.as_http1().map(|http| http.get_headers_raw_bytes());
+        if !is_framed_once(&session.req_header().headers, raw.as_deref()) {
+            session.set_keepalive(None);
+            return self.refuse(session, journey, Refusal::BadRequest).await;
         }
         if !self.is_for_us(session) {
             return self.refuse(session, journey, Refusal::ForeignHost).await;

@@ -140,16 +140,20 @@ impl Server {
         let addresses = listen.iter().copied().chain(settings.redirect).chain([settings.admin]).collect();
         let announcer = Announcer { addresses };
         let tls = settings.tls.clone().map(|files| tls::open(files, clock.clone(), &metrics)).transpose()?;
-        let redirect = settings.redirect.map(|address| {
-            let mut service = Service::new("redirect".to_owned(), Redirect::new(&settings));
-            service.threads = Some(1);
-            service.add_tcp(&address.to_string());
-            Closing { service, closing: drain.closing() }
-        });
         let rules = Arc::new(Rules {
             connections: Connections::new(settings.connections, metrics.clone()),
             trusted_proxies: settings.trusted_proxies.clone(),
             proxy_protocol: settings.proxy_protocol,
+            metrics: metrics.clone(),
+        });
+        let redirect = settings.redirect.map(|address| {
+            // Its connections are files that this process has open, like all others.
+            let inside = HeaderDeadline { inside: Arc::new(Redirect::new(&settings)), metrics: metrics.clone() };
+            let entrance = Entrance { rules: rules.clone(), inside: Arc::new(inside) };
+            let mut service = Service::new("redirect".to_owned(), entrance);
+            service.threads = Some(1);
+            service.add_tcp(&address.to_string());
+            Closing { service, closing: drain.closing() }
         });
         let (admin_address, tenant_id) = (settings.admin, settings.entra.authority.tenant_id().to_owned());
         let (edge, kept) = edge(settings, clock, metrics.clone(), drain.clone())?;

@@ -2,8 +2,10 @@
 //!
 //! Pingora bounds each read and not their sum, so one byte now and then would hold a connection for ever. The time for the
 //! first header runs from when the connection is served. On a kept connection it includes the wait for the next request,
-//! since Pingora does not tell when its first byte has come.
+//! since Pingora does not tell when its first byte has come. Over HTTP/2 it runs to the first request of a connection
+//! ([`Connected`]): before that nothing else bounds how long its preface takes.
 
+use std::any::Any;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -12,6 +14,7 @@ use async_trait::async_trait;
 use pingora::apps::{HttpServerApp, HttpServerOptions, ReusedHttpStream};
 use pingora::protocols::http::ServerSession;
 use pingora::protocols::http::v2::server::H2Options;
+use pingora::protocols::raw_connect::ProxyDigest;
 use pingora::server::ShutdownWatch;
 use tokio::time::timeout;
 
@@ -19,13 +22,33 @@ use super::KEEP_ALIVE;
 use crate::metrics::Metrics;
 
 /// From when a connection is served to the end of its first request's header.
-const FIRST: Duration = Duration::from_secs(10);
+pub const FIRST: Duration = Duration::from_secs(10);
 const NEXT: Duration = Duration::from_secs(KEEP_ALIVE + FIRST.as_secs());
 
 /// In front of the application that answers requests, which says when it has got a header: [`arrived`].
 pub struct HeaderDeadline<A> {
     pub inside: Arc<A>,
     pub metrics: Arc<Metrics>,
+}
+
+/// What a connection carries with it: whether a request has come on it, and whatever is to live as long as it does.
+pub struct Connected {
+    requested: AtomicBool,
+    _held: Box<dyn Any + Send + Sync>,
+}
+
+impl Connected {
+    pub fn new(held: impl Any + Send + Sync) -> Self {
+        Self { requested: AtomicBool::new(false), _held: Box::new(held) }
+    }
+
+    pub fn of(digest: Option<&Arc<ProxyDigest>>) -> Option<&Self> {
+        (**digest?.user_data.as_ref()?).downcast_ref()
+    }
+
+    pub fn is_requested(&self) -> bool {
+        self.requested.load(Ordering::Relaxed)
+    }
 }
 
 tokio::task_local! {
@@ -46,6 +69,10 @@ impl<A: HttpServerApp + Send + Sync + 'static> HttpServerApp for HeaderDeadline<
         shutdown: &ShutdownWatch,
     ) -> Option<ReusedHttpStream> {
         if session.is_http2() {
+            let digest = session.digest().and_then(|digest| digest.proxy_digest.as_ref());
+            if let Some(connected) = Connected::of(digest) {
+                connected.requested.store(true, Ordering::Relaxed);
+            }
             return self.inside.process_new_http(session, shutdown).await;
         }
         let unused = self.server_options().and_then(|options| options.keepalive_request_limit);

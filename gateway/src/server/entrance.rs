@@ -1,6 +1,7 @@
 //! What a connection meets before the first request on it is read: a limit, and the word of a balancer about its client.
 
 use std::io;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,12 +13,14 @@ use pingora::prelude::{Error, ErrorType, Result};
 use pingora::protocols::l4::socket::SocketAddr;
 use pingora::protocols::l4::stream::Stream as L4Stream;
 use pingora::protocols::raw_connect::ProxyDigest;
-use pingora::protocols::{IO, SocketDigest, Stream};
+use pingora::protocols::{ALPN, IO, SocketDigest, Stream};
 use pingora::server::ShutdownWatch;
 use tokio::time::timeout;
 
 use super::connections::{Connections, Place};
 use super::proxy_protocol;
+use crate::edge::{Connected, FIRST_REQUEST};
+use crate::metrics::Metrics;
 use crate::source::{SourceAddress, TrustedProxies};
 
 /// A balancer says it at once.
@@ -28,6 +31,7 @@ pub struct Rules {
     pub trusted_proxies: TrustedProxies,
     /// Whether every connection begins with a header of the PROXY protocol, and comes from a trusted proxy.
     pub proxy_protocol: bool,
+    pub metrics: Arc<Metrics>,
 }
 
 /// In front of the application that serves connections.
@@ -45,7 +49,20 @@ impl<A: ServerApp + Send + Sync + 'static> ServerApp for Entrance<A> {
             tracing::debug!(%cause, "a connection was turned away");
             return None;
         }
-        self.inside.process_new(stream, shutdown).await
+        let is_http2 = matches!(stream.selected_alpn_proto(), Some(ALPN::H2));
+        let digest = stream.get_proxy_digest();
+        let mut served = pin!(self.inside.process_new(stream, shutdown));
+        if !is_http2 {
+            return served.await;
+        }
+        match timeout(FIRST_REQUEST, served.as_mut()).await {
+            Ok(done) => done,
+            Err(_) if Connected::of(digest.as_ref()).is_some_and(Connected::is_requested) => served.await,
+            Err(_) => {
+                self.rules.metrics.limited("header_deadline");
+                None
+            }
+        }
     }
 
     async fn cleanup(&self) {
@@ -76,7 +93,10 @@ impl Rules {
             }
             let header = timeout(PROXY_HEADER_DEADLINE, proxy_protocol::read(stream)).await;
             if let Some(client) = header.map_err(|_| io::ErrorKind::TimedOut)?? {
-                place = place.of(SourceAddress::new(client.ip())).map_err(io::Error::other)?;
+                // A balancer may stand before other proxies, and names those.
+                if !self.trusted_proxies.trusts(client.ip()) {
+                    place = place.of(SourceAddress::new(client.ip())).map_err(io::Error::other)?;
+                }
                 stream.set_socket_digest(said_to_be(stream.id(), client));
             }
         }
@@ -97,5 +117,5 @@ fn said_to_be(socket: i32, client: std::net::SocketAddr) -> SocketDigest {
 /// nobody reads it here.
 fn held(place: Place) -> ProxyDigest {
     let nothing = ResponseHeader::build_no_case(200, None).expect("200 is a status");
-    ProxyDigest::new(Box::new(nothing), Some(Box::new(place)))
+    ProxyDigest::new(Box::new(nothing), Some(Box::new(Connected::new(place))))
 }

@@ -1,13 +1,14 @@
 //! What happens to connections before a request is read from them.
 
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use sallyport::server::ConnectionLimits;
 use sallyport::source::TrustedProxies;
 
 use crate::support::browser::http_client;
+use crate::support::free_port;
 use crate::support::gateway::Gateway;
 use crate::support::journey::{ADELE, Client};
 use crate::support::upstream::Upstream;
@@ -68,6 +69,33 @@ async fn an_address_has_so_many_connections_and_the_next_when_one_has_gone() {
     }
 }
 
+/// R15: plain HTTP that only leads to HTTPS opens files of the same process, and may not use them up.
+#[tokio::test]
+async fn connections_for_a_redirect_are_counted_with_all_others() {
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
+    let gateway = Gateway::start_changed(NOBODY, |settings, _| {
+        settings.redirect = Some(address);
+        settings.connections = ConnectionLimits { in_all: 100, per_address: 3 };
+    })
+    .await;
+    let open = |request: &str| {
+        let mut stream = TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        let _ = stream.write_all(request.as_bytes());
+        stream
+    };
+    const REQUEST: &str = "GET / HTTP/1.1\r\nHost: x\r\n\r\n";
+    let begun = Instant::now();
+    let (mut kept, mut slow, mut edge) = (open(REQUEST), open("GET / HTTP/1.1\r\n"), connect(&gateway));
+    assert_eq!(status(&mut kept).as_deref(), Some("308"));
+    edge.write_all(request(&gateway).as_bytes()).unwrap();
+    assert_eq!(status(&mut edge).as_deref(), Some("401"));
+    assert_eq!(status(&mut open(REQUEST)), None, "one more");
+    // And a header has ten seconds here too.
+    assert_eq!(status(&mut slow), None);
+    assert!((9..=13).contains(&begun.elapsed().as_secs()), "{:?}", begun.elapsed());
+}
+
 /// R15: one byte now and then, so that no single read ever takes long.
 #[tokio::test]
 async fn a_header_has_ten_seconds_in_all() {
@@ -120,7 +148,8 @@ async fn a_balancer_says_who_the_client_is_and_nobody_else_does() {
 async fn with_the_proxy_protocol_every_connection_begins_with_its_header() {
     let upstream = Upstream::start().await;
     let gateway = Gateway::start_changed(&upstream.url, |settings, _| {
-        settings.trusted_proxies = TrustedProxies::new(vec!["127.0.0.1/32".parse().unwrap()]);
+        let proxies = ["127.0.0.1/32", "10.0.0.0/8"].map(|network| network.parse().unwrap());
+        settings.trusted_proxies = TrustedProxies::new(proxies.to_vec());
         settings.proxy_protocol = true;
         settings.connections = ConnectionLimits { in_all: 100, per_address: 1 };
     })
@@ -136,5 +165,8 @@ async fn with_the_proxy_protocol_every_connection_begins_with_its_header() {
     assert_eq!(ask("").1, None);
     assert_eq!(ask("PROXY TCP4 192.0.2.7 10.0.0.1 4712 443\r\n").1, None, "the client is counted, not the balancer");
     assert_eq!(ask("PROXY TCP4 192.0.2.8 10.0.0.1 4712 443\r\n").1.as_deref(), Some("401"));
-    drop(first);
+    // Many clients come through a proxy that the balancer names.
+    let proxies: Vec<_> = (0..3).map(|_| ask("PROXY TCP4 10.0.0.9 10.0.0.1 4713 443\r\n")).collect();
+    assert!(proxies.iter().all(|(_, status)| status.as_deref() == Some("401")));
+    drop((first, proxies));
 }

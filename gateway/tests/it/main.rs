@@ -20,6 +20,7 @@ mod refresh;
 mod relay;
 mod secretless;
 mod sign_in;
+mod smuggling;
 mod streams;
 mod support;
 mod tls;

@@ -174,6 +174,39 @@ async fn plain_http_is_led_to_https() {
     assert_eq!(response.status(), 403);
 }
 
+/// R15: over HTTP/2 as over HTTP/1.1. A connection on which requests come stays.
+#[tokio::test]
+async fn a_connection_of_http_2_without_a_request_has_ten_seconds() {
+    let authority = Authority::new();
+    let files = Files::new(&authority);
+    let gateway = files.gateway().await;
+    let used = authority.client().build().unwrap();
+    assert_eq!(status(&used, &gateway).await.unwrap(), (200, Version::HTTP_2));
+    let connections = gateway.metric("sallyport_connections").await;
+    let mut config = Arc::unwrap_or_clone(authority.roots());
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    let silent = |first: &'static [u8]| {
+        let (port, config) = (gateway.port, Arc::new(config.clone()));
+        tokio::task::spawn_blocking(move || {
+            let stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+            stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+            let session = ClientConnection::new(config, "localhost".try_into().unwrap()).unwrap();
+            let (mut stream, begun) = (StreamOwned::new(session, stream), Instant::now());
+            stream.write_all(first).unwrap();
+            // It may end without the word that TLS has for it.
+            let _ = stream.read_to_end(&mut Vec::new());
+            begun.elapsed()
+        })
+    };
+    let (half, whole) = tokio::join!(silent(b"PRI"), silent(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0"));
+    for took in [half.unwrap(), whole.unwrap()] {
+        assert!((9..=14).contains(&took.as_secs()), "{took:?}");
+    }
+    assert_eq!(gateway.metric("sallyport_limited_total{limit=\"header_deadline\"}").await, 2.0);
+    assert_eq!(gateway.metric("sallyport_connections").await, connections, "the one in use stays");
+    assert_eq!(status(&used, &gateway).await.unwrap(), (200, Version::HTTP_2));
+}
+
 /// The place of a connection is taken before the handshake, and the balancer's word stands before it too.
 #[tokio::test]
 async fn connections_are_counted_before_the_handshake() {

@@ -96,7 +96,9 @@ impl RequestBody {
     /// When the body is longer than a message may be.
     pub async fn pass_on(&mut self, session: &mut Session, link: &mut Link, piece: Option<Bytes>) -> Result<()> {
         let last = piece.is_none() || session.is_body_done();
-        if let Some(piece) = piece {
+        // In chunks an empty piece would be the end, and what follows it the start of somebody else's request (T25). HTTP/2 has
+        // such pieces, and so has the end of a body that came in chunks.
+        if let Some(piece) = piece.filter(|piece| !piece.is_empty()) {
             self.received += piece.len() as u64;
             if self.received > MCP_BODY_LIMIT {
                 return Err(status_error(413, "the body is longer than an MCP message may be"));

@@ -199,6 +199,11 @@ impl Gateway {
         format!("http://127.0.0.1:{}{path}", self.admin_port)
     }
 
+    /// With [`Options::tls`]: the certificate, which is its own root of trust.
+    pub fn certificate_file(&self) -> PathBuf {
+        self.certificates.as_ref().expect("it has TLS").join("tls.crt")
+    }
+
     /// The value of a series; 0 when it is not there.
     pub async fn metric(&self, series: &str) -> f64 {
         let metrics = http_client().get(self.admin_url("/metrics")).send().await.unwrap().text().await.unwrap();
