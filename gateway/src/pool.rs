@@ -4,25 +4,30 @@
 //! Everything else goes by a consistent hash of the user's session, so that every replica of the edge picks the same server.
 
 mod affinity;
+mod health;
+mod server;
 mod sse;
+mod tls;
 
 use std::collections::HashMap;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use http::{HeaderName, HeaderValue, Uri};
-use pingora::lb::health_check::HttpHealthCheck;
 use pingora::lb::selection::Consistent;
 use pingora::lb::{Backend, LoadBalancer};
 use pingora::prelude::HttpPeer;
-use pingora::protocols::TcpKeepalive;
 use url::Url;
 
 pub use affinity::{McpSession, Name};
 pub use sse::{EndpointRewriter, SseError};
+pub use tls::Tls;
 
 use crate::sealed::Index;
+use health::Checks;
+use server::{Members, Server, bare};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// Below the keep-alive of common servers: a POST on a connection that the server just closed is not retried.
@@ -38,6 +43,8 @@ pub struct Settings {
     pub name: String,
     /// Origins, `http://host:port` or `https://host`.
     pub servers: Vec<Url>,
+    /// Of the servers with `https`.
+    pub tls: Tls,
     /// The path of Streamable HTTP on the servers.
     pub endpoint: String,
     /// The path of the legacy event stream on the servers.
@@ -66,17 +73,9 @@ pub enum PoolError {
 
 /// A group at work.
 pub struct Pool {
-    settings: Settings,
+    settings: Arc<Settings>,
     balancer: Arc<LoadBalancer<Consistent>>,
-    servers: HashMap<SocketAddr, Server>,
-}
-
-#[derive(Clone)]
-struct Server {
-    /// `host[:port]`, as the server's own `Host` header should say.
-    authority: HeaderValue,
-    host: String,
-    tls: bool,
+    members: Members,
 }
 
 /// A server that was picked.
@@ -84,6 +83,7 @@ struct Server {
 pub struct Peer {
     pub address: SocketAddr,
     server: Server,
+    settings: Arc<Settings>,
 }
 
 impl Settings {
@@ -95,6 +95,7 @@ impl Settings {
         Self {
             name: name.to_owned(),
             servers: vec![Url::parse(server).expect("the server is a URL")],
+            tls: Tls::default(),
             endpoint: "/mcp".to_owned(),
             sse_endpoint: "/sse".to_owned(),
             health: None,
@@ -106,22 +107,25 @@ impl Settings {
 impl Pool {
     /// Resolves the servers' names, once: this blocks, and belongs to starting up.
     pub fn new(settings: Settings) -> Result<Self, PoolError> {
-        let mut servers = HashMap::new();
-        for url in &settings.servers {
-            let server = Server::parse(url).ok_or_else(|| not_a_server(&settings, url))?;
+        let mut servers = Vec::new();
+        let mut members = HashMap::new();
+        for (index, url) in settings.servers.iter().enumerate() {
+            let server = Server::parse(index, url).ok_or_else(|| not_a_server(&settings, url))?;
             for address in resolve(url).map_err(|cause| unresolved(&settings, url, cause))? {
-                servers.insert(address, server.clone());
+                members.entry(address).or_insert_with(|| server.clone());
             }
+            servers.push(server);
         }
         let mut balancer =
-            LoadBalancer::<Consistent>::try_from_iter(servers.keys().copied()).expect("addresses need no resolving");
+            LoadBalancer::<Consistent>::try_from_iter(members.keys().copied()).expect("addresses need no resolving");
+        let members: Members = Arc::new(ArcSwap::from_pointee(members));
         if let Some(health) = &settings.health {
-            let server = servers.values().next().expect("configuration requires a server");
-            balancer.set_health_check(Box::new(health_check(&settings.name, server, health)?));
+            let path: Uri = health.path.parse().map_err(|_| PoolError::HealthPath { name: settings.name.clone() })?;
+            balancer.set_health_check(Box::new(Checks::new(&settings, &servers, members.clone(), &path)));
             balancer.health_check_frequency = Some(health.interval);
             balancer.parallel_health_check = true;
         }
-        Ok(Self { settings, balancer: Arc::new(balancer), servers })
+        Ok(Self { settings: Arc::new(settings), balancer: Arc::new(balancer), members })
     }
 
     /// What runs the health checks in the background.
@@ -148,7 +152,8 @@ impl Pool {
 
     /// One particular server, well or not: what only it can answer must not be asked elsewhere.
     pub fn peer(&self, address: SocketAddr) -> Option<Peer> {
-        Some(Peer { address, server: self.servers.get(&address)?.clone() })
+        let server = self.members.load().get(&address)?.clone();
+        Some(Peer { address, server, settings: self.settings.clone() })
     }
 }
 
@@ -164,59 +169,18 @@ impl Peer {
         Url::parse(&format!("{scheme}://{}{path}", self.server.authority.to_str().ok()?)).ok()
     }
 
-    /// For Pingora: with every timeout set, since its own defaults are none.
     pub fn to_http_peer(&self) -> HttpPeer {
-        let mut peer = HttpPeer::new(self.address, self.server.tls, self.server.host.clone());
-        let options = &mut peer.options;
-        options.connection_timeout = Some(CONNECT_TIMEOUT);
-        options.total_connection_timeout = Some(CONNECT_TIMEOUT * 2);
-        options.idle_timeout = Some(IDLE_TIMEOUT);
-        options.write_timeout = Some(WRITE_TIMEOUT);
-        options.tcp_keepalive = Some(TcpKeepalive {
-            idle: Duration::from_secs(30),
-            interval: Duration::from_secs(10),
-            count: 3,
-            #[cfg(target_os = "linux")]
-            user_timeout: Duration::ZERO,
-        });
-        peer
-    }
-}
-
-impl Server {
-    fn parse(url: &Url) -> Option<Self> {
-        let tls = match url.scheme() {
-            "https" => true,
-            "http" => false,
-            _ => return None,
-        };
-        let host = url.host_str()?.to_owned();
-        let authority = match url.port() {
-            Some(port) => format!("{host}:{port}"),
-            None => host.clone(),
-        };
-        Some(Self { authority: authority.try_into().ok()?, host, tls })
+        self.server.to_http_peer(self.address, &self.settings)
     }
 }
 
 fn resolve(url: &Url) -> std::io::Result<Vec<SocketAddr>> {
     let port = url.port_or_known_default().unwrap_or(80);
-    let host = url.host_str().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
+    let host = bare(url.host_str().unwrap_or_default());
     let addresses: Vec<_> = (host, port).to_socket_addrs()?.collect();
     // One server is one backend even when its name has an address of each family.
     let first = addresses.iter().find(|address| address.is_ipv4()).or(addresses.first());
     first.map(|address| vec![*address]).ok_or_else(|| std::io::Error::other("the name has no address"))
-}
-
-fn health_check(name: &str, server: &Server, health: &HealthSettings) -> Result<HttpHealthCheck, PoolError> {
-    let mut check = HttpHealthCheck::new(&server.host, server.tls);
-    let uri: Uri = health.path.parse().map_err(|_| PoolError::HealthPath { name: name.to_owned() })?;
-    check.req.set_uri(uri);
-    check.req.insert_header(http::header::HOST, &server.authority).expect("an authority is a header value");
-    check.peer_template.options.connection_timeout = Some(CONNECT_TIMEOUT);
-    check.peer_template.options.read_timeout = Some(CONNECT_TIMEOUT);
-    check.consecutive_failure = 2;
-    Ok(check)
 }
 
 fn not_a_server(settings: &Settings, server: &Url) -> PoolError {

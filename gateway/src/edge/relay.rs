@@ -54,6 +54,13 @@ impl Edge {
             body = RequestBody::of(session);
             done = self.exchange(session, journey, &mut link, &mut body).await;
         }
+        if let Err(error) = &done
+            && link.broke(error)
+        {
+            // What the server was sent or said is no part of these errors.
+            let (request_id, upstream) = (&journey.id, &journey.destination()?.pool().settings().name);
+            tracing::warn!(request_id, upstream, server = %journey.peer()?.address, %error, "a server gave no answer");
+        }
         match done? {
             AnswerEnd::Whole if body.is_done() => self.upstreams.keep(link).await,
             AnswerEnd::Whole | AnswerEnd::Unread => drop(link),

@@ -5,6 +5,7 @@ pub mod gateway;
 pub mod journey;
 pub mod publisher;
 pub mod redis_server;
+pub mod tls_server;
 pub mod upstream;
 pub mod wire;
 

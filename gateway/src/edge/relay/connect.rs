@@ -43,7 +43,8 @@ impl Upstreams {
     /// `silence` is how long the server may say nothing before its answer counts as lost.
     async fn connect(&self, peer: &Peer, silence: Duration) -> Result<Link> {
         let peer = peer.to_http_peer();
-        let (mut http, reused) = self.0.get_http_session(&peer).await.map_err(|error| error.into_up())?;
+        let connected = self.0.get_http_session(&peer).await.map_err(|error| error.into_up());
+        let (mut http, reused) = connected.inspect_err(|error| tracing::warn!(%error, "no connection to a server"))?;
         http.set_write_timeout(peer.options.write_timeout);
         http.set_read_timeout(Some(silence));
         Ok(Link { http, peer, reused })
@@ -102,6 +103,11 @@ impl Link {
         self.http.as_http1().map(|http| http.get_headers_raw_bytes())
     }
 
+    /// The connection broke, or the server kept silent for too long, before its answer began.
+    pub fn broke(&self, error: &Error) -> bool {
+        is_lost(error) && self.http.response_header().is_none()
+    }
+
     /// The connection was one that had been kept, and turned out to be closed. Only before the answer begins does this mean
     /// that there is none.
     pub fn was_stale(&self, error: &Error) -> bool {
@@ -109,6 +115,13 @@ impl Link {
             matches!(error.etype(), ErrorType::ConnectionClosed | ErrorType::ReadError | ErrorType::WriteError);
         self.reused && closed && *error.esource() == ErrorSource::Upstream && self.http.response_header().is_none()
     }
+}
+
+/// The server was lost rather than wrong: such an error holds nothing of what either side said.
+fn is_lost(error: &Error) -> bool {
+    use ErrorType::{ConnectionClosed, ReadError, ReadTimedout, WriteError, WriteTimedout};
+    let lost = matches!(error.etype(), ConnectionClosed | ReadError | ReadTimedout | WriteError | WriteTimedout);
+    lost && *error.esource() == ErrorSource::Upstream
 }
 
 fn gone(cause: &'static str) -> Box<Error> {
