@@ -5,29 +5,31 @@
 
 mod affinity;
 mod health;
+mod resolve;
 mod server;
 mod sse;
 mod tls;
 
-use std::collections::HashMap;
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
+use futures_util::FutureExt;
 use http::{HeaderName, HeaderValue, Uri};
 use pingora::lb::selection::Consistent;
-use pingora::lb::{Backend, LoadBalancer};
+use pingora::lb::{Backend, Backends, LoadBalancer};
 use pingora::prelude::HttpPeer;
 use url::Url;
 
 pub use affinity::{McpSession, Name};
+pub use resolve::Resolver;
 pub use sse::{EndpointRewriter, SseError};
 pub use tls::Tls;
 
 use crate::sealed::Index;
 use health::Checks;
-use server::{Members, Server, bare};
+use resolve::Discovery;
+use server::{Members, Server};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// Below the keep-alive of common servers: a POST on a connection that the server just closed is not retried.
@@ -43,6 +45,9 @@ pub struct Settings {
     pub name: String,
     /// Origins, `http://host:port` or `https://host`.
     pub servers: Vec<Url>,
+    pub resolver: Resolver,
+    /// How often the names of servers are looked up.
+    pub resolve_interval: Duration,
     /// Of the servers with `https`.
     pub tls: Tls,
     /// The path of Streamable HTTP on the servers.
@@ -76,6 +81,7 @@ pub struct Pool {
     settings: Arc<Settings>,
     balancer: Arc<LoadBalancer<Consistent>>,
     members: Members,
+    has_names: bool,
 }
 
 /// A server that was picked.
@@ -95,6 +101,8 @@ impl Settings {
         Self {
             name: name.to_owned(),
             servers: vec![Url::parse(server).expect("the server is a URL")],
+            resolver: Resolver::system(),
+            resolve_interval: Duration::from_secs(10),
             tls: Tls::default(),
             endpoint: "/mcp".to_owned(),
             sse_endpoint: "/sse".to_owned(),
@@ -105,30 +113,38 @@ impl Settings {
 }
 
 impl Pool {
-    /// Resolves the servers' names, once: this blocks, and belongs to starting up.
+    /// Looks the servers' names up for the first time: this blocks, and belongs to starting up.
     pub fn new(settings: Settings) -> Result<Self, PoolError> {
-        let mut servers = Vec::new();
-        let mut members = HashMap::new();
-        for (index, url) in settings.servers.iter().enumerate() {
-            let server = Server::parse(index, url).ok_or_else(|| not_a_server(&settings, url))?;
-            for address in resolve(url).map_err(|cause| unresolved(&settings, url, cause))? {
-                members.entry(address).or_insert_with(|| server.clone());
-            }
-            servers.push(server);
-        }
-        let mut balancer =
-            LoadBalancer::<Consistent>::try_from_iter(members.keys().copied()).expect("addresses need no resolving");
-        let members: Members = Arc::new(ArcSwap::from_pointee(members));
+        let name = &settings.name;
+        let parse = |(index, url): (usize, &Url)| match Server::parse(index, url) {
+            Some(server) => Ok((server, url.clone())),
+            None => Err(PoolError::NotAServer { name: name.clone(), server: url.clone() }),
+        };
+        let servers = settings.servers.iter().enumerate().map(parse).collect::<Result<Vec<_>, _>>()?;
+        let hosts: Vec<_> = servers.iter().map(|(server, _)| server.clone()).collect();
+        let discovery = Discovery::new(name, servers, settings.resolver.clone());
+        let discovery =
+            discovery.map_err(|(server, cause)| PoolError::Unresolved { name: name.clone(), server, cause })?;
+        let (members, has_names) = (discovery.members(), discovery.has_names());
+        let mut balancer = LoadBalancer::<Consistent>::from_backends(Backends::new(Box::new(discovery)));
+        balancer.update_frequency = has_names.then_some(settings.resolve_interval);
         if let Some(health) = &settings.health {
-            let path: Uri = health.path.parse().map_err(|_| PoolError::HealthPath { name: settings.name.clone() })?;
-            balancer.set_health_check(Box::new(Checks::new(&settings, &servers, members.clone(), &path)));
+            let path: Uri = health.path.parse().map_err(|_| PoolError::HealthPath { name: name.clone() })?;
+            balancer.set_health_check(Box::new(Checks::new(&settings, &hosts, members.clone(), &path)));
             balancer.health_check_frequency = Some(health.interval);
             balancer.parallel_health_check = true;
         }
-        Ok(Self { settings: Arc::new(settings), balancer: Arc::new(balancer), members })
+        let begun = balancer.update().now_or_never();
+        begun.expect("the first time nothing is waited for").expect("what was found is given");
+        Ok(Self { settings: Arc::new(settings), balancer: Arc::new(balancer), members, has_names })
     }
 
-    /// What runs the health checks in the background.
+    /// Whether there is anything for [`Pool::balancer`] to do in the background.
+    pub fn has_upkeep(&self) -> bool {
+        self.has_names || self.settings.health.is_some()
+    }
+
+    /// What looks names up and runs the health checks, in the background.
     pub fn balancer(&self) -> Arc<LoadBalancer<Consistent>> {
         self.balancer.clone()
     }
@@ -139,21 +155,31 @@ impl Pool {
 
     /// The well server that this session belongs to, or the next one; `None` when all are down.
     pub fn pick(&self, session: Index) -> Option<Peer> {
-        let backend = self.balancer.select(&session.0, CANDIDATES)?;
-        self.peer(*backend.addr.as_inet()?)
+        self.select(session, |_| true)
     }
 
     /// Another well server than the one at `failed`, by the same hash; `None` when there is none.
     pub fn pick_other(&self, session: Index, failed: SocketAddr) -> Option<Peer> {
-        let other = |backend: &Backend, well| well && backend.addr.as_inet() != Some(&failed);
-        let backend = self.balancer.select_with(&session.0, CANDIDATES, other)?;
-        self.peer(*backend.addr.as_inet()?)
+        self.select(session, |address| address != failed)
+    }
+
+    fn select(&self, session: Index, accept: impl Fn(SocketAddr) -> bool) -> Option<Peer> {
+        let members = self.members.load();
+        let accept = |backend: &Backend, well: bool| {
+            let address = backend.addr.as_inet();
+            well && address.is_some_and(|address| members.contains_key(address) && accept(*address))
+        };
+        let address = *self.balancer.select_with(&session.0, CANDIDATES, accept)?.addr.as_inet()?;
+        Some(self.peer_of(address, members.get(&address)?.clone()))
     }
 
     /// One particular server, well or not: what only it can answer must not be asked elsewhere.
     pub fn peer(&self, address: SocketAddr) -> Option<Peer> {
-        let server = self.members.load().get(&address)?.clone();
-        Some(Peer { address, server, settings: self.settings.clone() })
+        Some(self.peer_of(address, self.members.load().get(&address)?.clone()))
+    }
+
+    fn peer_of(&self, address: SocketAddr, server: Server) -> Peer {
+        Peer { address, server, settings: self.settings.clone() }
     }
 }
 
@@ -172,23 +198,6 @@ impl Peer {
     pub fn to_http_peer(&self) -> HttpPeer {
         self.server.to_http_peer(self.address, &self.settings)
     }
-}
-
-fn resolve(url: &Url) -> std::io::Result<Vec<SocketAddr>> {
-    let port = url.port_or_known_default().unwrap_or(80);
-    let host = bare(url.host_str().unwrap_or_default());
-    let addresses: Vec<_> = (host, port).to_socket_addrs()?.collect();
-    // One server is one backend even when its name has an address of each family.
-    let first = addresses.iter().find(|address| address.is_ipv4()).or(addresses.first());
-    first.map(|address| vec![*address]).ok_or_else(|| std::io::Error::other("the name has no address"))
-}
-
-fn not_a_server(settings: &Settings, server: &Url) -> PoolError {
-    PoolError::NotAServer { name: settings.name.clone(), server: server.clone() }
-}
-
-fn unresolved(settings: &Settings, server: &Url, cause: std::io::Error) -> PoolError {
-    PoolError::Unresolved { name: settings.name.clone(), server: server.clone(), cause }
 }
 
 #[cfg(test)]

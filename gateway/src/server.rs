@@ -157,9 +157,9 @@ impl Server {
         let mut admin_service = Service::new("admin".to_owned(), admin);
         admin_service.threads = Some(1);
         admin_service.add_tcp(&admin_address.to_string());
-        for health in edge.routes.pools().filter(|pool| pool.settings().health.is_some()) {
-            let name = format!("health of {}", health.settings().name);
-            pingora.add_service(GenBackgroundService::new(name, health.balancer()));
+        for pool in edge.routes.pools().filter(|pool| pool.has_upkeep()) {
+            let name = format!("servers of {}", pool.settings().name);
+            pingora.add_service(GenBackgroundService::new(name, pool.balancer()));
         }
         let mut proxy = http_proxy(&pingora.configuration, edge);
         proxy.server_options = Some(connection_options());

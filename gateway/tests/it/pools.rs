@@ -1,14 +1,17 @@
-//! Groups of servers: TLS of their own.
+//! Groups of servers: TLS of their own, names that move.
 
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use sallyport::pool::{HealthSettings, Tls};
+use sallyport::pool::{HealthSettings, Resolver, Tls};
 use url::Url;
 
 use crate::support::browser::http_client;
 use crate::support::gateway::Gateway;
 use crate::support::journey::{ADELE, Client};
 use crate::support::tls_server::{Authority, TlsServer};
+use crate::support::upstream::Upstream;
 
 async fn call(gateway: &Gateway, token: &str) -> reqwest::Response {
     http_client().post(gateway.url("/mcp")).bearer_auth(token).body("{}").send().await.unwrap()
@@ -68,9 +71,49 @@ async fn checks_without_the_certificate_find_no_server_well() {
     let server = TlsServer::start(&authority, &authority);
     let tls = Tls::default().with_roots(authority.pem().as_bytes()).unwrap();
     let (gateway, token) = behind(&server, tls, true).await;
+    eventually(async || call(&gateway, &token).await.status() == 503).await;
+}
+
+#[tokio::test]
+async fn a_name_that_moves_takes_its_requests_along() {
+    let (one, other) = (Upstream::start().await, Upstream::start().await);
+    let address = |upstream: &Upstream| -> SocketAddr { upstream.url.trim_start_matches("http://").parse().unwrap() };
+    let zone = Arc::new(Mutex::new(Ok(vec![address(&one)])));
+    let asked = zone.clone();
+    let gateway = Gateway::start_changed("http://mcp.test", |settings, _| {
+        let pool = &mut settings.upstreams[0].pool;
+        pool.resolve_interval = Duration::from_millis(50);
+        pool.resolver = Resolver::new(move |host, _| match (host, &*asked.lock().unwrap()) {
+            ("mcp.test", Ok(addresses)) => Ok(addresses.clone()),
+            (_, _) => Err(std::io::Error::other("no such name")),
+        });
+    })
+    .await;
+    let token = Client::register(&gateway).await.token(&gateway, ADELE).await;
+    let post = || http_client().post(gateway.url("/mcp")).bearer_auth(&token).body("{}");
+    let begun = post().header("x-test", "hostile").send().await.unwrap();
+    let session = begun.headers()["mcp-session-id"].clone();
+    assert_eq!(one.seen()[0].headers["host"], "mcp.test");
+
+    *zone.lock().unwrap() = Ok(vec![address(&other)]);
+    eventually(async || call(&gateway, &token).await.status() == 200 && !other.seen().is_empty()).await;
+    assert_eq!(other.seen()[0].headers["host"], "mcp.test");
+    let (of_one, of_other) = (one.seen().len(), other.seen().len());
+
+    *zone.lock().unwrap() = Err(());
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    for _ in 0..10 {
+        assert_eq!(call(&gateway, &token).await.status(), 200, "the last good address serves on");
+    }
+    assert_eq!((one.seen().len(), other.seen().len()), (of_one, of_other + 10));
+    let gone = post().header("mcp-session-id", session).send().await.unwrap();
+    assert_eq!(gone.status(), 404, "the session was at the first one");
+}
+
+async fn eventually(mut holds: impl AsyncFnMut() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(10);
-    while call(&gateway, &token).await.status() != 503 {
-        assert!(Instant::now() < deadline, "the server counts as well");
-        tokio::time::sleep(Duration::from_millis(50)).await;
+    while !holds().await {
+        assert!(Instant::now() < deadline, "it does not come true");
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }

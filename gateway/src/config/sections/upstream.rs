@@ -7,7 +7,7 @@ use http::{HeaderName, HeaderValue};
 use crate::config::reader::Section;
 use crate::config::values::{duration, origin, path, pem_file, roots_of_trust, scope, secret};
 use crate::pem::PemError;
-use crate::pool::{self, HealthSettings, Tls};
+use crate::pool::{self, HealthSettings, Resolver, Tls};
 use crate::server::UpstreamSettings;
 
 /// `None` goes with at least one mistake, an empty list too.
@@ -33,6 +33,9 @@ fn upstream(section: &Section<'_>, default_scope: Option<&str>, taken: &mut Take
     let servers = section.list("servers").required(what).each(origin);
     let tls_here = section.section("tls");
     let tls = tls(&tls_here);
+    let resolve_interval = section.text("resolve_interval").or("10s");
+    let resolve_interval =
+        resolve_interval.parse(|text| duration(text, Duration::from_secs(1), Duration::from_secs(3600)));
     let endpoint = section.text("endpoint").or("/mcp").parse(path);
     let sse_endpoint = section.text("sse_endpoint").or("/sse").parse(path);
     let health = health(&section.section("health"));
@@ -50,6 +53,8 @@ fn upstream(section: &Section<'_>, default_scope: Option<&str>, taken: &mut Take
     let pool = pool::Settings {
         name: name?,
         servers: servers?,
+        resolver: Resolver::system(),
+        resolve_interval: resolve_interval?,
         tls: tls?,
         endpoint: endpoint?,
         sse_endpoint: sse_endpoint?,
