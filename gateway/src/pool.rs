@@ -4,6 +4,7 @@
 //! Everything else goes by a consistent hash of the user's session, so that every replica of the edge picks the same server.
 
 mod affinity;
+mod ejection;
 mod health;
 mod resolve;
 mod server;
@@ -12,7 +13,7 @@ mod tls;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
 use http::{HeaderName, HeaderValue, Uri};
@@ -27,8 +28,9 @@ pub use sse::{EndpointRewriter, SseError};
 pub use tls::Tls;
 
 use crate::sealed::Index;
+use ejection::Ejections;
 use health::Checks;
-use resolve::Discovery;
+use resolve::{Discovery, backend};
 use server::{Members, Server};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -81,6 +83,7 @@ pub struct Pool {
     settings: Arc<Settings>,
     balancer: Arc<LoadBalancer<Consistent>>,
     members: Members,
+    ejections: Ejections,
     has_names: bool,
 }
 
@@ -136,7 +139,8 @@ impl Pool {
         }
         let begun = balancer.update().now_or_never();
         begun.expect("the first time nothing is waited for").expect("what was found is given");
-        Ok(Self { settings: Arc::new(settings), balancer: Arc::new(balancer), members, has_names })
+        let (settings, balancer, ejections) = (Arc::new(settings), Arc::new(balancer), Ejections::default());
+        Ok(Self { settings, balancer, members, ejections, has_names })
     }
 
     /// Whether there is anything for [`Pool::balancer`] to do in the background.
@@ -153,7 +157,8 @@ impl Pool {
         &self.settings
     }
 
-    /// The well server that this session belongs to, or the next one; `None` when all are down.
+    /// The well server that this session belongs to, or the next one; `None` when all are down. An ejected server is better
+    /// than none.
     pub fn pick(&self, session: Index) -> Option<Peer> {
         self.select(session, |_| true)
     }
@@ -164,13 +169,42 @@ impl Pool {
     }
 
     fn select(&self, session: Index, accept: impl Fn(SocketAddr) -> bool) -> Option<Peer> {
-        let members = self.members.load();
-        let accept = |backend: &Backend, well: bool| {
-            let address = backend.addr.as_inet();
-            well && address.is_some_and(|address| members.contains_key(address) && accept(*address))
+        let (members, now) = (self.members.load(), Instant::now());
+        let first = |may_be_ejected: bool| {
+            let accept = |backend: &Backend, well: bool| {
+                let member = backend.addr.as_inet().filter(|address| members.contains_key(*address));
+                // The ejections last: who is admitted there may be the probe, and goes.
+                well && member
+                    .is_some_and(|address| accept(*address) && (may_be_ejected || self.ejections.admits(*address, now)))
+            };
+            self.balancer.select_with(&session.0, CANDIDATES, accept)
         };
-        let address = *self.balancer.select_with(&session.0, CANDIDATES, accept)?.addr.as_inet()?;
+        let address = *first(false).or_else(|| first(true))?.addr.as_inet()?;
         Some(self.peer_of(address, members.get(&address)?.clone()))
+    }
+
+    /// The server gave no answer to a request. Whether it is ejected because of that.
+    pub fn failed(&self, address: SocketAddr) -> bool {
+        let members = self.members.load();
+        self.ejections.keep(|address| members.contains_key(address));
+        if !members.contains_key(&address) {
+            return false;
+        }
+        let can_serve =
+            |other: SocketAddr| self.balancer.backends().ready(&backend(other)) && !self.ejections.is_ejected(other);
+        let has_stand_in = members.keys().any(|other| *other != address && can_serve(*other));
+        let lasts = self.ejections.failed(address, Instant::now(), has_stand_in);
+        if let Some(lasts) = lasts {
+            tracing::warn!(upstream = self.settings.name, %address, seconds = lasts.as_secs(), "a server is ejected");
+        }
+        lasts.is_some()
+    }
+
+    /// The server gave an answer to a request, whatever it says.
+    pub fn answered(&self, address: SocketAddr) {
+        if self.ejections.answered(address) {
+            tracing::info!(upstream = self.settings.name, %address, "a server that was ejected answers again");
+        }
     }
 
     /// One particular server, well or not: what only it can answer must not be asked elsewhere.
@@ -220,6 +254,22 @@ mod tests {
         }
         let single = Pool::new(Settings::single("x", "http://127.0.0.1:1")).unwrap();
         assert!(single.pick_other(Index([0; 32]), "127.0.0.1:1".parse().unwrap()).is_none());
+    }
+
+    #[test]
+    fn an_ejected_server_is_passed_over_unless_it_is_the_last() {
+        let mut settings = Settings::single("x", "http://127.0.0.1:1");
+        settings.servers.push(Url::parse("http://127.0.0.1:2").unwrap());
+        let pool = Pool::new(settings).unwrap();
+        let [one, other] = [1, 2].map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
+        assert_eq!([(); 3].map(|()| pool.failed(one)), [false, false, true]);
+        assert!((0..40u8).all(|n| pool.pick(Index([n; 32])).unwrap().address == other));
+        assert!(pool.peer(one).is_some(), "its sessions are tried");
+        assert_eq!([(); 9].map(|()| pool.failed(other)), [false; 9], "the last one stays");
+        assert_eq!(pool.pick_other(Index([0; 32]), other).unwrap().address, one, "better than none");
+        pool.answered(one);
+        assert!((0..40u8).any(|n| pool.pick(Index([n; 32])).unwrap().address == one));
+        assert!(!pool.failed("127.0.0.1:9".parse().unwrap()), "no server of the group");
     }
 
     #[test]

@@ -57,9 +57,7 @@ impl Edge {
         if let Err(error) = &done
             && link.broke(error)
         {
-            // What the server was sent or said is no part of these errors.
-            let (request_id, upstream) = (&journey.id, &journey.destination()?.pool().settings().name);
-            tracing::warn!(request_id, upstream, server = %journey.peer()?.address, %error, "a server gave no answer");
+            self.no_answer(journey, journey.destination()?.pool(), journey.peer()?.address, error);
         }
         match done? {
             AnswerEnd::Whole if body.is_done() => self.upstreams.keep(link).await,
@@ -91,6 +89,7 @@ impl Edge {
             Ok(response) => response,
             Err(denied) => return Ok(AnswerEnd::Denied(denied)),
         };
+        journey.destination()?.pool().answered(journey.peer()?.address);
         self.metrics.first_byte(journey.started.elapsed());
         let answer = self.receive(session.req_header(), &mut response, journey)?;
         let response = Box::new(response);

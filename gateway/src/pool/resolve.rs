@@ -155,13 +155,13 @@ impl ServiceDiscovery for Discovery {
         if self.begun.swap(true, Ordering::Relaxed) && self.has_names() {
             self.look_up_again().await;
         }
-        let backend = |address: &SocketAddr| Backend {
-            addr: socket::SocketAddr::Inet(*address),
-            weight: 1,
-            ext: Extensions::new(),
-        };
-        Ok((self.members.load().keys().map(backend).collect(), HashMap::new()))
+        Ok((self.members.load().keys().map(|address| backend(*address)).collect(), HashMap::new()))
     }
+}
+
+/// As Pingora knows it.
+pub fn backend(address: SocketAddr) -> Backend {
+    Backend { addr: socket::SocketAddr::Inet(address), weight: 1, ext: Extensions::new() }
 }
 
 fn is_name(url: &Url) -> bool {

@@ -1,10 +1,12 @@
-//! Groups of servers: TLS of their own, names that move.
+//! Groups of servers: TLS of their own, names that move, servers that fail.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use sallyport::pool::{HealthSettings, Resolver, Tls};
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpListener;
 use url::Url;
 
 use crate::support::browser::http_client;
@@ -108,6 +110,44 @@ async fn a_name_that_moves_takes_its_requests_along() {
     assert_eq!((one.seen().len(), other.seen().len()), (of_one, of_other + 10));
     let gone = post().header("mcp-session-id", session).send().await.unwrap();
     assert_eq!(gone.status(), 404, "the session was at the first one");
+}
+
+#[tokio::test]
+async fn a_server_that_gives_no_answers_is_passed_over() {
+    let well = Upstream::start().await;
+    // It takes connections and requests, and closes: nothing that is tried again at another server.
+    let broken = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let broken_url = Url::parse(&format!("http://{}", broken.local_addr().unwrap())).unwrap();
+    let breaking = tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = broken.accept().await.unwrap();
+            let mut request = [0; 4096];
+            // Whatever comes first; then the connection is dropped.
+            let _ = stream.read(&mut request).await;
+        }
+    });
+    let gateway = Gateway::start_changed(&well.url, |settings, _| {
+        settings.upstreams[0].pool.servers.push(broken_url);
+    })
+    .await;
+    let client = Client::register(&gateway).await;
+    // Sign-ins until one belongs to the broken server.
+    let mut token = client.token(&gateway, ADELE).await;
+    for _ in 0..30 {
+        if call(&gateway, &token).await.status() == 502 {
+            break;
+        }
+        token = client.token(&gateway, ADELE).await;
+    }
+    // One was counted just now, or the loop found none and this is no 502.
+    assert_eq!([call(&gateway, &token).await.status(), call(&gateway, &token).await.status()], [502, 502]);
+    assert_eq!(gateway.metric("sallyport_upstream_ejections_total{upstream=\"mcp\"}").await, 1.0);
+    let seen = well.seen().len();
+    for _ in 0..5 {
+        assert_eq!(call(&gateway, &token).await.status(), 200, "another one answers");
+    }
+    assert_eq!(well.seen().len(), seen + 5);
+    breaking.abort();
 }
 
 async fn eventually(mut holds: impl AsyncFnMut() -> bool) {

@@ -1,5 +1,6 @@
 //! Connections to the servers: opened, kept, and tried again where that is safe.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -15,7 +16,7 @@ use pingora::upstreams::peer::Peer as _;
 use super::super::Edge;
 use super::super::http_messages::status_error;
 use super::super::journey::Journey;
-use crate::pool::Peer;
+use crate::pool::{Peer, Pool};
 
 /// The connections to all servers of all pools.
 pub struct Upstreams(Connector);
@@ -43,8 +44,7 @@ impl Upstreams {
     /// `silence` is how long the server may say nothing before its answer counts as lost.
     async fn connect(&self, peer: &Peer, silence: Duration) -> Result<Link> {
         let peer = peer.to_http_peer();
-        let connected = self.0.get_http_session(&peer).await.map_err(|error| error.into_up());
-        let (mut http, reused) = connected.inspect_err(|error| tracing::warn!(%error, "no connection to a server"))?;
+        let (mut http, reused) = self.0.get_http_session(&peer).await.map_err(|error| error.into_up())?;
         http.set_write_timeout(peer.options.write_timeout);
         http.set_read_timeout(Some(silence));
         Ok(Link { http, peer, reused })
@@ -61,7 +61,7 @@ impl Edge {
             Some(session) => {
                 // Nobody else has this session. 404 makes the client begin a new one (C8).
                 let peer = pool.peer(session.server()).ok_or_else(|| gone("the session's server is gone"))?;
-                let link = self.upstreams.connect(&peer, silence).await;
+                let link = self.connect_to(journey, pool, &peer, silence).await;
                 let refused = |error: &Error| *error.etype() == ErrorType::ConnectRefused;
                 // A server that is not there keeps no session in its memory either.
                 let link =
@@ -71,13 +71,11 @@ impl Edge {
             None => {
                 let session = destination.admitted.session();
                 let peer = pool.pick(session).ok_or_else(|| status_error(503, "no server of the upstream is well"))?;
-                match self.upstreams.connect(&peer, silence).await {
+                match self.connect_to(journey, pool, &peer, silence).await {
                     Ok(link) => (peer, link),
                     Err(error) => {
                         let Some(other) = pool.pick_other(session, peer.address) else { return Err(error) };
-                        let upstream = &pool.settings().name;
-                        tracing::warn!(request_id = journey.id, upstream, %error, "trying another server");
-                        let link = self.upstreams.connect(&other, silence).await?;
+                        let link = self.connect_to(journey, pool, &other, silence).await?;
                         (other, link)
                     }
                 }
@@ -85,6 +83,20 @@ impl Edge {
         };
         journey.peer = Some(peer);
         Ok(link)
+    }
+
+    async fn connect_to(&self, journey: &Journey, pool: &Pool, peer: &Peer, silence: Duration) -> Result<Link> {
+        let link = self.upstreams.connect(peer, silence).await;
+        link.inspect_err(|error| self.no_answer(journey, pool, peer.address, error))
+    }
+
+    /// Notes that a server failed before its answer began. Nothing of what either side said is in these errors.
+    pub(super) fn no_answer(&self, journey: &Journey, pool: &Pool, server: SocketAddr, error: &Error) {
+        let upstream = &pool.settings().name;
+        tracing::warn!(request_id = journey.id, upstream, %server, %error, "a server gave no answer");
+        if pool.failed(server) {
+            self.metrics.upstream_ejected(upstream);
+        }
     }
 }
 
@@ -103,9 +115,10 @@ impl Link {
         self.http.as_http1().map(|http| http.get_headers_raw_bytes())
     }
 
-    /// The connection broke, or the server kept silent for too long, before its answer began.
+    /// The connection broke, or the server kept silent for too long, before its answer began. That a connection was closed
+    /// while it waited here says nothing against the server.
     pub fn broke(&self, error: &Error) -> bool {
-        is_lost(error) && self.http.response_header().is_none()
+        is_lost(error) && self.http.response_header().is_none() && !self.was_stale(error)
     }
 
     /// The connection was one that had been kept, and turned out to be closed. Only before the answer begins does this mean
