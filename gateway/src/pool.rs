@@ -13,6 +13,7 @@ mod tls;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
@@ -84,7 +85,19 @@ pub struct Pool {
     balancer: Arc<LoadBalancer<Consistent>>,
     members: Members,
     ejections: Ejections,
+    /// In the order of the configured servers: which take nothing but what belongs to sessions of theirs.
+    draining: Vec<AtomicBool>,
     has_names: bool,
+}
+
+/// One address of a server, for operators.
+pub struct ServerState {
+    pub server: Url,
+    pub address: SocketAddr,
+    /// By the health check; always, without one.
+    pub well: bool,
+    pub ejected: bool,
+    pub draining: bool,
 }
 
 /// A server that was picked.
@@ -140,7 +153,8 @@ impl Pool {
         let begun = balancer.update().now_or_never();
         begun.expect("the first time nothing is waited for").expect("what was found is given");
         let (settings, balancer, ejections) = (Arc::new(settings), Arc::new(balancer), Ejections::default());
-        Ok(Self { settings, balancer, members, ejections, has_names })
+        let draining = hosts.iter().map(|_| AtomicBool::new(false)).collect();
+        Ok(Self { settings, balancer, members, ejections, draining, has_names })
     }
 
     /// Whether there is anything for [`Pool::balancer`] to do in the background.
@@ -157,8 +171,8 @@ impl Pool {
         &self.settings
     }
 
-    /// The well server that this session belongs to, or the next one; `None` when all are down. An ejected server is better
-    /// than none.
+    /// The well server that this session belongs to, or the next one; `None` when all are down or draining. An ejected server
+    /// is better than none.
     pub fn pick(&self, session: Index) -> Option<Peer> {
         self.select(session, |_| true)
     }
@@ -172,7 +186,8 @@ impl Pool {
         let (members, now) = (self.members.load(), Instant::now());
         let first = |may_be_ejected: bool| {
             let accept = |backend: &Backend, well: bool| {
-                let member = backend.addr.as_inet().filter(|address| members.contains_key(*address));
+                let address = backend.addr.as_inet();
+                let member = address.filter(|at| members.get(*at).is_some_and(|server| !self.is_draining(server)));
                 // The ejections last: who is admitted there may be the probe, and goes.
                 well && member
                     .is_some_and(|address| accept(*address) && (may_be_ejected || self.ejections.admits(*address, now)))
@@ -191,8 +206,8 @@ impl Pool {
             return false;
         }
         let can_serve =
-            |other: SocketAddr| self.balancer.backends().ready(&backend(other)) && !self.ejections.is_ejected(other);
-        let has_stand_in = members.keys().any(|other| *other != address && can_serve(*other));
+            |at: SocketAddr, server| self.is_well(at) && !self.ejections.is_ejected(at) && !self.is_draining(server);
+        let has_stand_in = members.iter().any(|(other, server)| *other != address && can_serve(*other, server));
         let lasts = self.ejections.failed(address, Instant::now(), has_stand_in);
         if let Some(lasts) = lasts {
             tracing::warn!(upstream = self.settings.name, %address, seconds = lasts.as_secs(), "a server is ejected");
@@ -205,6 +220,36 @@ impl Pool {
         if self.ejections.answered(address) {
             tracing::info!(upstream = self.settings.name, %address, "a server that was ejected answers again");
         }
+    }
+
+    /// Every address of every server, in the order of the configuration.
+    pub fn servers(&self) -> Vec<ServerState> {
+        let members = self.members.load();
+        let mut members: Vec<_> = members.iter().collect();
+        members.sort_by_key(|(address, server)| (server.index, **address));
+        let state = |(address, server): (&SocketAddr, &Server)| ServerState {
+            server: self.settings.servers[server.index].clone(),
+            address: *address,
+            well: self.is_well(*address),
+            ejected: self.ejections.is_ejected(*address),
+            draining: self.is_draining(server),
+        };
+        members.into_iter().map(state).collect()
+    }
+
+    /// Whether a configured server takes only what belongs to its sessions from now on. `false` when there is no such server.
+    pub fn set_draining(&self, server: &Url, draining: bool) -> bool {
+        let index = self.settings.servers.iter().position(|configured| configured == server);
+        let found = index.and_then(|index| self.draining.get(index));
+        found.inspect(|found| found.store(draining, Ordering::Relaxed)).is_some()
+    }
+
+    fn is_draining(&self, server: &Server) -> bool {
+        self.draining[server.index].load(Ordering::Relaxed)
+    }
+
+    fn is_well(&self, address: SocketAddr) -> bool {
+        self.balancer.backends().ready(&backend(address))
     }
 
     /// One particular server, well or not: what only it can answer must not be asked elsewhere.
@@ -270,6 +315,23 @@ mod tests {
         pool.answered(one);
         assert!((0..40u8).any(|n| pool.pick(Index([n; 32])).unwrap().address == one));
         assert!(!pool.failed("127.0.0.1:9".parse().unwrap()), "no server of the group");
+    }
+
+    #[test]
+    fn a_draining_server_is_picked_by_nobody_and_keeps_what_is_its_own() {
+        let mut settings = Settings::single("x", "http://127.0.0.1:1");
+        settings.servers.push(Url::parse("http://127.0.0.1:2").unwrap());
+        let pool = Pool::new(settings).unwrap();
+        let [one, other] = [1, 2].map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
+        let drain = |server: &str, draining| pool.set_draining(&Url::parse(server).unwrap(), draining);
+        assert!(drain("http://127.0.0.1:1", true) && !drain("http://127.0.0.1:3", true));
+        assert!((0..40u8).all(|n| pool.pick(Index([n; 32])).unwrap().address == other));
+        assert!(pool.pick_other(Index([0; 32]), other).is_none() && pool.peer(one).is_some());
+        assert_eq!([(); 3].map(|()| pool.failed(other)), [false; 3], "the last one that takes sessions is not ejected");
+        assert_eq!(pool.servers().iter().map(|server| server.draining).collect::<Vec<_>>(), [true, false]);
+        assert!(drain("http://127.0.0.1:2/", true) && pool.pick(Index([0; 32])).is_none());
+        assert!(drain("http://127.0.0.1:1", false));
+        assert_eq!(pool.pick(Index([0; 32])).unwrap().address, one);
     }
 
     #[test]

@@ -24,7 +24,7 @@ use pingora::services::background::{GenBackgroundService, background_service};
 use pingora::services::listening::Service;
 use pingora_proxy::http_proxy;
 
-use crate::admin::{Admin, SessionsAdmin};
+use crate::admin::{Admin, ServersAdmin, SessionsAdmin};
 use crate::clock::Clock;
 use crate::drain::{Drain, GracefulStop, StopSignal};
 pub use crate::edge::StreamSettings;
@@ -153,7 +153,8 @@ impl Server {
         let (admin_address, tenant_id) = (settings.admin, settings.entra.authority.tenant_id().to_owned());
         let (edge, kept) = edge(settings, clock, metrics.clone(), drain.clone())?;
         let sessions = SessionsAdmin { sessions: edge.sessions.clone(), tenant_id };
-        let admin = Admin { metrics: metrics.clone(), drain: drain.clone(), sessions };
+        let servers = ServersAdmin { pools: edge.routes.pools().cloned().collect() };
+        let admin = Admin { metrics: metrics.clone(), drain: drain.clone(), sessions, servers };
         let mut admin_service = Service::new("admin".to_owned(), admin);
         admin_service.threads = Some(1);
         admin_service.add_tcp(&admin_address.to_string());
@@ -231,7 +232,7 @@ fn edge(settings: Settings, clock: Clock, metrics: Arc<Metrics>, drain: Drain) -
         .into_iter()
         .map(|upstream| {
             let resource = Resource::new(&public_url, &upstream.path, &upstream.scope);
-            Ok(Upstream { resource, pool: Pool::new(upstream.pool)? })
+            Ok(Upstream { resource, pool: Arc::new(Pool::new(upstream.pool)?) })
         })
         .collect::<Result<Vec<_>, PoolError>>()?;
     let resources = Resources::new(&public_url, upstreams.iter().map(|upstream| upstream.resource.clone()).collect());

@@ -1,4 +1,4 @@
-//! Groups of servers: TLS of their own, names that move, servers that fail.
+//! Groups of servers: TLS of their own, names that move, servers that fail, servers that are drained.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -148,6 +148,83 @@ async fn a_server_that_gives_no_answers_is_passed_over() {
     }
     assert_eq!(well.seen().len(), seen + 5);
     breaking.abort();
+}
+
+#[tokio::test]
+async fn a_drained_server_gets_no_new_sessions_and_keeps_its_own() {
+    let (one, other) = (Upstream::start().await, Upstream::start().await);
+    let second = Url::parse(&other.url).unwrap();
+    let gateway = Gateway::start_changed(&one.url, |settings, _| settings.upstreams[0].pool.servers.push(second)).await;
+    let token = Client::register(&gateway).await.token(&gateway, ADELE).await;
+    let post = || http_client().post(gateway.url("/mcp")).bearer_auth(&token).body("{}");
+    let begun = post().header("x-test", "hostile").send().await.unwrap();
+    let session = begun.headers()["mcp-session-id"].clone();
+    let (home, away) = if one.seen().is_empty() { (&other, &one) } else { (&one, &other) };
+
+    let tell = async |path: &str, server: &str| {
+        let wanted = serde_json::json!({ "upstream": "mcp", "server": server });
+        let answer = http_client().post(gateway.admin_url(path)).json(&wanted).send().await.unwrap();
+        (answer.status().as_u16(), answer.json::<serde_json::Value>().await.unwrap())
+    };
+    let (status, list) = tell("/servers/drain", &home.url).await;
+    assert_eq!(status, 200, "{list}");
+    for (server, draining) in [(home, true), (away, false)] {
+        let address = server.url.trim_start_matches("http://");
+        let row = list["servers"].as_array().unwrap().iter().find(|row| row["address"] == address).unwrap();
+        let expected = serde_json::json!({
+            "upstream": "mcp", "server": server.url, "address": address,
+            "well": true, "ejected": false, "draining": draining,
+        });
+        assert_eq!(*row, expected);
+    }
+    let listed = http_client().get(gateway.admin_url("/servers")).send().await.unwrap();
+    assert_eq!(listed.json::<serde_json::Value>().await.unwrap(), list);
+
+    for calls in 1..=3 {
+        assert_eq!(call(&gateway, &token).await.status(), 200);
+        assert_eq!((home.seen().len(), away.seen().len()), (calls, calls), "what is new goes elsewhere");
+        assert_eq!(post().header("mcp-session-id", &session).send().await.unwrap().status(), 200);
+    }
+    assert_eq!((home.seen().len(), away.seen().len()), (4, 3));
+    assert_eq!(tell("/servers/drain", &away.url).await.0, 200);
+    let nobody = call(&gateway, &token).await;
+    assert!(nobody.status() == 503 && nobody.headers().contains_key("retry-after"));
+    assert_eq!(tell("/servers/undrain", &home.url).await.0, 200);
+    assert_eq!(call(&gateway, &token).await.status(), 200);
+    assert_eq!(home.seen().len(), 5);
+    assert_eq!(tell("/servers/drain", "http://127.0.0.1:9").await.0, 404);
+}
+
+/// As for `/sessions`: no page, no name that was pointed here, no form.
+#[tokio::test]
+async fn only_whom_the_listener_is_for_lists_or_drains_servers() {
+    let gateway = Gateway::start("http://127.0.0.1:9").await;
+    let list = || http_client().get(gateway.admin_url("/servers"));
+    let drain = || http_client().post(gateway.admin_url("/servers/drain"));
+    let wanted = r#"{"upstream":"mcp","server":"http://127.0.0.1:9"}"#;
+    let json = ("content-type", "application/json");
+    for (request, expected) in [
+        (list(), 200),
+        (list().header("host", "evil.example"), 421),
+        (list().header("origin", "https://evil.example"), 403),
+        (list().header("sec-fetch-site", "cross-site"), 403),
+        (http_client().post(gateway.admin_url("/servers")), 405),
+        (http_client().get(gateway.admin_url("/servers/drain")), 405),
+        (drain().body(wanted), 415),
+        (drain().header("content-type", "text/plain").body(wanted), 415),
+        (drain().header(json.0, json.1).body(wanted).header("origin", "null"), 403),
+        (drain().header(json.0, json.1).body(wanted).header("host", "evil.example"), 421),
+        (drain().header(json.0, json.1).body("{}"), 400),
+        (drain().header(json.0, json.1).body(r#"{"upstream":"mcp","server":"x"}"#), 400),
+        (drain().header(json.0, json.1).body("x".repeat(20_000)), 400),
+        (drain().header(json.0, json.1).body(wanted.replace("mcp", "other")), 404),
+    ] {
+        let request = request.build().unwrap();
+        let shown = format!("{} {} {:?}", request.method(), request.url(), request.headers());
+        assert_eq!(http_client().execute(request).await.unwrap().status(), expected, "{shown}");
+    }
+    let servers = list().send().await.unwrap().text().await.unwrap();
+    assert!(servers.contains("\"draining\":false") && !servers.contains("\"draining\":true"), "{servers}");
 }
 
 async fn eventually(mut holds: impl AsyncFnMut() -> bool) {

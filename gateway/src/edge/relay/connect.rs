@@ -70,7 +70,9 @@ impl Edge {
             }
             None => {
                 let session = destination.admitted.session();
-                let peer = pool.pick(session).ok_or_else(|| status_error(503, "no server of the upstream is well"))?;
+                let peer = pool
+                    .pick(session)
+                    .ok_or_else(|| status_error(503, "no server of the upstream is well and takes new sessions"))?;
                 match self.connect_to(journey, pool, &peer, silence).await {
                     Ok(link) => (peer, link),
                     Err(error) => {
