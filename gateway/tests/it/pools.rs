@@ -1,11 +1,12 @@
 //! Groups of servers: TLS of their own, names that move, servers that fail, servers that are drained.
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use sallyport::pool::{HealthSettings, Resolver, Tls};
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use url::Url;
 
@@ -113,41 +114,70 @@ async fn a_name_that_moves_takes_its_requests_along() {
 }
 
 #[tokio::test]
-async fn a_server_that_gives_no_answers_is_passed_over() {
+async fn a_server_that_gives_no_answers_is_passed_over_and_one_that_says_500_is_not() {
     let well = Upstream::start().await;
-    // It takes connections and requests, and closes: nothing that is tried again at another server.
-    let broken = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
-    let broken_url = Url::parse(&format!("http://{}", broken.local_addr().unwrap())).unwrap();
-    let breaking = tokio::spawn(async move {
+    let failing = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let failing_url = Url::parse(&format!("http://{}", failing.local_addr().unwrap())).unwrap();
+    let breaks = Arc::new(AtomicBool::new(false));
+    let breaking = breaks.clone();
+    let serving = tokio::spawn(async move {
         loop {
-            let (mut stream, _) = broken.accept().await.unwrap();
+            let (mut stream, _) = failing.accept().await.unwrap();
             let mut request = [0; 4096];
-            // Whatever comes first; then the connection is dropped.
-            let _ = stream.read(&mut request).await;
+            stream.read(&mut request).await.unwrap();
+            // Taken and dropped: nothing that could be tried again at another server.
+            if !breaking.load(Ordering::Relaxed) {
+                let answer = "HTTP/1.1 500 Oh\r\nmcp-session-id: s1\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+                stream.write_all(answer.as_bytes()).await.unwrap();
+            }
         }
     });
     let gateway = Gateway::start_changed(&well.url, |settings, _| {
-        settings.upstreams[0].pool.servers.push(broken_url);
+        settings.upstreams[0].pool.servers.push(failing_url);
     })
     .await;
     let client = Client::register(&gateway).await;
-    // Sign-ins until one belongs to the broken server.
+    // Sign-ins until one belongs to that server: each has a chance of one half.
     let mut token = client.token(&gateway, ADELE).await;
     for _ in 0..30 {
-        if call(&gateway, &token).await.status() == 502 {
+        if call(&gateway, &token).await.status() == 500 {
             break;
         }
         token = client.token(&gateway, ADELE).await;
     }
-    // One was counted just now, or the loop found none and this is no 502.
-    assert_eq!([call(&gateway, &token).await.status(), call(&gateway, &token).await.status()], [502, 502]);
+    let mut session = None;
+    for _ in 0..4 {
+        let answer = call(&gateway, &token).await;
+        assert_eq!(answer.status(), 500, "an answer is an answer");
+        session = answer.headers().get("mcp-session-id").cloned();
+    }
+
+    breaks.store(true, Ordering::Relaxed);
+    for _ in 0..3 {
+        let answer = call(&gateway, &token).await;
+        assert!(answer.status() == 502 && answer.headers().contains_key("retry-after"), "{answer:?}");
+    }
     assert_eq!(gateway.metric("sallyport_upstream_ejections_total{upstream=\"mcp\"}").await, 1.0);
     let seen = well.seen().len();
     for _ in 0..5 {
         assert_eq!(call(&gateway, &token).await.status(), 200, "another one answers");
     }
     assert_eq!(well.seen().len(), seen + 5);
-    breaking.abort();
+    let servers: serde_json::Value =
+        http_client().get(gateway.admin_url("/servers")).send().await.unwrap().json().await.unwrap();
+    let ejected: Vec<_> = servers["servers"].as_array().unwrap().iter().map(|server| &server["ejected"]).collect();
+    assert_eq!(ejected, [false, true]);
+
+    // A session of its own is still tried there, and its answer ends the ejection.
+    let of_session = || {
+        let request = http_client().post(gateway.url("/mcp")).bearer_auth(&token).body("{}");
+        request.header("mcp-session-id", session.as_ref().expect("the server named one")).send()
+    };
+    assert_eq!(of_session().await.unwrap().status(), 502);
+    breaks.store(false, Ordering::Relaxed);
+    assert_eq!(of_session().await.unwrap().status(), 500);
+    assert_eq!(call(&gateway, &token).await.status(), 500, "it is asked again");
+    serving.abort();
 }
 
 #[tokio::test]
