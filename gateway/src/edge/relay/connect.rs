@@ -133,7 +133,7 @@ impl Link {
 }
 
 /// The server was lost rather than wrong: such an error holds nothing of what either side said.
-fn is_lost(error: &Error) -> bool {
+pub fn is_lost(error: &Error) -> bool {
     use ErrorType::{ConnectionClosed, ReadError, ReadTimedout, WriteError, WriteTimedout};
     let lost = matches!(error.etype(), ConnectionClosed | ReadError | ReadTimedout | WriteError | WriteTimedout);
     lost && *error.esource() == ErrorSource::Upstream
