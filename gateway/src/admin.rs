@@ -1,5 +1,7 @@
-//! `/metrics`, `/healthz`, `/readyz` and `/sessions`, on a listener of their own that is never public.
+//! `/metrics`, `/healthz`, `/readyz`, `/sessions` and `/servers`, on a listener of their own that is never public.
 
+mod request;
+mod servers;
 mod sessions;
 
 use std::sync::Arc;
@@ -12,12 +14,14 @@ use pingora::protocols::http::ServerSession;
 
 use crate::drain::Drain;
 use crate::metrics::Metrics;
+pub use servers::ServersAdmin;
 pub use sessions::SessionsAdmin;
 
 pub struct Admin {
     pub metrics: Arc<Metrics>,
     pub drain: Drain,
     pub sessions: SessionsAdmin,
+    pub servers: ServersAdmin,
 }
 
 #[async_trait]
@@ -26,6 +30,7 @@ impl ServeHttp for Admin {
         let header = session.req_header();
         match header.uri.path() {
             sessions::LIST | sessions::REVOKE => self.sessions.answer(session).await,
+            servers::LIST | servers::DRAIN | servers::UNDRAIN => self.servers.answer(session).await,
             path => plain(&self.metrics, &self.drain, &header.method, path),
         }
     }
@@ -43,7 +48,7 @@ fn plain(metrics: &Metrics, drain: &Drain, method: &Method, path: &str) -> Respo
         "/readyz" if drain.is_draining() => text(StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
         "/readyz" => text(StatusCode::OK, "ready\n"),
         "/metrics" => answer(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", metrics.render()),
-        _ => text(StatusCode::NOT_FOUND, "/metrics /healthz /readyz /sessions\n"),
+        _ => text(StatusCode::NOT_FOUND, "/metrics /healthz /readyz /sessions /servers\n"),
     }
 }
 

@@ -13,7 +13,7 @@
 //!
 //! Only `edge`, `pool`, `admin`, `drain` and `server` know that Pingora exists. `server` wires, `config` feeds it, `cli` runs it.
 //! `core_dumps` keeps the memory of `serve` to itself, `locked` the keys out of swap. `sealed`, `store`, `clock`, `secret`,
-//! `one_line` and `sync` lie below everything.
+//! `one_line`, `pem` and `sync` lie below everything.
 
 mod admin;
 pub mod browser;
@@ -28,6 +28,7 @@ pub mod log;
 mod metrics;
 pub mod oauth;
 mod one_line;
+mod pem;
 pub mod pool;
 pub mod public_url;
 pub mod rate;

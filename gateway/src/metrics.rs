@@ -20,6 +20,7 @@ pub struct Metrics {
     rejected: IntCounterVec,
     in_flight: IntGauge,
     upstream_failures: IntCounterVec,
+    upstream_ejections: IntCounterVec,
     first_byte: Histogram,
     streams_open: IntGauge,
     streams_ended: IntCounterVec,
@@ -58,6 +59,11 @@ impl Default for Metrics {
                 "sallyport_upstream_failures_total",
                 "Requests that an upstream did not answer whole, by cause.",
                 &["upstream", "cause"],
+            ),
+            upstream_ejections: counters(
+                "sallyport_upstream_ejections_total",
+                "Servers that got no requests for a while after several in a row without an answer.",
+                &["upstream"],
             ),
             first_byte: histogram(
                 "sallyport_upstream_first_byte_seconds",
@@ -131,6 +137,10 @@ impl Metrics {
         self.upstream_failures.with_label_values(&[upstream, cause]).inc();
     }
 
+    pub fn upstream_ejected(&self, upstream: &str) {
+        self.upstream_ejections.with_label_values(&[upstream]).inc();
+    }
+
     pub fn first_byte(&self, took: Duration) {
         self.first_byte.observe(took.as_secs_f64());
     }
@@ -200,7 +210,7 @@ impl Metrics {
             // There from the start: an alarm on a first failure needs the zero before it.
             self.ring_reloads.with_label_values(&[result(well)]);
         }
-        let collectors: [Box<dyn prometheus::core::Collector>; 18] = [
+        let collectors: [Box<dyn prometheus::core::Collector>; 19] = [
             Box::new(build),
             Box::new(self.requests.clone()),
             Box::new(self.duration.clone()),
@@ -209,6 +219,7 @@ impl Metrics {
             Box::new(self.rejected.clone()),
             Box::new(self.in_flight.clone()),
             Box::new(self.upstream_failures.clone()),
+            Box::new(self.upstream_ejections.clone()),
             Box::new(self.first_byte.clone()),
             Box::new(self.streams_open.clone()),
             Box::new(self.streams_ended.clone()),

@@ -4,25 +4,35 @@
 //! Everything else goes by a consistent hash of the user's session, so that every replica of the edge picks the same server.
 
 mod affinity;
+mod ejection;
+mod health;
+mod resolve;
+mod server;
 mod sse;
+mod tls;
 
-use std::collections::HashMap;
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
+use futures_util::FutureExt;
 use http::{HeaderName, HeaderValue, Uri};
-use pingora::lb::health_check::HttpHealthCheck;
 use pingora::lb::selection::Consistent;
-use pingora::lb::{Backend, LoadBalancer};
+use pingora::lb::{Backend, Backends, LoadBalancer};
 use pingora::prelude::HttpPeer;
-use pingora::protocols::TcpKeepalive;
 use url::Url;
 
 pub use affinity::{McpSession, Name};
+pub use resolve::Resolver;
 pub use sse::{EndpointRewriter, SseError};
+pub use tls::Tls;
 
 use crate::sealed::Index;
+use ejection::Ejections;
+use health::Checks;
+use resolve::{Discovery, backend};
+use server::{Members, Server};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// Below the keep-alive of common servers: a POST on a connection that the server just closed is not retried.
@@ -38,6 +48,11 @@ pub struct Settings {
     pub name: String,
     /// Origins, `http://host:port` or `https://host`.
     pub servers: Vec<Url>,
+    pub resolver: Resolver,
+    /// How often the names of servers are looked up.
+    pub resolve_interval: Duration,
+    /// Of the servers with `https`.
+    pub tls: Tls,
     /// The path of Streamable HTTP on the servers.
     pub endpoint: String,
     /// The path of the legacy event stream on the servers.
@@ -66,17 +81,23 @@ pub enum PoolError {
 
 /// A group at work.
 pub struct Pool {
-    settings: Settings,
+    settings: Arc<Settings>,
     balancer: Arc<LoadBalancer<Consistent>>,
-    servers: HashMap<SocketAddr, Server>,
+    members: Members,
+    ejections: Ejections,
+    /// In the order of the configured servers: which take nothing but what belongs to sessions of theirs.
+    draining: Vec<AtomicBool>,
+    has_names: bool,
 }
 
-#[derive(Clone)]
-struct Server {
-    /// `host[:port]`, as the server's own `Host` header should say.
-    authority: HeaderValue,
-    host: String,
-    tls: bool,
+/// One address of a server, for operators.
+pub struct ServerState {
+    pub server: Url,
+    pub address: SocketAddr,
+    /// By the health check; always, without one.
+    pub well: bool,
+    pub ejected: bool,
+    pub draining: bool,
 }
 
 /// A server that was picked.
@@ -84,6 +105,7 @@ struct Server {
 pub struct Peer {
     pub address: SocketAddr,
     server: Server,
+    settings: Arc<Settings>,
 }
 
 impl Settings {
@@ -95,6 +117,9 @@ impl Settings {
         Self {
             name: name.to_owned(),
             servers: vec![Url::parse(server).expect("the server is a URL")],
+            resolver: Resolver::system(),
+            resolve_interval: Duration::from_secs(10),
+            tls: Tls::default(),
             endpoint: "/mcp".to_owned(),
             sse_endpoint: "/sse".to_owned(),
             health: None,
@@ -104,27 +129,40 @@ impl Settings {
 }
 
 impl Pool {
-    /// Resolves the servers' names, once: this blocks, and belongs to starting up.
+    /// Looks the servers' names up for the first time: this blocks, and belongs to starting up.
     pub fn new(settings: Settings) -> Result<Self, PoolError> {
-        let mut servers = HashMap::new();
-        for url in &settings.servers {
-            let server = Server::parse(url).ok_or_else(|| not_a_server(&settings, url))?;
-            for address in resolve(url).map_err(|cause| unresolved(&settings, url, cause))? {
-                servers.insert(address, server.clone());
-            }
-        }
-        let mut balancer =
-            LoadBalancer::<Consistent>::try_from_iter(servers.keys().copied()).expect("addresses need no resolving");
+        let name = &settings.name;
+        let parse = |(index, url): (usize, &Url)| match Server::parse(index, url) {
+            Some(server) => Ok((server, url.clone())),
+            None => Err(PoolError::NotAServer { name: name.clone(), server: url.clone() }),
+        };
+        let servers = settings.servers.iter().enumerate().map(parse).collect::<Result<Vec<_>, _>>()?;
+        let hosts: Vec<_> = servers.iter().map(|(server, _)| server.clone()).collect();
+        let discovery = Discovery::new(name, servers, settings.resolver.clone());
+        let discovery =
+            discovery.map_err(|(server, cause)| PoolError::Unresolved { name: name.clone(), server, cause })?;
+        let (members, has_names) = (discovery.members(), discovery.has_names());
+        let mut balancer = LoadBalancer::<Consistent>::from_backends(Backends::new(Box::new(discovery)));
+        balancer.update_frequency = has_names.then_some(settings.resolve_interval);
         if let Some(health) = &settings.health {
-            let server = servers.values().next().expect("configuration requires a server");
-            balancer.set_health_check(Box::new(health_check(&settings.name, server, health)?));
+            let path: Uri = health.path.parse().map_err(|_| PoolError::HealthPath { name: name.clone() })?;
+            balancer.set_health_check(Box::new(Checks::new(&settings, &hosts, members.clone(), &path)));
             balancer.health_check_frequency = Some(health.interval);
             balancer.parallel_health_check = true;
         }
-        Ok(Self { settings, balancer: Arc::new(balancer), servers })
+        let begun = balancer.update().now_or_never();
+        begun.expect("the first time nothing is waited for").expect("what was found is given");
+        let (settings, balancer, ejections) = (Arc::new(settings), Arc::new(balancer), Ejections::default());
+        let draining = hosts.iter().map(|_| AtomicBool::new(false)).collect();
+        Ok(Self { settings, balancer, members, ejections, draining, has_names })
     }
 
-    /// What runs the health checks in the background.
+    /// Whether there is anything for [`Pool::balancer`] to do in the background.
+    pub fn has_upkeep(&self) -> bool {
+        self.has_names || self.settings.health.is_some()
+    }
+
+    /// What looks names up and runs the health checks, in the background.
     pub fn balancer(&self) -> Arc<LoadBalancer<Consistent>> {
         self.balancer.clone()
     }
@@ -133,22 +171,94 @@ impl Pool {
         &self.settings
     }
 
-    /// The well server that this session belongs to, or the next one; `None` when all are down.
+    /// The well server that this session belongs to, or the next one; `None` when all are down or draining. An ejected server
+    /// is better than none.
     pub fn pick(&self, session: Index) -> Option<Peer> {
-        let backend = self.balancer.select(&session.0, CANDIDATES)?;
-        self.peer(*backend.addr.as_inet()?)
+        self.select(session, |_| true)
     }
 
     /// Another well server than the one at `failed`, by the same hash; `None` when there is none.
     pub fn pick_other(&self, session: Index, failed: SocketAddr) -> Option<Peer> {
-        let other = |backend: &Backend, well| well && backend.addr.as_inet() != Some(&failed);
-        let backend = self.balancer.select_with(&session.0, CANDIDATES, other)?;
-        self.peer(*backend.addr.as_inet()?)
+        self.select(session, |address| address != failed)
+    }
+
+    fn select(&self, session: Index, accept: impl Fn(SocketAddr) -> bool) -> Option<Peer> {
+        let (members, now) = (self.members.load(), Instant::now());
+        let first = |may_be_ejected: bool| {
+            let accept = |backend: &Backend, well: bool| {
+                let address = backend.addr.as_inet();
+                let member = address.filter(|at| members.get(*at).is_some_and(|server| !self.is_draining(server)));
+                // The ejections last: who is admitted there may be the probe, and goes.
+                well && member
+                    .is_some_and(|address| accept(*address) && (may_be_ejected || self.ejections.admits(*address, now)))
+            };
+            self.balancer.select_with(&session.0, CANDIDATES, accept)
+        };
+        let address = *first(false).or_else(|| first(true))?.addr.as_inet()?;
+        Some(self.peer_of(address, members.get(&address)?.clone()))
+    }
+
+    /// The server gave no answer to a request. Whether it is ejected because of that.
+    pub fn failed(&self, address: SocketAddr) -> bool {
+        let members = self.members.load();
+        self.ejections.keep(|address| members.contains_key(address));
+        if !members.contains_key(&address) {
+            return false;
+        }
+        let can_serve =
+            |at: SocketAddr, server| self.is_well(at) && !self.ejections.is_ejected(at) && !self.is_draining(server);
+        let has_stand_in = members.iter().any(|(other, server)| *other != address && can_serve(*other, server));
+        let lasts = self.ejections.failed(address, Instant::now(), has_stand_in);
+        if let Some(lasts) = lasts {
+            tracing::warn!(upstream = self.settings.name, %address, seconds = lasts.as_secs(), "a server is ejected");
+        }
+        lasts.is_some()
+    }
+
+    /// The server gave an answer to a request, whatever it says.
+    pub fn answered(&self, address: SocketAddr) {
+        if self.ejections.answered(address) {
+            tracing::info!(upstream = self.settings.name, %address, "a server that was ejected answers again");
+        }
+    }
+
+    /// Every address of every server, in the order of the configuration.
+    pub fn servers(&self) -> Vec<ServerState> {
+        let members = self.members.load();
+        let mut members: Vec<_> = members.iter().collect();
+        members.sort_by_key(|(address, server)| (server.index, **address));
+        let state = |(address, server): (&SocketAddr, &Server)| ServerState {
+            server: self.settings.servers[server.index].clone(),
+            address: *address,
+            well: self.is_well(*address),
+            ejected: self.ejections.is_ejected(*address),
+            draining: self.is_draining(server),
+        };
+        members.into_iter().map(state).collect()
+    }
+
+    /// Whether a configured server takes only what belongs to its sessions from now on. `false` when there is no such server.
+    pub fn set_draining(&self, server: &Url, draining: bool) -> bool {
+        let index = self.settings.servers.iter().position(|configured| configured == server);
+        let found = index.and_then(|index| self.draining.get(index));
+        found.inspect(|found| found.store(draining, Ordering::Relaxed)).is_some()
+    }
+
+    fn is_draining(&self, server: &Server) -> bool {
+        self.draining[server.index].load(Ordering::Relaxed)
+    }
+
+    fn is_well(&self, address: SocketAddr) -> bool {
+        self.balancer.backends().ready(&backend(address))
     }
 
     /// One particular server, well or not: what only it can answer must not be asked elsewhere.
     pub fn peer(&self, address: SocketAddr) -> Option<Peer> {
-        Some(Peer { address, server: self.servers.get(&address)?.clone() })
+        Some(self.peer_of(address, self.members.load().get(&address)?.clone()))
+    }
+
+    fn peer_of(&self, address: SocketAddr, server: Server) -> Peer {
+        Peer { address, server, settings: self.settings.clone() }
     }
 }
 
@@ -164,67 +274,9 @@ impl Peer {
         Url::parse(&format!("{scheme}://{}{path}", self.server.authority.to_str().ok()?)).ok()
     }
 
-    /// For Pingora: with every timeout set, since its own defaults are none.
     pub fn to_http_peer(&self) -> HttpPeer {
-        let mut peer = HttpPeer::new(self.address, self.server.tls, self.server.host.clone());
-        let options = &mut peer.options;
-        options.connection_timeout = Some(CONNECT_TIMEOUT);
-        options.total_connection_timeout = Some(CONNECT_TIMEOUT * 2);
-        options.idle_timeout = Some(IDLE_TIMEOUT);
-        options.write_timeout = Some(WRITE_TIMEOUT);
-        options.tcp_keepalive = Some(TcpKeepalive {
-            idle: Duration::from_secs(30),
-            interval: Duration::from_secs(10),
-            count: 3,
-            #[cfg(target_os = "linux")]
-            user_timeout: Duration::ZERO,
-        });
-        peer
+        self.server.to_http_peer(self.address, &self.settings)
     }
-}
-
-impl Server {
-    fn parse(url: &Url) -> Option<Self> {
-        let tls = match url.scheme() {
-            "https" => true,
-            "http" => false,
-            _ => return None,
-        };
-        let host = url.host_str()?.to_owned();
-        let authority = match url.port() {
-            Some(port) => format!("{host}:{port}"),
-            None => host.clone(),
-        };
-        Some(Self { authority: authority.try_into().ok()?, host, tls })
-    }
-}
-
-fn resolve(url: &Url) -> std::io::Result<Vec<SocketAddr>> {
-    let port = url.port_or_known_default().unwrap_or(80);
-    let host = url.host_str().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
-    let addresses: Vec<_> = (host, port).to_socket_addrs()?.collect();
-    // One server is one backend even when its name has an address of each family.
-    let first = addresses.iter().find(|address| address.is_ipv4()).or(addresses.first());
-    first.map(|address| vec![*address]).ok_or_else(|| std::io::Error::other("the name has no address"))
-}
-
-fn health_check(name: &str, server: &Server, health: &HealthSettings) -> Result<HttpHealthCheck, PoolError> {
-    let mut check = HttpHealthCheck::new(&server.host, server.tls);
-    let uri: Uri = health.path.parse().map_err(|_| PoolError::HealthPath { name: name.to_owned() })?;
-    check.req.set_uri(uri);
-    check.req.insert_header(http::header::HOST, &server.authority).expect("an authority is a header value");
-    check.peer_template.options.connection_timeout = Some(CONNECT_TIMEOUT);
-    check.peer_template.options.read_timeout = Some(CONNECT_TIMEOUT);
-    check.consecutive_failure = 2;
-    Ok(check)
-}
-
-fn not_a_server(settings: &Settings, server: &Url) -> PoolError {
-    PoolError::NotAServer { name: settings.name.clone(), server: server.clone() }
-}
-
-fn unresolved(settings: &Settings, server: &Url, cause: std::io::Error) -> PoolError {
-    PoolError::Unresolved { name: settings.name.clone(), server: server.clone(), cause }
 }
 
 #[cfg(test)]
@@ -247,6 +299,39 @@ mod tests {
         }
         let single = Pool::new(Settings::single("x", "http://127.0.0.1:1")).unwrap();
         assert!(single.pick_other(Index([0; 32]), "127.0.0.1:1".parse().unwrap()).is_none());
+    }
+
+    #[test]
+    fn an_ejected_server_is_passed_over_unless_it_is_the_last() {
+        let mut settings = Settings::single("x", "http://127.0.0.1:1");
+        settings.servers.push(Url::parse("http://127.0.0.1:2").unwrap());
+        let pool = Pool::new(settings).unwrap();
+        let [one, other] = [1, 2].map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
+        assert_eq!([(); 3].map(|()| pool.failed(one)), [false, false, true]);
+        assert!((0..40u8).all(|n| pool.pick(Index([n; 32])).unwrap().address == other));
+        assert!(pool.peer(one).is_some(), "its sessions are tried");
+        assert_eq!([(); 9].map(|()| pool.failed(other)), [false; 9], "the last one stays");
+        assert_eq!(pool.pick_other(Index([0; 32]), other).unwrap().address, one, "better than none");
+        pool.answered(one);
+        assert!((0..40u8).any(|n| pool.pick(Index([n; 32])).unwrap().address == one));
+        assert!(!pool.failed("127.0.0.1:9".parse().unwrap()), "no server of the group");
+    }
+
+    #[test]
+    fn a_draining_server_is_picked_by_nobody_and_keeps_what_is_its_own() {
+        let mut settings = Settings::single("x", "http://127.0.0.1:1");
+        settings.servers.push(Url::parse("http://127.0.0.1:2").unwrap());
+        let pool = Pool::new(settings).unwrap();
+        let [one, other] = [1, 2].map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
+        let drain = |server: &str, draining| pool.set_draining(&Url::parse(server).unwrap(), draining);
+        assert!(drain("http://127.0.0.1:1", true) && !drain("http://127.0.0.1:3", true));
+        assert!((0..40u8).all(|n| pool.pick(Index([n; 32])).unwrap().address == other));
+        assert!(pool.pick_other(Index([0; 32]), other).is_none() && pool.peer(one).is_some());
+        assert_eq!([(); 3].map(|()| pool.failed(other)), [false; 3], "the last one that takes sessions is not ejected");
+        assert_eq!(pool.servers().iter().map(|server| server.draining).collect::<Vec<_>>(), [true, false]);
+        assert!(drain("http://127.0.0.1:2/", true) && pool.pick(Index([0; 32])).is_none());
+        assert!(drain("http://127.0.0.1:1", false));
+        assert_eq!(pool.pick(Index([0; 32])).unwrap().address, one);
     }
 
     #[test]

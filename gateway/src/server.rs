@@ -25,7 +25,7 @@ use pingora::services::background::{GenBackgroundService, background_service};
 use pingora::services::listening::Service;
 use pingora_proxy::http_proxy;
 
-use crate::admin::{Admin, SessionsAdmin};
+use crate::admin::{Admin, ServersAdmin, SessionsAdmin};
 use crate::clock::Clock;
 use crate::drain::{self, Drain, GracefulStop, StopSignal};
 pub use crate::edge::StreamSettings;
@@ -158,13 +158,14 @@ impl Server {
         let (admin_address, tenant_id) = (settings.admin, settings.entra.authority.tenant_id().to_owned());
         let (edge, kept) = edge(settings, clock, metrics.clone(), drain.clone())?;
         let sessions = SessionsAdmin { sessions: edge.sessions.clone(), tenant_id };
-        let admin = Admin { metrics: metrics.clone(), drain: drain.clone(), sessions };
+        let servers = ServersAdmin { pools: edge.routes.pools().cloned().collect() };
+        let admin = Admin { metrics: metrics.clone(), drain: drain.clone(), sessions, servers };
         let mut admin_service = Service::new("admin".to_owned(), admin);
         admin_service.threads = Some(1);
         admin_service.add_tcp(&admin_address.to_string());
-        for health in edge.routes.pools().filter(|pool| pool.settings().health.is_some()) {
-            let name = format!("health of {}", health.settings().name);
-            pingora.add_service(GenBackgroundService::new(name, health.balancer()));
+        for pool in edge.routes.pools().filter(|pool| pool.has_upkeep()) {
+            let name = format!("servers of {}", pool.settings().name);
+            pingora.add_service(GenBackgroundService::new(name, pool.balancer()));
         }
         let mut proxy = http_proxy(&pingora.configuration, edge);
         proxy.server_options = Some(connection_options());
@@ -236,7 +237,7 @@ fn edge(settings: Settings, clock: Clock, metrics: Arc<Metrics>, drain: Drain) -
         .into_iter()
         .map(|upstream| {
             let resource = Resource::new(&public_url, &upstream.path, &upstream.scope);
-            Ok(Upstream { resource, pool: Pool::new(upstream.pool)? })
+            Ok(Upstream { resource, pool: Arc::new(Pool::new(upstream.pool)?) })
         })
         .collect::<Result<Vec<_>, PoolError>>()?;
     let resources = Resources::new(&public_url, upstreams.iter().map(|upstream| upstream.resource.clone()).collect());

@@ -23,6 +23,10 @@ static FOLDER: LazyLock<PathBuf> = LazyLock::new(|| {
     std::fs::write(folder.join("tls.crt"), certificate).unwrap();
     std::fs::write(folder.join("tls.key"), key).unwrap();
     std::fs::write(folder.join("other.key"), certified().1).unwrap();
+    std::fs::write(folder.join("servers-ca.pem"), self_signed()).unwrap();
+    let (certificate, key) = certified();
+    std::fs::write(folder.join("edge.crt"), certificate).unwrap();
+    std::fs::write(folder.join("edge.key"), key).unwrap();
     for file in ["proxy-ca.pem", "federated-token"] {
         std::fs::write(folder.join(file), "content").unwrap();
     }
@@ -103,7 +107,7 @@ fn the_example_is_valid_with_every_key() {
     assert_eq!(pool.health.as_ref().unwrap().interval, Duration::from_secs(5));
     assert_eq!(pool.headers[0].1, "canary-of-functions");
     assert!(pool.headers[0].1.is_sensitive());
-    assert_eq!(pool.servers[1].as_str(), "http://10.0.0.6:8000/");
+    assert_eq!(pool.servers[1].as_str(), "https://10.0.0.6:8443/");
     assert_eq!(config.server.tls.unwrap().key, FOLDER.join("tls.key"));
     assert_eq!(config.server.entra.extra_ca_file, Some(FOLDER.join("proxy-ca.pem")));
     let store::Settings::Redis(redis) = &config.server.store else { panic!("another store") };
@@ -133,6 +137,7 @@ fn the_examples_defaults_are_the_defaults() {
         "store.ca_file",
         "upstream[0].health",
         "upstream[0].headers",
+        "upstream[0].tls",
         "consent.server_name",
         "cors.",
         "clients.denied",

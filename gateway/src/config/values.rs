@@ -7,12 +7,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ipnet::IpNet;
-use rustls::RootCertStore;
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
 use url::Url;
 use zeroize::Zeroizing;
 
+use crate::pem;
 use crate::public_url::is_loopback;
 
 /// One of a few words.
@@ -83,19 +81,19 @@ pub fn brief_duration(text: &str, least: Duration, most: Duration) -> Result<Dur
 
 /// PEM, with one certificate at least.
 pub fn roots_of_trust(path: &Path) -> Result<Vec<u8>, String> {
-    let mut pem = Vec::new();
-    let read = open(path)?.take(ROOTS_AT_MOST + 1).read_to_end(&mut pem);
-    if read.map_err(|error| format!("cannot be read: {error}"))? as u64 > ROOTS_AT_MOST {
+    let mut bytes = pem_file(path)?;
+    pem::roots(&bytes).map_err(|error| format!("names a file that {error}"))?;
+    Ok(std::mem::take(&mut *bytes))
+}
+
+/// A file of certificates or of a key.
+pub fn pem_file(path: &Path) -> Result<Zeroizing<Vec<u8>>, String> {
+    let mut bytes = Zeroizing::new(Vec::new());
+    let read = open(path)?.take(PEM_AT_MOST + 1).read_to_end(&mut bytes);
+    if read.map_err(|error| format!("cannot be read: {error}"))? as u64 > PEM_AT_MOST {
         return Err("must name a file of at most 1 MiB".to_owned());
     }
-    let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_slice_iter(&pem) {
-        let added = certificate
-            .map_err(|error| error.to_string())
-            .and_then(|it| roots.add(it).map_err(|error| error.to_string()));
-        added.map_err(|error| format!("names a file with a certificate that cannot be used: {error}"))?;
-    }
-    if roots.is_empty() { Err("names a file without a certificate in PEM".to_owned()) } else { Ok(pem) }
+    Ok(bytes)
 }
 
 /// `http(s)://host[:port]` and nothing behind it but perhaps one slash.
@@ -176,7 +174,7 @@ fn show(duration: Duration) -> String {
 
 const UNITS: [(&str, u64); 4] = [("s", 1), ("m", 60), ("h", 3600), ("d", 24 * 3600)];
 const SECRET_AT_MOST: u64 = 64 * 1024;
-const ROOTS_AT_MOST: u64 = 1024 * 1024;
+const PEM_AT_MOST: u64 = 1024 * 1024;
 
 #[cfg(test)]
 mod tests {

@@ -54,6 +54,11 @@ impl Edge {
             body = RequestBody::of(session);
             done = self.exchange(session, journey, &mut link, &mut body).await;
         }
+        if let Err(error) = &done
+            && link.broke(error)
+        {
+            self.no_answer(journey, journey.destination()?.pool(), journey.peer()?.address, error);
+        }
         match done? {
             AnswerEnd::Whole if body.is_done() => self.upstreams.keep(link).await,
             AnswerEnd::Whole | AnswerEnd::Unread => drop(link),
@@ -84,6 +89,7 @@ impl Edge {
             Ok(response) => response,
             Err(denied) => return Ok(AnswerEnd::Denied(denied)),
         };
+        journey.destination()?.pool().answered(journey.peer()?.address);
         self.metrics.first_byte(journey.started.elapsed());
         let answer = self.receive(session.req_header(), &mut response, journey)?;
         let response = Box::new(response);

@@ -11,7 +11,7 @@ use crate::pool::Pool;
 /// One upstream as the edge knows it.
 pub struct Upstream {
     pub resource: Resource,
-    pub pool: Pool,
+    pub pool: Arc<Pool>,
 }
 
 /// Where a request for an upstream goes.
@@ -42,7 +42,7 @@ impl Routes {
         Self { upstreams: upstreams.into_iter().map(Arc::new).collect() }
     }
 
-    pub fn pools(&self) -> impl Iterator<Item = &Pool> {
+    pub fn pools(&self) -> impl Iterator<Item = &Arc<Pool>> {
         self.upstreams.iter().map(|upstream| &upstream.pool)
     }
 
@@ -94,7 +94,7 @@ mod tests {
         let public_url = PublicUrl::parse("https://mcp.example.com").unwrap();
         let upstream = |path: &str| Upstream {
             resource: Resource::new(&public_url, path, "scope"),
-            pool: Pool::new(pool::Settings::single(path, "http://127.0.0.1:9")).unwrap(),
+            pool: Arc::new(Pool::new(pool::Settings::single(path, "http://127.0.0.1:9")).unwrap()),
         };
         Routes::new(vec![upstream("/mcp"), upstream("/mcp-two")])
     }

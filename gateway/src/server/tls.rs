@@ -10,8 +10,7 @@ use pingora::listeners::TlsAccept;
 use pingora::listeners::tls::TlsSettings;
 use rustls::RootCertStore;
 use rustls::crypto::aws_lc_rs;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::CertificateDer;
 use rustls::server::{ClientHello, ResolvesServerCert, WebPkiClientVerifier};
 use rustls::sign::CertifiedKey;
 use x509_parser::prelude::{FromDer, X509Certificate};
@@ -19,6 +18,7 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 use super::file_watch::{FileWatch, Reload, Stamp};
 use crate::clock::{Clock, Timestamp};
 use crate::metrics::Metrics;
+use crate::pem::{self, PemError};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TlsFiles {
@@ -34,16 +34,14 @@ pub struct TlsFiles {
 pub enum TlsError {
     #[error("the certificate's file cannot be read: {0}")]
     Certificate(io::Error),
-    #[error(
-        "the certificate's file holds no certificate, or a broken one: it must be PEM, the certificate first and then its chain"
-    )]
-    NoCertificate,
     #[error("the key's file cannot be read: {0}")]
     Key(io::Error),
-    #[error("the key's file holds no private key in PEM")]
-    NoKey,
-    #[error("the key is of no kind that can be used, or belongs to another certificate: {0}")]
-    Mismatch(rustls::Error),
+    #[error("the certificate's file {0}")]
+    NoCertificate(PemError),
+    #[error("the key's file {0}")]
+    NoKey(PemError),
+    #[error("the key {0}")]
+    Mismatch(PemError),
     #[error("the file of the clients' roots of trust: {0}")]
     ClientCa(String),
 }
@@ -52,8 +50,8 @@ impl TlsError {
     /// The key of `[listen.tls]` that names the file in question.
     pub fn key(&self) -> &'static str {
         match self {
-            TlsError::Certificate(_) | TlsError::NoCertificate => "certificate",
-            TlsError::Key(_) | TlsError::NoKey | TlsError::Mismatch(_) => "key",
+            TlsError::Certificate(_) | TlsError::NoCertificate(_) => "certificate",
+            TlsError::Key(_) | TlsError::NoKey(_) | TlsError::Mismatch(_) => "key",
             TlsError::ClientCa(_) => "client_ca",
         }
     }
@@ -85,30 +83,22 @@ impl TlsFiles {
 
     fn load(&self) -> Result<Loaded, TlsError> {
         let pem = fs::read(&self.certificate).map_err(TlsError::Certificate)?;
-        let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
-        let chain = chain.ok().filter(|chain| !chain.is_empty()).ok_or(TlsError::NoCertificate)?;
-        let ends = chain.first().and_then(ends).ok_or(TlsError::NoCertificate)?;
+        let chain = pem::chain(&pem).map_err(TlsError::NoCertificate)?;
+        let ends = chain.first().and_then(ends).ok_or(TlsError::NoCertificate(PemError::NoCertificate))?;
         let pem = zeroize::Zeroizing::new(fs::read(&self.key).map_err(TlsError::Key)?);
-        let key = PrivateKeyDer::from_pem_slice(&pem).map_err(|_| TlsError::NoKey)?;
-        let certified =
-            CertifiedKey::from_der(chain, key, &aws_lc_rs::default_provider()).map_err(TlsError::Mismatch)?;
+        let key = pem::key(&pem).map_err(TlsError::NoKey)?;
+        let certified = pem::certified(chain, key).map_err(TlsError::Mismatch)?;
         Ok(Loaded { certified: Arc::new(certified), ends })
     }
 
     fn client_roots(&self) -> Result<Option<Arc<RootCertStore>>, TlsError> {
         let Some(file) = &self.client_ca else { return Ok(None) };
         let pem = fs::read(file).map_err(|error| TlsError::ClientCa(format!("it cannot be read: {error}")))?;
-        let mut roots = RootCertStore::empty();
-        for certificate in CertificateDer::pem_slice_iter(&pem) {
-            let added = certificate
-                .map_err(|error| error.to_string())
-                .and_then(|certificate| roots.add(certificate).map_err(|error| error.to_string()));
-            added.map_err(TlsError::ClientCa)?;
+        let mut store = RootCertStore::empty();
+        for root in pem::roots(&pem).map_err(|error| TlsError::ClientCa(format!("it {error}")))? {
+            store.add(root).map_err(|error| TlsError::ClientCa(error.to_string()))?;
         }
-        match roots.is_empty() {
-            true => Err(TlsError::ClientCa("it holds no certificate in PEM".to_owned())),
-            false => Ok(Some(Arc::new(roots))),
-        }
+        Ok(Some(Arc::new(store)))
     }
 }
 

@@ -15,6 +15,7 @@ mod keys;
 mod kill_switch;
 mod limits;
 mod outage;
+mod pools;
 mod program;
 mod refresh;
 mod relay;

@@ -7,6 +7,7 @@ pub mod gateway;
 pub mod journey;
 pub mod publisher;
 pub mod redis_server;
+pub mod tls_server;
 pub mod upstream;
 pub mod wire;
 

@@ -5,8 +5,9 @@ use std::time::Duration;
 use http::{HeaderName, HeaderValue};
 
 use crate::config::reader::Section;
-use crate::config::values::{duration, origin, path, scope, secret};
-use crate::pool::{self, HealthSettings};
+use crate::config::values::{duration, origin, path, pem_file, roots_of_trust, scope, secret};
+use crate::pem::PemError;
+use crate::pool::{self, HealthSettings, Resolver, Tls};
 use crate::server::UpstreamSettings;
 
 /// `None` goes with at least one mistake, an empty list too.
@@ -30,6 +31,11 @@ fn upstream(section: &Section<'_>, default_scope: Option<&str>, taken: &mut Take
     let path_here = section.text("path").required("where clients find it, such as /mcp").parse(|text| taken.path(text));
     let what = "one or more origins, such as http://10.0.0.5:8000";
     let servers = section.list("servers").required(what).each(origin);
+    let tls_here = section.section("tls");
+    let tls = tls(&tls_here);
+    let resolve_interval = section.text("resolve_interval").or("10s");
+    let resolve_interval =
+        resolve_interval.parse(|text| duration(text, Duration::from_secs(1), Duration::from_secs(3600)));
     let endpoint = section.text("endpoint").or("/mcp").parse(path);
     let sse_endpoint = section.text("sse_endpoint").or("/sse").parse(path);
     let health = health(&section.section("health"));
@@ -40,9 +46,16 @@ fn upstream(section: &Section<'_>, default_scope: Option<&str>, taken: &mut Take
         None => scope_here.parse(scope),
     };
     section.finish();
+    let plain = servers.as_ref().is_some_and(|servers| servers.iter().all(|server| server.scheme() == "http"));
+    if plain && tls_here.is_given() {
+        section.mistake("tls", "has no use: no server's origin begins with https");
+    }
     let pool = pool::Settings {
         name: name?,
         servers: servers?,
+        resolver: Resolver::system(),
+        resolve_interval: resolve_interval?,
+        tls: tls?,
         endpoint: endpoint?,
         sse_endpoint: sse_endpoint?,
         health,
@@ -60,6 +73,35 @@ fn health(section: &Section<'_>) -> Option<HealthSettings> {
     let interval = interval.parse(|text| duration(text, Duration::from_secs(1), Duration::from_secs(300)));
     section.finish();
     Some(HealthSettings { path: path?, interval: interval? })
+}
+
+fn tls(section: &Section<'_>) -> Option<Tls> {
+    let roots = section.text("ca_file").parse(|file| roots_of_trust(&section.file(file)));
+    let certificate = section.text("certificate_file").parse(|file| pem_file(&section.file(file)));
+    let key = section.text("key_file").parse(|file| pem_file(&section.file(file)));
+    section.finish();
+    let given = section.names();
+    for (one, other) in [("certificate_file", "key_file"), ("key_file", "certificate_file")] {
+        if given.iter().any(|name| name == one) && !given.iter().any(|name| name == other) {
+            section.mistake(other, format!("is missing: {one} needs it"));
+        }
+    }
+    let mut tls = Tls::default();
+    if let Some(pem) = roots {
+        tls = tls.with_roots(&pem).map_err(|error| section.mistake("ca_file", error.to_string())).ok()?;
+    }
+    if let (Some(certificate), Some(key)) = (certificate, key) {
+        let with = tls.with_certificate(&certificate, &key);
+        tls = with.map_err(|error| section.mistake(key_of(&error), error.to_string())).ok()?;
+    }
+    Some(tls)
+}
+
+fn key_of(error: &PemError) -> &'static str {
+    match error {
+        PemError::NoKey | PemError::Mismatch(_) => "key_file",
+        PemError::NoCertificate | PemError::BadRoot(_) | PemError::NoRoot => "certificate_file",
+    }
 }
 
 fn headers(section: &Section<'_>) -> Option<Vec<(HeaderName, HeaderValue)>> {

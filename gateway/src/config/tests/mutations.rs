@@ -55,6 +55,13 @@ fn what_nobody_knows_is_a_mistake() {
 }
 
 #[test]
+fn tls_without_a_server_that_has_it_is_a_mistake() {
+    let (text, _) = spoiled("servers = ", "servers = [\"http://10.0.0.5:8000\"]");
+    let mistake = only_mistake(&text);
+    assert_eq!((mistake.key.as_str(), mistake.words.contains("has no use")), ("upstream[0].tls", true));
+}
+
+#[test]
 fn each_missing_key_is_one_mistake_at_its_section() {
     for (line, section, key) in [
         ("public_url = ", "", "public_url"),

@@ -10,7 +10,7 @@ use tokio::pin;
 
 use super::super::framing::is_framed_once;
 use super::super::http_messages::status_error;
-use super::connect::Link;
+use super::connect::{Link, is_lost};
 use super::request_body::RequestBody;
 use crate::session::Denied;
 
@@ -39,8 +39,7 @@ pub async fn header(
                 Err(Error::explain(ErrorType::ReadTimedout, "neither a body taken nor an answer given"))
             }
         };
-        // Of two errors the first is the cause.
-        read.map_err(|error| body.take_refusal().unwrap_or(error.into_up()))?;
+        read.map_err(|error| cause(body.take_refusal(), error.into_up()))?;
         match link.http.response_header() {
             Some(header) if header.status == StatusCode::SWITCHING_PROTOCOLS => {
                 return Err(status_error(502, "the upstream switches protocols, and was not asked to"));
@@ -54,6 +53,16 @@ pub async fn header(
             }
             None => return Err(status_error(502, "an answer without a header")),
         }
+    }
+}
+
+/// Of two errors the first is the cause; but why a server took no more, such as that it wants a certificate of the edge's, can
+/// only be read.
+fn cause(refusal: Option<Box<Error>>, read: Box<Error>) -> Box<Error> {
+    match refusal {
+        Some(refusal) if is_lost(&read) => refusal.more_context(format!("then {read}")),
+        Some(refusal) => refusal,
+        None => read,
     }
 }
 

@@ -1,5 +1,6 @@
 //! Connections to the servers: opened, kept, and tried again where that is safe.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -15,7 +16,7 @@ use pingora::upstreams::peer::Peer as _;
 use super::super::Edge;
 use super::super::http_messages::status_error;
 use super::super::journey::Journey;
-use crate::pool::Peer;
+use crate::pool::{Peer, Pool};
 
 /// The connections to all servers of all pools.
 pub struct Upstreams(Connector);
@@ -60,7 +61,7 @@ impl Edge {
             Some(session) => {
                 // Nobody else has this session. 404 makes the client begin a new one (C8).
                 let peer = pool.peer(session.server()).ok_or_else(|| gone("the session's server is gone"))?;
-                let link = self.upstreams.connect(&peer, silence).await;
+                let link = self.connect_to(journey, pool, &peer, silence).await;
                 let refused = |error: &Error| *error.etype() == ErrorType::ConnectRefused;
                 // A server that is not there keeps no session in its memory either.
                 let link =
@@ -69,14 +70,14 @@ impl Edge {
             }
             None => {
                 let session = destination.admitted.session();
-                let peer = pool.pick(session).ok_or_else(|| status_error(503, "no server of the upstream is well"))?;
-                match self.upstreams.connect(&peer, silence).await {
+                let peer = pool
+                    .pick(session)
+                    .ok_or_else(|| status_error(503, "no server of the upstream is well and takes new sessions"))?;
+                match self.connect_to(journey, pool, &peer, silence).await {
                     Ok(link) => (peer, link),
                     Err(error) => {
                         let Some(other) = pool.pick_other(session, peer.address) else { return Err(error) };
-                        let upstream = &pool.settings().name;
-                        tracing::warn!(request_id = journey.id, upstream, %error, "trying another server");
-                        let link = self.upstreams.connect(&other, silence).await?;
+                        let link = self.connect_to(journey, pool, &other, silence).await?;
                         (other, link)
                     }
                 }
@@ -84,6 +85,20 @@ impl Edge {
         };
         journey.peer = Some(peer);
         Ok(link)
+    }
+
+    async fn connect_to(&self, journey: &Journey, pool: &Pool, peer: &Peer, silence: Duration) -> Result<Link> {
+        let link = self.upstreams.connect(peer, silence).await;
+        link.inspect_err(|error| self.no_answer(journey, pool, peer.address, error))
+    }
+
+    /// Notes that a server failed before its answer began. Nothing of what either side said is in these errors.
+    pub(super) fn no_answer(&self, journey: &Journey, pool: &Pool, server: SocketAddr, error: &Error) {
+        let upstream = &pool.settings().name;
+        tracing::warn!(request_id = journey.id, upstream, %server, %error, "a server gave no answer");
+        if pool.failed(server) {
+            self.metrics.upstream_ejected(upstream);
+        }
     }
 }
 
@@ -102,6 +117,12 @@ impl Link {
         self.http.as_http1().map(|http| http.get_headers_raw_bytes())
     }
 
+    /// The connection broke, or the server kept silent for too long, before its answer began. That a connection was closed
+    /// while it waited here says nothing against the server.
+    pub fn broke(&self, error: &Error) -> bool {
+        is_lost(error) && self.http.response_header().is_none() && !self.was_stale(error)
+    }
+
     /// The connection was one that had been kept, and turned out to be closed. Only before the answer begins does this mean
     /// that there is none.
     pub fn was_stale(&self, error: &Error) -> bool {
@@ -109,6 +130,13 @@ impl Link {
             matches!(error.etype(), ErrorType::ConnectionClosed | ErrorType::ReadError | ErrorType::WriteError);
         self.reused && closed && *error.esource() == ErrorSource::Upstream && self.http.response_header().is_none()
     }
+}
+
+/// The server was lost rather than wrong: such an error holds nothing of what either side said.
+pub fn is_lost(error: &Error) -> bool {
+    use ErrorType::{ConnectionClosed, ReadError, ReadTimedout, WriteError, WriteTimedout};
+    let lost = matches!(error.etype(), ConnectionClosed | ReadError | ReadTimedout | WriteError | WriteTimedout);
+    lost && *error.esource() == ErrorSource::Upstream
 }
 
 fn gone(cause: &'static str) -> Box<Error> {
