@@ -42,6 +42,11 @@ impl Rate {
         Self { interval: Duration::from_secs(60) / number.get(), burst: number }
     }
 
+    /// How many at once.
+    pub fn at_once(self) -> u32 {
+        self.burst.get()
+    }
+
     /// How many at once, instead of as many as in its time.
     pub fn burst(self, burst: NonZeroU32) -> Self {
         Self { burst, ..self }

@@ -85,7 +85,7 @@ impl Edge {
         match self.sessions.admit(authorization, target.upstream.resource.url()).await {
             Ok(admitted) => {
                 self.metrics.admitted(admitted.tier().name());
-                if let Err(wait) = self.limits.request(admitted.session()) {
+                if let Err(wait) = self.limits.request(admitted.session(), admitted.watch().requests()) {
                     self.metrics.limited("requests");
                     return self.refuse(session, journey, Refusal::TooManyRequests { wait }).await;
                 }

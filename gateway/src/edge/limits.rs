@@ -15,9 +15,14 @@ pub struct LimitSettings {
 }
 
 pub struct Limits {
+    /// Of one session's requests, how many may be under way. Slow tools would otherwise let one session take all sockets.
+    at_once: usize,
     requests: Rates<Index>,
     refusals: Rates<SourceAddress>,
 }
+
+/// Another request must end first; nobody knows when.
+const UNDER_WAY: Duration = Duration::from_secs(1);
 
 impl LimitSettings {
     pub const UNBOUNDED: Self = Self { requests: Rate::UNBOUNDED, refusals: Rate::UNBOUNDED };
@@ -25,12 +30,21 @@ impl LimitSettings {
 
 impl Limits {
     pub fn new(settings: LimitSettings) -> Self {
-        Self { requests: Rates::new(settings.requests), refusals: Rates::new(settings.refusals) }
+        Self {
+            at_once: usize::try_from(settings.requests.at_once()).unwrap_or(usize::MAX),
+            requests: Rates::new(settings.requests),
+            refusals: Rates::new(settings.refusals),
+        }
     }
 
+    /// `under_way`: how many requests of the session are being served, this one included.
+    ///
     /// # Errors
-    /// When the session calls too often: for how long to wait.
-    pub fn request(&self, session: Index) -> Result<(), Duration> {
+    /// When the session calls too often, or too much at once: for how long to wait.
+    pub fn request(&self, session: Index, under_way: usize) -> Result<(), Duration> {
+        if under_way > self.at_once {
+            return Err(UNDER_WAY);
+        }
         self.requests.count(&session)
     }
 

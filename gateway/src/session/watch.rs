@@ -74,6 +74,11 @@ impl Watch {
         }
     }
 
+    /// How many requests of the session are being served, this one included.
+    pub fn requests(&self) -> usize {
+        self.register.lock().get(&self.index).map_or(0, |watched| watched.watches)
+    }
+
     /// How many event streams the session has open.
     pub fn streams(&self) -> u32 {
         self.session.streams.load(Ordering::SeqCst)
@@ -165,5 +170,8 @@ mod tests {
         assert_eq!(one.streams(), 3);
         drop((slots, beyond));
         assert_eq!(same.streams(), 0);
+        assert_eq!((one.requests(), other.requests()), (2, 1));
+        drop(same);
+        assert_eq!(one.requests(), 1);
     }
 }

@@ -1,6 +1,7 @@
 //! What an MCP path says to whoever comes too often.
 
 use std::num::NonZeroU32;
+use std::time::{Duration, Instant};
 
 use sallyport::edge::LimitSettings;
 use sallyport::rate::Rate;
@@ -39,6 +40,27 @@ async fn a_session_calls_so_often_and_no_other_session_pays_for_it() {
     assert_eq!((body["jsonrpc"].as_str(), body["error"]["code"].as_i64()), (Some("2.0"), Some(-32029)));
     assert_eq!(call(&gateway, &alex).await.status(), 200);
     assert_eq!(upstream.seen().len(), 6);
+}
+
+/// A slow tool must not let one session take every socket.
+#[tokio::test]
+async fn a_session_has_so_many_calls_under_way() {
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::start_changed(&upstream.url, |settings, _| {
+        settings.edge_limits.requests = Rate::per_second(number(1_000)).burst(number(1));
+    })
+    .await;
+    let token = Client::register(&gateway).await.token(&gateway, ADELE).await;
+    let stream = http_client().get(gateway.url("/mcp")).bearer_auth(&token).header("accept", "text/event-stream");
+    let stream = stream.send().await.unwrap();
+    assert_eq!(stream.status(), 200);
+    assert_eq!(call(&gateway, &token).await.status(), 429);
+    drop(stream);
+    let deadline = Instant::now() + Duration::from_secs(5);
+    while call(&gateway, &token).await.status() != 200 {
+        assert!(Instant::now() < deadline, "its place does not come back");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }
 
 #[tokio::test]
