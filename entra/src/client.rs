@@ -93,6 +93,12 @@ impl Client {
         };
         let answer = sent.map_err(silent)?;
         self.note(&answer, "authorization_code");
+        if let Some(seconds) = answer.clock_ahead(now) {
+            tracing::warn!(
+                seconds,
+                "Entra's clock is ahead of this machine's, or behind it: tokens will be refused beyond 120 s"
+            );
+        }
         if answer.status != 200 {
             let error = failure(&answer);
             if wants_new_assertion(&error) {

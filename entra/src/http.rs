@@ -2,9 +2,9 @@
 //! Following a redirect would hand a code or an assertion to a host nobody configured.
 
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use reqwest::header::{HeaderMap, RETRY_AFTER};
+use reqwest::header::{DATE, HeaderMap, RETRY_AFTER};
 use reqwest::redirect::Policy;
 use reqwest::{Certificate, Client, RequestBuilder, StatusCode};
 use zeroize::Zeroizing;
@@ -25,6 +25,8 @@ pub(crate) struct Answer {
     pub status: StatusCode,
     pub retry_after: Option<Duration>,
     pub request_id: Option<String>,
+    /// By the clock at the other end.
+    pub date: Option<SystemTime>,
     pub body: Zeroizing<Vec<u8>>,
 }
 
@@ -63,6 +65,7 @@ pub(crate) async fn send(request: RequestBuilder) -> Result<Answer, Silence> {
     let status = response.status();
     let retry_after = retry_after(response.headers());
     let request_id = response.headers().get("x-ms-request-id").and_then(|id| id.to_str().ok()).and_then(guid);
+    let date = response.headers().get(DATE).and_then(|date| httpdate::parse_http_date(date.to_str().ok()?).ok());
     let mut body = Zeroizing::new(Vec::new());
     while let Some(chunk) = response.chunk().await.map_err(silence)? {
         if body.len() + chunk.len() > LARGEST_BODY {
@@ -70,7 +73,19 @@ pub(crate) async fn send(request: RequestBuilder) -> Result<Answer, Silence> {
         }
         body.extend_from_slice(&chunk);
     }
-    Ok(Answer { status, retry_after, request_id, body })
+    Ok(Answer { status, retry_after, request_id, date, body })
+}
+
+impl Answer {
+    /// By how many seconds the clock at the other end is ahead of `now`, if that is worth a word.
+    pub fn clock_ahead(&self, now: SystemTime) -> Option<i64> {
+        let date = self.date?;
+        let ahead = match date.duration_since(now) {
+            Ok(ahead) => i64::try_from(ahead.as_secs()).ok()?,
+            Err(behind) => -i64::try_from(behind.duration().as_secs()).ok()?,
+        };
+        (ahead.abs() >= CLOCKS_DIFFER).then_some(ahead)
+    }
 }
 
 /// A correlation id from outside, if it is one: anything else could forge lines in a log.
@@ -99,5 +114,33 @@ fn chain(error: &dyn std::error::Error) -> String {
 const CONNECT: Duration = Duration::from_secs(3);
 const CONNECT_NEAR: Duration = Duration::from_secs(2);
 const WHOLE_CALL: Duration = Duration::from_secs(10);
+/// Seconds. Well before tokens are refused for it.
+const CLOCKS_DIFFER: i64 = 30;
 /// Bytes.
 const LARGEST_BODY: usize = 256 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clocks_that_differ_by_half_a_minute_are_worth_a_word() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000);
+        let ahead = |seconds: i64| {
+            let by = Duration::from_secs(seconds.unsigned_abs());
+            let date = Some(if seconds < 0 { now - by } else { now + by });
+            let answer = Answer {
+                status: StatusCode::OK,
+                retry_after: None,
+                request_id: None,
+                date,
+                body: Zeroizing::default(),
+            };
+            answer.clock_ahead(now)
+        };
+        assert_eq!(
+            [-300, -30, -29, 0, 29, 30, 300].map(ahead),
+            [Some(-300), Some(-30), None, None, None, Some(30), Some(300)]
+        );
+    }
+}

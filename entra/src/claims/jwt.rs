@@ -125,4 +125,4 @@ fn part<T: serde::de::DeserializeOwned>(encoded: &str) -> Option<T> {
 
 /// Bytes. Real tokens are 1.4 to 5 KiB, more with many groups.
 const LARGEST: usize = 16 * 1024;
-const SKEW: Duration = Duration::from_secs(60);
+const SKEW: Duration = Duration::from_secs(120);

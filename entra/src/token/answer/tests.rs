@@ -9,6 +9,7 @@ fn answer(status: u16, body: &str) -> Answer {
         status: StatusCode::from_u16(status).unwrap(),
         retry_after: None,
         request_id: None,
+        date: None,
         body: Zeroizing::new(body.as_bytes().to_vec()),
     }
 }
