@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use entra::{AccessTokenPolicy, ClaimsError, Client};
 use serde_json::{Value, json};
 
@@ -137,4 +139,21 @@ async fn keys_that_may_not_sign_here() {
         let client = stage.client(SERVER);
         assert_eq!(verify(&client, &token(&stage, "K1", 0)).await, expected, "{keys}");
     }
+}
+
+/// R9. The key of a made-up id is not there, so nobody gets to look at the signature.
+#[tokio::test]
+async fn ten_thousand_made_up_kids_are_one_fetch() {
+    let stage = Stage::start().await;
+    let client = stage.client(SERVER);
+    let good = token(&stage, "K1", 0);
+    verify(&client, &good).await.unwrap();
+    let (_, rest) = good.split_once('.').unwrap();
+    for number in 0..10_000 {
+        let header = json!({"alg": "RS256", "kid": format!("made-up-{number}")}).to_string();
+        let forged = format!("{}.{rest}", BASE64_URL_SAFE_NO_PAD.encode(header));
+        assert_eq!(verify(&client, &forged).await, Err(ClaimsError::UnknownKey));
+    }
+    verify(&client, &good).await.unwrap();
+    assert_eq!(stage.calls("/keys"), 2, "at first, and once for all of them");
 }

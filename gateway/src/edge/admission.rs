@@ -20,6 +20,7 @@ use crate::oauth::{Limited, resource_metadata_url};
 use crate::pool::{McpSession, Name};
 use crate::session::{Admitted, Denied};
 use crate::source::SourceAddress;
+use crate::store::StoreError;
 
 impl Edge {
     /// Ours is the host of the public URL and no other: DNS rebinding ends here (T30).
@@ -110,7 +111,13 @@ impl Edge {
         denied: &Denied,
     ) -> Result<()> {
         self.metrics.rejected(challenge::reason(denied));
-        tracing::debug!(request_id = journey.id, cause = %denied, "not admitted");
+        match denied {
+            // Nobody but a writer to the store can cause it.
+            Denied::Store(cause @ StoreError::Unreadable { .. }) => {
+                tracing::error!(request_id = journey.id, %cause, "a stored session was altered");
+            }
+            _ => tracing::debug!(request_id = journey.id, cause = %denied, "not admitted"),
+        }
         let source = self.client(session).map_or(SourceAddress::UNKNOWN, SourceAddress::new);
         if !denied.is_trouble_of_ours()
             && let Err(wait) = self.limits.refusal(source)

@@ -1,15 +1,17 @@
 //! Hearing from other replicas which sessions have ended: what is at hand of them is forgotten, what is open is cut.
 
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use tokio::task::AbortHandle;
+use tokio::time::{sleep, timeout};
 
 use super::Sessions;
 use super::cache::Cache;
 use super::watch::OpenStreams;
 use crate::clock::Clock;
 use crate::sealed::Index;
-use crate::store::{Announcement, Listener};
+use crate::store::{Announcement, Listener, Store};
 
 /// What the end of a session is announced on: its index, 32 bytes. Who may write there can end sessions here for five
 /// minutes, which is less than what the same rights in the store can.
@@ -31,15 +33,20 @@ impl Sessions {
         self.hearing.0.get_or_init(|| {
             let listener = self.store.listen(REVOKED);
             let ear = Ear { cache: self.cache.clone(), streams: self.streams.clone() };
-            tokio::spawn(hear(ear, listener, self.clock.clone())).abort_handle()
+            tokio::spawn(hear(ear, listener, self.store.clone(), self.clock.clone())).abort_handle()
         });
     }
 }
 
-async fn hear(ear: Ear, mut listener: Box<dyn Listener>, clock: Clock) {
+async fn hear(ear: Ear, mut listener: Box<dyn Listener>, store: Arc<dyn Store>, clock: Clock) {
     loop {
         match listener.next().await {
-            Announcement::Listening => ear.cache.hear(),
+            Announcement::Listening => {
+                // Whoever begins anew has nothing at hand, and must not while the store comes back on another connection: for
+                // that moment the known would be told to come later (R3). What is said meanwhile waits; a second at most.
+                let _ = timeout(STORE_FIRST, answers(&*store)).await;
+                ear.cache.hear();
+            }
             Announcement::Lost => {
                 tracing::warn!("revocations of other replicas may be missed: sessions are looked up every second");
                 ear.cache.deafen();
@@ -55,6 +62,13 @@ async fn hear(ear: Ear, mut listener: Box<dyn Listener>, clock: Clock) {
     }
 }
 
+/// Waits until the store answers. There is nothing under the name.
+async fn answers(store: &dyn Store) {
+    while store.get(REVOKED).await.is_err() {
+        sleep(POLL).await;
+    }
+}
+
 impl Drop for Ear {
     fn drop(&mut self) {
         self.cache.deafen();
@@ -65,6 +79,59 @@ impl Drop for Hearing {
     fn drop(&mut self) {
         if let Some(task) = self.0.get() {
             task.abort();
+        }
+    }
+}
+
+const STORE_FIRST: Duration = Duration::from_secs(1);
+const POLL: Duration = Duration::from_millis(50);
+
+#[cfg(test)]
+mod tests {
+    use async_trait::async_trait;
+
+    use super::*;
+    use crate::clock::Timestamp;
+    use crate::secret::SecretKey;
+    use crate::session::cache::{Entry, Verifier};
+    use crate::store::Switchable;
+
+    /// Says these, the last one first.
+    struct Scripted(Vec<Announcement>);
+
+    #[async_trait]
+    impl Listener for Scripted {
+        async fn next(&mut self) -> Announcement {
+            match self.0.pop() {
+                Some(announcement) => announcement,
+                None => std::future::pending().await,
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_hears_again_begins_anew_when_the_store_answers_or_a_second_later() {
+        let (session, verifier) = (Index([7; 32]), || Verifier::of(&SecretKey::new([1; 32])));
+        for (back_after, kept_for) in [(300, 300), (60_000, 1000)] {
+            let now = Timestamp::from_unix(1_000_000);
+            let clock = Clock::manual(now);
+            let (cache, store) = (Arc::new(Cache::new(10)), Arc::new(Switchable::new(clock.clone())));
+            let entry = Entry::of("token", verifier(), now.after(Duration::from_secs(99)), None, now, cache.epoch());
+            cache.keep(session, Arc::new(entry.unwrap()), cache.epoch());
+            store.switch(false);
+            let listener = Box::new(Scripted(vec![Announcement::Listening]));
+            let hearing = tokio::spawn(hear(
+                Ear { cache: cache.clone(), streams: OpenStreams::default() },
+                listener,
+                store.clone(),
+                clock,
+            ));
+            sleep(Duration::from_millis(kept_for - 10)).await;
+            assert!(cache.stale(session, &verifier(), now).is_some(), "it stands in for the store");
+            store.switch(back_after < 1000);
+            sleep(Duration::from_millis(100)).await;
+            assert!(cache.stale(session, &verifier(), now).is_none(), "its end may have been missed");
+            hearing.abort();
         }
     }
 }

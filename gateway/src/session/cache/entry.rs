@@ -41,7 +41,7 @@ impl Entry {
         Some(Self { session_ends: record.kept_until, ..entry })
     }
 
-    pub(super) fn of(
+    pub(in crate::session) fn of(
         token: &str,
         verifier: Verifier,
         ends: Timestamp,
