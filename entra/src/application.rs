@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::credential::ResourceTokens;
+use crate::credential::{IdentityHost, Now, ResourceTokens};
 use crate::{AccessToken, Client, CredentialError, Error, SetUpError};
 
 /// Where such tokens come from. Nothing is kept: whoever asks renews.
@@ -14,15 +14,20 @@ enum Source {
 }
 
 impl ApplicationTokens {
-    /// Of the app registration, by its client assertion (RFC 6749 section 4.4, RFC 7523). Their principal is the
+    /// Of the app registration, by its credential (RFC 6749 section 4.4). Their principal is the
     /// registration's service principal. `resource` is such as `https://redis.azure.com`.
     pub fn of_registration(client: Arc<Client>, resource: &str) -> Self {
         Self(Source::Registration { client, scope: format!("{resource}/.default") })
     }
 
-    /// Of a managed identity, by the metadata service at `endpoint` (entra.md 6.1). Their principal is the identity.
-    pub fn of_identity(client_id: Option<String>, endpoint: &str, resource: &str) -> Result<Self, SetUpError> {
-        ResourceTokens::new(client_id, endpoint, resource).map(|tokens| Self(Source::Identity(Box::new(tokens))))
+    /// Of a managed identity, by its host (entra.md 6.1, 6.2). Their principal is the identity.
+    pub fn of_identity(
+        client_id: Option<String>,
+        host: &IdentityHost,
+        resource: &str,
+        now: Now,
+    ) -> Result<Self, SetUpError> {
+        ResourceTokens::new(client_id, host, resource, now).map(|tokens| Self(Source::Identity(Box::new(tokens))))
     }
 
     /// A token that is good now.

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use crate::authority::Authority;
 use crate::claims::{Expected, Signed, check_access_token, check_id_token};
-use crate::credential::{AssertionSource, CredentialError};
+use crate::credential::{ClientCredential, CredentialError, Proof};
 use crate::http::{self, Answer, Peer, Silence};
 use crate::keys::Keys;
 use crate::token::{AccessToken, Redemption, Renewed, SignIn, Success, failure, success};
@@ -36,7 +36,7 @@ pub enum SetUpError {
     ExtraCa { path: PathBuf, cause: String },
     #[error("the HTTP client cannot be built: {0}")]
     Http(String),
-    #[error("the identity endpoint must be an http or https origin")]
+    #[error("the identity endpoint must be an http or https URL, an origin for the metadata service")]
     IdentityEndpoint,
     #[error("emulator tokens can only be accepted from a loopback authority")]
     EmulatorNotLoopback,
@@ -45,7 +45,7 @@ pub enum SetUpError {
 /// A client of Entra. Build it once and share it behind an `Arc`: it owns the connection pool and the key cache.
 pub struct Client {
     settings: Settings,
-    credential: Arc<dyn AssertionSource>,
+    credential: Arc<dyn ClientCredential>,
     http: reqwest::Client,
     keys: Arc<Keys>,
 }
@@ -54,7 +54,7 @@ pub struct Client {
 type Form<'a> = Vec<(&'a str, &'a str)>;
 
 impl Client {
-    pub fn new(settings: Settings, credential: Arc<dyn AssertionSource>) -> Result<Self, SetUpError> {
+    pub fn new(settings: Settings, credential: Arc<dyn ClientCredential>) -> Result<Self, SetUpError> {
         if settings.accept_emulator && !settings.authority.is_loopback() {
             return Err(SetUpError::EmulatorNotLoopback);
         }
@@ -83,11 +83,11 @@ impl Client {
             ("scope", redemption.scope),
             ("code_verifier", redemption.code_verifier.expose()),
         ];
-        let assertion = self.assertion().await?;
-        let sent = match self.post(&form, &assertion).await {
+        let proof = self.proof().await?;
+        let sent = match self.post(&form, &proof).await {
             Err(Silence { sent: false, cause }) => {
                 tracing::info!(cause, "no connection to the token endpoint; once more");
-                self.post(&form, &assertion).await
+                self.post(&form, &proof).await
             }
             sent => sent,
         };
@@ -101,7 +101,7 @@ impl Client {
         }
         if answer.status != 200 {
             let error = failure(&answer);
-            if wants_new_assertion(&error) {
+            if wants_new_proof(&error) {
                 self.credential.forget();
             }
             return Err(error);
@@ -178,12 +178,12 @@ impl Client {
     /// A call that may be repeated, with one retry where that may help.
     async fn persist(&self, grant: &str, form: &Form<'_>) -> Result<Success, Error> {
         match self.ask(grant, form).await {
-            Err(Again::SameAssertion(error)) => {
+            Err(Again::SameProof(error)) => {
                 tracing::info!(grant, %error, "a token call failed; once more");
                 self.ask(grant, form).await
             }
-            Err(Again::NewAssertion(error)) => {
-                tracing::info!(grant, %error, "client assertion refused; once more with a new one");
+            Err(Again::NewProof(error)) => {
+                tracing::info!(grant, %error, "credential refused; once more with a new one");
                 self.credential.forget();
                 self.ask(grant, form).await
             }
@@ -193,26 +193,26 @@ impl Client {
     }
 
     async fn ask(&self, grant: &str, form: &Form<'_>) -> Result<Success, Again> {
-        let assertion = self.assertion().await.map_err(Again::Never)?;
-        let answer = self.post(form, &assertion).await.map_err(|silence| Again::SameAssertion(silent(silence)))?;
+        let proof = self.proof().await.map_err(Again::Never)?;
+        let answer = self.post(form, &proof).await.map_err(|silence| Again::SameProof(silent(silence)))?;
         self.note(&answer, grant);
         if answer.status == 200 {
             return success(&answer).map_err(Again::Never);
         }
         let error = failure(&answer);
-        Err(match wants_new_assertion(&error) {
-            true => Again::NewAssertion(error),
+        Err(match wants_new_proof(&error) {
+            true => Again::NewProof(error),
             // With a Retry-After Entra has said when; asking at once would only add to its load.
-            false if answer.status.is_server_error() && answer.retry_after.is_none() => Again::SameAssertion(error),
+            false if answer.status.is_server_error() && answer.retry_after.is_none() => Again::SameProof(error),
             false => Again::Never(error),
         })
     }
 
-    async fn assertion(&self) -> Result<Secret, Error> {
-        self.credential.assertion().await.map_err(CredentialError::into)
+    async fn proof(&self) -> Result<Proof, Error> {
+        self.credential.proof().await.map_err(CredentialError::into)
     }
 
-    async fn post(&self, form: &Form<'_>, assertion: &Secret) -> Result<Answer, Silence> {
+    async fn post(&self, form: &Form<'_>, proof: &Proof) -> Result<Answer, Silence> {
         let request = self
             .http
             .post(self.settings.authority.token_url())
@@ -220,17 +220,20 @@ impl Client {
             .header("accept", "application/json")
             .header("client-request-id", Uuid::new_v4().to_string())
             .header("return-client-request-id", "true")
-            .body(self.body(form, assertion));
+            .body(self.body(form, proof));
         http::send(request).await
     }
 
-    fn body(&self, form: &Form<'_>, assertion: &Secret) -> String {
-        form_urlencoded::Serializer::new(String::new())
-            .append_pair("client_id", &self.settings.client_id)
-            .append_pair("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer")
-            .append_pair("client_assertion", assertion.expose())
-            .extend_pairs(form)
-            .finish()
+    fn body(&self, form: &Form<'_>, proof: &Proof) -> String {
+        let mut body = form_urlencoded::Serializer::new(String::new());
+        body.append_pair("client_id", &self.settings.client_id);
+        match proof {
+            Proof::Assertion(assertion) => body
+                .append_pair("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer")
+                .append_pair("client_assertion", assertion.expose()),
+            Proof::Secret(secret) => body.append_pair("client_secret", secret.expose()),
+        };
+        body.extend_pairs(form).finish()
     }
 
     fn note(&self, answer: &Answer, grant: &str) {
@@ -245,15 +248,15 @@ impl Client {
 
 /// A failed call, and whether it may be tried again.
 enum Again {
-    SameAssertion(Error),
-    NewAssertion(Error),
+    SameProof(Error),
+    NewProof(Error),
     Never(Error),
 }
 
 impl Again {
     fn into_error(self) -> Error {
         match self {
-            Self::SameAssertion(error) | Self::NewAssertion(error) | Self::Never(error) => error,
+            Self::SameProof(error) | Self::NewProof(error) | Self::Never(error) => error,
         }
     }
 }
@@ -262,8 +265,8 @@ fn silent(silence: Silence) -> Error {
     Error::TryLater { retry_after: None, cause: silence.cause }
 }
 
-/// Whether the assertion was refused for something that reading it anew may mend.
-fn wants_new_assertion(error: &Error) -> bool {
+/// Whether the proof was refused for something that reading it anew may mend.
+fn wants_new_proof(error: &Error) -> bool {
     matches!(error, Error::SetUp(refusal) if RELOAD.iter().any(|code| refusal.contains(code)))
 }
 

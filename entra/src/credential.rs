@@ -1,28 +1,84 @@
-//! Where the client assertion comes from that proves who we are (RFC 7523, entra.md 5.5). Sources read or fetch; the
-//! token endpoint's caller decides when.
+//! How an app registration proves to Entra who it is (entra.md 5.5 and 6): a federated assertion, one signed with a
+//! certificate, or for development a secret. Each kind reads or fetches; the caller of the token endpoint decides when.
 
+mod certificate;
+mod client_secret;
 mod managed_identity;
 mod workload_identity;
 
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::SystemTime;
+
 use async_trait::async_trait;
 
-use crate::{Error, Secret};
+use crate::{Error, Secret, SetUpError, Settings};
 
+pub use certificate::Certificate;
+pub use client_secret::ClientSecret;
 pub(crate) use managed_identity::ResourceTokens;
-pub use managed_identity::{IMDS, ManagedIdentity};
+pub use managed_identity::{IMDS, IdentityHost, ManagedIdentity};
 pub use workload_identity::WorkloadIdentity;
 
-/// A source of client assertions.
-#[async_trait]
-pub trait AssertionSource: Send + Sync {
-    /// An assertion that is good now.
-    async fn assertion(&self) -> Result<Secret, CredentialError>;
+/// Which kind is meant, as a configuration says it.
+#[derive(Clone, Debug)]
+pub enum Credential {
+    /// A token that a cluster's issuer projects into a file.
+    WorkloadIdentity { token_file: PathBuf },
+    /// A token of the machine's identity. `client_id` chooses among several.
+    ManagedIdentity { client_id: Option<String>, host: IdentityHost },
+    /// PEM: the certificate, and its RSA key.
+    Certificate { certificate_file: PathBuf, key_file: PathBuf },
+    /// For development only.
+    ClientSecret { secret_file: PathBuf },
+}
 
-    /// Entra refused the last assertion for its age or signature: whatever is kept must be asked for anew.
+/// What the token endpoint is shown.
+#[derive(Debug)]
+pub enum Proof {
+    /// `client_assertion` (RFC 7523 section 2.2).
+    Assertion(Secret),
+    /// `client_secret` (RFC 6749 section 2.3.1).
+    Secret(Secret),
+}
+
+/// One kind of credential at work.
+#[async_trait]
+pub trait ClientCredential: Send + Sync {
+    /// A proof that is good now.
+    async fn proof(&self) -> Result<Proof, CredentialError>;
+
+    /// Entra refused the last proof for its age or signature: whatever is kept must be asked for anew.
     fn forget(&self) {}
 }
 
-/// Why there is no assertion, or no token of a managed identity. `Unavailable` mends itself with time, `Broken` needs an operator.
+/// The time, from outside: what is signed must say when.
+pub type Now = Arc<dyn Fn() -> SystemTime + Send + Sync>;
+
+impl Credential {
+    /// Puts it to work for the registration of `settings`. Nothing is read or asked yet.
+    ///
+    /// # Errors
+    /// [`SetUpError`]: a machine's endpoint that is none.
+    pub fn source(self, settings: &Settings, now: Now) -> Result<Arc<dyn ClientCredential>, SetUpError> {
+        Ok(match self {
+            Self::WorkloadIdentity { token_file } => Arc::new(WorkloadIdentity::new(token_file)),
+            Self::ManagedIdentity { client_id, host } => Arc::new(ManagedIdentity::new(client_id, &host, now)?),
+            Self::Certificate { certificate_file, key_file } => {
+                Arc::new(Certificate::new(certificate_file, key_file, settings, now))
+            }
+            Self::ClientSecret { secret_file } => {
+                tracing::warn!(
+                    "the credential is a client secret, which is for development only: whoever reads the file is this \
+                     application until somebody notices. Use workload-identity, managed-identity or certificate"
+                );
+                Arc::new(ClientSecret::new(secret_file))
+            }
+        })
+    }
+}
+
+/// Why there is no proof, or no token of a managed identity. `Unavailable` mends itself with time, `Broken` needs an operator.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum CredentialError {
     #[error("no credential at the moment: {0}")]
@@ -38,4 +94,33 @@ impl From<CredentialError> for Error {
             CredentialError::Broken(_) => Self::SetUp(error.to_string()),
         }
     }
+}
+
+/// Reads a file of at most `largest` bytes that holds one word, which an error never shows.
+async fn read_word(file: &std::path::Path, kind: &'static str, largest: u64) -> Result<Secret, CredentialError> {
+    let path = file.to_path_buf();
+    tokio::task::spawn_blocking(move || word(&path, kind, largest))
+        .await
+        .map_err(|_| CredentialError::Unavailable(format!("reading the {kind} was cut short")))?
+}
+
+fn word(path: &std::path::Path, kind: &str, largest: u64) -> Result<Secret, CredentialError> {
+    use std::io::Read;
+    let broken = |what: &str| CredentialError::Broken(format!("{kind} {}: {what}", path.display()));
+    let file = std::fs::File::open(path).map_err(|error| broken(&error.to_string()))?;
+    let mut text = String::new();
+    // One byte more than allowed, so that a file of any size costs no more than the cap.
+    file.take(largest + 1).read_to_string(&mut text).map_err(|error| broken(&error.to_string()))?;
+    let whole = Secret::new(text);
+    if whole.expose().len() as u64 > largest {
+        return Err(broken(&format!("larger than {} KiB, so not what belongs here", largest / 1024)));
+    }
+    let word = whole.expose().trim();
+    if word.is_empty() {
+        return Err(broken("empty"));
+    }
+    if word.bytes().any(|byte| byte.is_ascii_whitespace() || byte.is_ascii_control()) {
+        return Err(broken("holds more than one word"));
+    }
+    Ok(Secret::new(word.to_owned()))
 }

@@ -1,10 +1,10 @@
 //! What the gateway and the MCP server both say to Microsoft Entra ID.
 //!
 //! One [`Client`] speaks for one app registration at one [`Authority`]. It builds the sign-in URL, redeems codes,
-//! exchanges tokens on behalf of users, and verifies what comes back; it proves who it is with a federated client
-//! assertion from an [`AssertionSource`], never with a secret of its own.
+//! exchanges tokens on behalf of users, and verifies what comes back; it proves who it is by a
+//! [`ClientCredential`]: a federated assertion or one signed with a certificate, and by a secret in development only.
 //!
-//! The map: [`authority`] knows URLs, [`credential`] where assertions come from, `token` the token endpoint and its
+//! The map: [`authority`] knows URLs, [`credential`] how we prove who we are, `token` the token endpoint and its
 //! error answers, [`ApplicationTokens`] what signs the gateway itself in elsewhere, [`claims`] what a token must say, `keys` who may have signed it. This crate knows nothing of our own
 //! clients, cookies or stores. Whoever uses it installs the TLS provider (`rustls`) first and passes in the time.
 
@@ -26,7 +26,7 @@ pub use authority::{Authority, AuthorityError};
 pub use authorize::AuthorizeRequest;
 pub use claims::{AccessTokenPolicy, ClaimsError, User, VerifiedUser};
 pub use client::{Client, SetUpError, Settings};
-pub use credential::{AssertionSource, CredentialError};
+pub use credential::{ClientCredential, Credential, CredentialError};
 pub use error::{Error, Refusal};
 pub use exchange::Exchange;
 pub use secret::Secret;

@@ -12,12 +12,11 @@ mod ring;
 mod tls;
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use entra::AssertionSource;
-use entra::credential::{ManagedIdentity, WorkloadIdentity};
+use entra::Credential;
+use entra::credential::Now;
 use pingora::apps::HttpServerOptions;
 use pingora::server::configuration::ServerConf;
 use pingora::server::{RunArgs, Server as PingoraServer};
@@ -86,13 +85,6 @@ pub struct Settings {
     pub allowed_origins: Vec<String>,
     pub access_log: bool,
     pub drain: drain::Settings,
-}
-
-/// Where the client assertion for Entra comes from. None of the kinds is a secret of ours.
-#[derive(Clone, Debug)]
-pub enum Credential {
-    WorkloadIdentity { token_file: PathBuf },
-    ManagedIdentity { client_id: Option<String>, endpoint: String },
 }
 
 pub struct UpstreamSettings {
@@ -224,8 +216,9 @@ struct Kept {
 fn edge(settings: Settings, clock: Clock, metrics: Arc<Metrics>, drain: Drain) -> Result<(Edge, Kept), BuildError> {
     let public_url = settings.public_url;
     let (sealer, ring_watch) = ring::open(settings.ring, public_url.as_str(), &metrics)?;
-    let entra = Arc::new(entra::Client::new(settings.entra, credential(settings.credential.clone())?)?);
-    let redis_token = RedisToken::new(&settings.store, &settings.credential, &entra)?;
+    let credential = settings.credential.clone().source(&settings.entra, now_of(&clock))?;
+    let entra = Arc::new(entra::Client::new(settings.entra, credential)?);
+    let redis_token = RedisToken::new(&settings.store, &settings.credential, &entra, now_of(&clock))?;
     let store: Arc<dyn Store> = match settings.store {
         store::Settings::Memory => Arc::new(MemoryStore::new(clock.clone())),
         store::Settings::Redis(redis) => Arc::new(RedisStore::new(redis)?),
@@ -272,11 +265,9 @@ fn edge(settings: Settings, clock: Clock, metrics: Arc<Metrics>, drain: Drain) -
     Ok((edge, Kept { ring: ring_watch, redis_token }))
 }
 
-fn credential(credential: Credential) -> Result<Arc<dyn AssertionSource>, entra::SetUpError> {
-    Ok(match credential {
-        Credential::WorkloadIdentity { token_file } => Arc::new(WorkloadIdentity::new(token_file)),
-        Credential::ManagedIdentity { client_id, endpoint } => Arc::new(ManagedIdentity::new(client_id, &endpoint)?),
-    })
+fn now_of(clock: &Clock) -> Now {
+    let clock = clock.clone();
+    Arc::new(move || clock.now().into())
 }
 
 fn connection_options() -> HttpServerOptions {

@@ -6,13 +6,13 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use entra::Authority;
-use entra::credential::IMDS;
+use entra::credential::IdentityHost;
+use entra::{Authority, Credential};
 use uuid::Uuid;
 
+use crate::Settings;
 use crate::clock::Clock;
 use crate::graph::GraphUrl;
-use crate::{Credential, Settings};
 use reader::{Reader, Section};
 
 /// Everything that is wrong with a file.
@@ -36,13 +36,13 @@ pub fn load(file: &Path) -> Result<Settings, Mistakes> {
     let mistakes = |found| Mistakes { file: file.to_path_buf(), found };
     let text = std::fs::read_to_string(file)
         .map_err(|error| mistakes(vec![Mistake { line: 1, key: String::new(), words: error.to_string() }]))?;
-    parse(&text, std::env::var_os("AZURE_FEDERATED_TOKEN_FILE").map(PathBuf::from)).map_err(mistakes)
+    parse(&text, |name| std::env::var(name).ok()).map_err(mistakes)
 }
 
-/// Reads a file's text. `token_file` is where the platform says the projected token is.
-pub fn parse(text: &str, token_file: Option<PathBuf>) -> Result<Settings, Vec<Mistake>> {
+/// Reads a file's text. `variable` reads the environment, where the platform says where its identity is to be had.
+pub fn parse(text: &str, variable: impl Fn(&str) -> Option<String>) -> Result<Settings, Vec<Mistake>> {
     let (document, reader) = Reader::parse(text)?;
-    let settings = settings(&reader.root(&document), token_file);
+    let settings = settings(&reader.root(&document), &variable);
     let found = reader.mistakes();
     match settings {
         Some(settings) if found.is_empty() => Ok(settings),
@@ -51,7 +51,7 @@ pub fn parse(text: &str, token_file: Option<PathBuf>) -> Result<Settings, Vec<Mi
 }
 
 /// `None` goes with at least one mistake, and every key is looked at before giving up.
-fn settings(root: &Section<'_>, token_file: Option<PathBuf>) -> Option<Settings> {
+fn settings(root: &Section<'_>, variable: &dyn Fn(&str) -> Option<String>) -> Option<Settings> {
     let listen = root.text_or("listen", "127.0.0.1:8000", |text| text.parse::<SocketAddr>());
     let allowed_callers = root.texts("allowed_callers", guid);
     let graph_url = root.text_or("graph_url", "https://graph.microsoft.com", |text| text.parse::<GraphUrl>());
@@ -70,7 +70,7 @@ fn settings(root: &Section<'_>, token_file: Option<PathBuf>) -> Option<Settings>
     let credential = entra.section("credential");
     entra.finish();
 
-    let credential = credential.and_then(|section| self::credential(&section, token_file));
+    let credential = credential.and_then(|section| self::credential(&section, variable));
     tenant_id?;
     Some(Settings {
         listen: listen?,
@@ -86,20 +86,36 @@ fn settings(root: &Section<'_>, token_file: Option<PathBuf>) -> Option<Settings>
     })
 }
 
-fn credential(section: &Section<'_>, token_file: Option<PathBuf>) -> Option<Credential> {
+fn credential(section: &Section<'_>, variable: &dyn Fn(&str) -> Option<String>) -> Option<Credential> {
     let kind = section.text("kind", |kind| match kind {
-        "workload-identity" | "managed-identity" => Ok(kind.to_owned()),
-        _ => Err("must be \"workload-identity\" or \"managed-identity\""),
+        "workload-identity" | "managed-identity" | "certificate" | "client-secret" => Ok(kind.to_owned()),
+        _ => Err("must be \"workload-identity\", \"managed-identity\", \"certificate\" or \"client-secret\""),
     })?;
-    let credential = if kind == "workload-identity" {
-        match section.optional_text("token_file", path)?.or(token_file) {
-            Some(token_file) => Some(Credential::WorkloadIdentity { token_file }),
-            None => section.mistake("token_file", "is missing, and AZURE_FEDERATED_TOKEN_FILE is not set"),
+    let credential = match kind.as_str() {
+        "workload-identity" => {
+            let projected = variable("AZURE_FEDERATED_TOKEN_FILE").map(PathBuf::from);
+            match section.optional_text("token_file", path)?.or(projected) {
+                Some(token_file) => Some(Credential::WorkloadIdentity { token_file }),
+                None => section.mistake("token_file", "is missing, and AZURE_FEDERATED_TOKEN_FILE is not set"),
+            }
         }
-    } else {
-        let client_id = section.optional_text("client_id", guid);
-        let endpoint = section.text_or("endpoint", IMDS, origin);
-        client_id.zip(endpoint).map(|(client_id, endpoint)| Credential::ManagedIdentity { client_id, endpoint })
+        "managed-identity" => {
+            let client_id = section.optional_text("client_id", guid);
+            let endpoint = section.optional_text("endpoint", origin);
+            let host = |endpoint: Option<String>| match endpoint {
+                Some(endpoint) => IdentityHost::Metadata { endpoint },
+                None => IdentityHost::of_platform(variable),
+            };
+            client_id
+                .zip(endpoint)
+                .map(|(client_id, endpoint)| Credential::ManagedIdentity { client_id, host: host(endpoint) })
+        }
+        "certificate" => {
+            let (certificate_file, key_file) = (section.text("certificate_file", path), section.text("key_file", path));
+            let files = certificate_file.zip(key_file);
+            files.map(|(certificate_file, key_file)| Credential::Certificate { certificate_file, key_file })
+        }
+        _ => section.text("secret_file", path).map(|secret_file| Credential::ClientSecret { secret_file }),
     };
     section.finish();
     credential

@@ -21,8 +21,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use axum::serve::ListenerExt as _;
-use entra::credential::{ManagedIdentity, WorkloadIdentity};
-use entra::{AssertionSource, Authority, Client, Exchange};
+use entra::{Authority, Client, Credential, Exchange};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -53,13 +52,6 @@ pub struct Settings {
     pub clock: Clock,
 }
 
-/// How the server proves to Entra who it is.
-#[derive(Clone, Debug)]
-pub enum Credential {
-    WorkloadIdentity { token_file: PathBuf },
-    ManagedIdentity { client_id: Option<String>, endpoint: String },
-}
-
 /// A server that accepts connections. Dropping it stops it at once; [`Running::stop`] lets calls finish.
 pub struct Running {
     address: SocketAddr,
@@ -77,25 +69,21 @@ pub struct Running {
 /// When the address is taken, or the settings contradict each other. Entra and Graph are not asked yet: a server that
 /// starts while they are down serves as soon as they are up.
 pub async fn start(settings: Settings) -> anyhow::Result<Running> {
-    let credential: Arc<dyn AssertionSource> = match settings.credential {
-        Credential::WorkloadIdentity { token_file } => Arc::new(WorkloadIdentity::new(token_file)),
-        Credential::ManagedIdentity { client_id, endpoint } => Arc::new(ManagedIdentity::new(client_id, &endpoint)?),
-    };
     let policy = entra::AccessTokenPolicy {
         audiences: vec![settings.client_id.clone(), format!("api://{}", settings.client_id)],
         allowed_callers: settings.allowed_callers,
         required_scope: Some(REQUIRED_SCOPE.to_owned()),
     };
     let graph = Graph::new(settings.graph_url, settings.extra_ca_file.as_deref())?;
-    let client = Arc::new(Client::new(
-        entra::Settings {
-            authority: settings.authority,
-            client_id: settings.client_id,
-            extra_ca_file: settings.extra_ca_file,
-            accept_emulator: settings.accept_emulator,
-        },
-        credential,
-    )?);
+    let registration = entra::Settings {
+        authority: settings.authority,
+        client_id: settings.client_id,
+        extra_ca_file: settings.extra_ca_file,
+        accept_emulator: settings.accept_emulator,
+    };
+    let clock = settings.clock.clone();
+    let credential = settings.credential.source(&registration, Arc::new(move || clock.now()))?;
+    let client = Arc::new(Client::new(registration, credential)?);
     let door = Arc::new(Door::new(Arc::clone(&client), policy, settings.clock.clone()));
     let exchange = Exchange::new(client, settings.graph_scopes.join(" "), EXCHANGES_KEPT);
     let tools = Tools::new(exchange, graph, settings.clock);

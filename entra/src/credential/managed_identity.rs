@@ -1,35 +1,32 @@
-//! A user-assigned managed identity, asked at the machine's metadata service (IMDS, entra.md 6.1): for client assertions, or
-//! for tokens of its own.
+//! A managed identity, asked at its host (entra.md 6.1, 6.2): for client assertions, or for tokens of its own.
+
+mod host;
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use serde::Deserialize;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use tokio::time::Instant;
-use url::Url;
 
-use super::{AssertionSource, CredentialError};
+use super::{ClientCredential, CredentialError, Now, Proof};
 use crate::http::{self, Answer, Peer, Silence};
-use crate::token::seconds;
 use crate::{AccessToken, Secret, SetUpError};
-
-/// Where IMDS is on every Azure machine.
-pub const IMDS: &str = "http://169.254.169.254";
+use host::Question;
+pub use host::{IMDS, IdentityHost};
 
 /// A managed identity whose token serves as client assertion. The token is kept and renewed in the background from half
-/// of its life on; while IMDS is out the last good one is handed out until it expires.
+/// of its life on; while the host is out the last good one is handed out until it expires.
 pub struct ManagedIdentity {
     identity: Arc<Identity>,
 }
 
 struct Identity {
     http: reqwest::Client,
-    url: Url,
+    question: Question,
     kept: Mutex<Option<Kept>>,
-    /// Held while IMDS is asked. Holds the last failure, for those who waited for it.
+    /// Held while the host is asked. Holds the last failure, for those who waited for it.
     asking: tokio::sync::Mutex<Option<(Instant, CredentialError)>>,
 }
 
@@ -41,30 +38,13 @@ struct Kept {
 }
 
 impl ManagedIdentity {
-    /// `client_id` chooses among several identities of a machine. `endpoint` is [`IMDS`] except in tests and development.
-    pub fn new(client_id: Option<String>, endpoint: &str) -> Result<Self, SetUpError> {
-        Identity::new(client_id, endpoint, EXCHANGE_AUDIENCE).map(|identity| Self { identity: Arc::new(identity) })
-    }
-}
-
-/// Tokens of a managed identity for one resource. Nothing is kept: whoever asks renews.
-pub(crate) struct ResourceTokens {
-    identity: Identity,
-}
-
-impl ResourceTokens {
-    pub fn new(client_id: Option<String>, endpoint: &str, resource: &str) -> Result<Self, SetUpError> {
-        Identity::new(client_id, endpoint, resource).map(|identity| Self { identity })
+    /// `client_id` chooses among several identities of a machine; without it the one that the host assigned is asked for.
+    pub fn new(client_id: Option<String>, host: &IdentityHost, now: Now) -> Result<Self, SetUpError> {
+        Identity::new(client_id, host, EXCHANGE_AUDIENCE, now).map(|identity| Self { identity: Arc::new(identity) })
     }
 
-    pub async fn token(&self) -> Result<AccessToken, CredentialError> {
-        self.identity.fetch().await
-    }
-}
-
-#[async_trait]
-impl AssertionSource for ManagedIdentity {
-    async fn assertion(&self) -> Result<Secret, CredentialError> {
+    /// A token of the identity's for [Entra's exchange](EXCHANGE_AUDIENCE), good now.
+    pub async fn assertion(&self) -> Result<Secret, CredentialError> {
         let now = Instant::now();
         if let Some((assertion, fresh)) = self.identity.kept(now) {
             if !fresh {
@@ -80,6 +60,28 @@ impl AssertionSource for ManagedIdentity {
         let slow = || CredentialError::Unavailable("the metadata service is slow to answer".into());
         tokio::time::timeout(PATIENCE, asked).await.map_err(|_| slow())?.map_err(|_| slow())?
     }
+}
+
+/// Tokens of a managed identity for one resource. Nothing is kept: whoever asks renews.
+pub(crate) struct ResourceTokens {
+    identity: Identity,
+}
+
+impl ResourceTokens {
+    pub fn new(client_id: Option<String>, host: &IdentityHost, resource: &str, now: Now) -> Result<Self, SetUpError> {
+        Identity::new(client_id, host, resource, now).map(|identity| Self { identity })
+    }
+
+    pub async fn token(&self) -> Result<AccessToken, CredentialError> {
+        self.identity.fetch().await
+    }
+}
+
+#[async_trait]
+impl ClientCredential for ManagedIdentity {
+    async fn proof(&self) -> Result<Proof, CredentialError> {
+        self.assertion().await.map(Proof::Assertion)
+    }
 
     fn forget(&self) {
         let mut kept = self.identity.kept.lock().expect("no holder of this lock can panic");
@@ -91,18 +93,10 @@ impl AssertionSource for ManagedIdentity {
 }
 
 impl Identity {
-    fn new(client_id: Option<String>, endpoint: &str, resource: &str) -> Result<Self, SetUpError> {
-        let mut url = Url::parse(endpoint).map_err(|_| SetUpError::IdentityEndpoint)?;
-        if !matches!(url.scheme(), "http" | "https") || url.path() != "/" || url.query().is_some() {
-            return Err(SetUpError::IdentityEndpoint);
-        }
-        url.set_path("/metadata/identity/oauth2/token");
-        url.query_pairs_mut().append_pair("api-version", "2018-02-01").append_pair("resource", resource);
-        if let Some(client_id) = client_id {
-            url.query_pairs_mut().append_pair("client_id", &client_id);
-        }
-        let http = http::client(&Peer::Near { plain: url.scheme() == "http" })?;
-        Ok(Self { http, url, kept: Mutex::default(), asking: tokio::sync::Mutex::default() })
+    fn new(client_id: Option<String>, host: &IdentityHost, resource: &str, now: Now) -> Result<Self, SetUpError> {
+        let question = Question::new(host, client_id.as_deref(), resource, now)?;
+        let http = http::client(&Peer::Near { plain: question.is_plain() })?;
+        Ok(Self { http, question, kept: Mutex::default(), asking: tokio::sync::Mutex::default() })
     }
 
     /// The kept assertion if it has not expired, and whether it need not be renewed yet.
@@ -146,14 +140,14 @@ impl Identity {
         }
     }
 
-    /// Asks until IMDS answers, as often as its documentation says.
+    /// Asks until the host answers, as often as the documentation of IMDS says.
     async fn fetch(&self) -> Result<AccessToken, CredentialError> {
         let mut pauses = PAUSES.iter();
         let mut updating = UPDATING_TRIES;
         loop {
-            let answer = http::send(self.http.get(self.url.clone()).header("Metadata", "true")).await;
+            let answer = http::send(self.question.put(&self.http)).await;
             let (cause, pause) = match answer {
-                Ok(answer) if answer.status == 200 => return token(&answer),
+                Ok(answer) if answer.status == 200 => return self.question.token(&answer),
                 Ok(answer) if answer.status == 410 && updating > 0 => {
                     updating -= 1;
                     ("status 410: the metadata service is being updated".to_owned(), Some(&UPDATING_PAUSE))
@@ -183,22 +177,6 @@ impl Identity {
     }
 }
 
-fn token(answer: &Answer) -> Result<AccessToken, CredentialError> {
-    #[derive(Deserialize)]
-    struct Body {
-        access_token: String,
-        expires_in: Value,
-    }
-    let unusable = || CredentialError::Unavailable("the metadata service's answer holds no token".into());
-    let body: Body = serde_json::from_slice(&answer.body).map_err(|_| unusable())?;
-    let token = Secret::new(body.access_token);
-    let expires_in = seconds(&body.expires_in).filter(|life| !life.is_zero()).ok_or_else(unusable)?;
-    if token.expose().is_empty() {
-        return Err(unusable());
-    }
-    Ok(AccessToken { token, expires_in, scope: String::new() })
-}
-
 /// Half of a long life, all but five minutes of a short one; up to a twentieth less, by the token's own hash, so that
 /// machines started together do not renew together.
 fn renew_after(life: Duration, assertion: &Secret) -> Duration {
@@ -208,10 +186,11 @@ fn renew_after(life: Duration, assertion: &Secret) -> Duration {
     whole - whole / 20 * u32::from(spread[0]) / 256
 }
 
-/// A refusal that time does not mend. IMDS's words name no secret, and an operator needs them ("Identity not found").
+/// A refusal that time does not mend. The host's words name no secret, and an operator needs them ("Identity not found").
 fn refused(answer: &Answer) -> CredentialError {
     let body: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
-    let words = body["error_description"].as_str().unwrap_or("no reason given");
+    let said = body["error_description"].as_str().or(body["message"].as_str());
+    let words = said.unwrap_or("no reason given");
     let words: String = words.chars().filter(|letter| !letter.is_control()).take(200).collect();
     CredentialError::Broken(format!("metadata service: status {}: {words}", answer.status.as_u16()))
 }
@@ -225,5 +204,5 @@ const UPDATING_TRIES: u32 = 7;
 const PATIENCE: Duration = Duration::from_secs(10);
 /// After a failed renewal.
 const RENEWAL_PAUSE: Duration = Duration::from_secs(30);
-/// Age below which [`AssertionSource::forget`] changes nothing.
+/// Age below which [`ClientCredential::forget`] changes nothing.
 const YOUNG: Duration = Duration::from_secs(5);

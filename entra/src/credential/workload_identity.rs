@@ -1,11 +1,10 @@
 //! A service-account token that Kubernetes projects into a file and rewrites before it expires.
 
-use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use async_trait::async_trait;
 
-use super::{AssertionSource, CredentialError};
+use super::{ClientCredential, CredentialError, Proof, read_word};
 use crate::Secret;
 
 /// The projected token, read for every assertion: the kubelet swaps the file without telling anyone.
@@ -18,36 +17,18 @@ impl WorkloadIdentity {
     pub fn new(token_file: PathBuf) -> Self {
         Self { token_file }
     }
+
+    /// What the file holds now.
+    pub async fn assertion(&self) -> Result<Secret, CredentialError> {
+        read_word(&self.token_file, "token file", LARGEST).await
+    }
 }
 
 #[async_trait]
-impl AssertionSource for WorkloadIdentity {
-    async fn assertion(&self) -> Result<Secret, CredentialError> {
-        let path = self.token_file.clone();
-        tokio::task::spawn_blocking(move || read(&path))
-            .await
-            .map_err(|_| CredentialError::Unavailable("reading the token file was cut short".into()))?
+impl ClientCredential for WorkloadIdentity {
+    async fn proof(&self) -> Result<Proof, CredentialError> {
+        self.assertion().await.map(Proof::Assertion)
     }
-}
-
-fn read(path: &Path) -> Result<Secret, CredentialError> {
-    let broken = |what: &str| CredentialError::Broken(format!("token file {}: {what}", path.display()));
-    let file = std::fs::File::open(path).map_err(|error| broken(&error.to_string()))?;
-    let mut text = String::new();
-    // One byte more than allowed, so that a file of any size costs no more than the cap.
-    file.take(LARGEST + 1).read_to_string(&mut text).map_err(|error| broken(&error.to_string()))?;
-    let whole = Secret::new(text);
-    if whole.expose().len() as u64 > LARGEST {
-        return Err(broken("larger than 16 KiB, so not a token"));
-    }
-    let token = whole.expose().trim();
-    if token.is_empty() {
-        return Err(broken("empty"));
-    }
-    if token.bytes().any(|byte| byte.is_ascii_whitespace() || byte.is_ascii_control()) {
-        return Err(broken("holds more than one word, so not a token"));
-    }
-    Ok(Secret::new(token.to_owned()))
 }
 
 /// Bytes. Projected tokens are 1 to 2 KiB.

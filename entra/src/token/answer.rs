@@ -1,6 +1,6 @@
 //! Reading the token endpoint's answers: leniently in form, strictly in what is concluded (entra.md 5.6, 5.7).
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -117,8 +117,21 @@ fn first_code(description: &str) -> Option<u32> {
 
 /// A number, or a number in a string as IMDS writes it.
 pub(crate) fn seconds(value: &Value) -> Option<Duration> {
-    let seconds = value.as_u64().or_else(|| value.as_str()?.parse().ok())?;
-    Some(Duration::from_secs(seconds.min(LONGEST_LIFE)))
+    number(value).map(life)
+}
+
+/// How long something lives that ends at a time since 1970, written likewise.
+pub(crate) fn seconds_until(end: &Value, now: SystemTime) -> Option<Duration> {
+    let now = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    number(end).map(|end| life(end.saturating_sub(now)))
+}
+
+fn number(value: &Value) -> Option<u64> {
+    value.as_u64().or_else(|| value.as_str()?.parse().ok())
+}
+
+fn life(seconds: u64) -> Duration {
+    Duration::from_secs(seconds.min(LONGEST_LIFE))
 }
 
 /// Throttling of a tenant, and the "client request loop" answer: both end by waiting, whatever `error` they come with.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use entra::credential::WorkloadIdentity;
+use entra::credential::{IdentityHost, WorkloadIdentity};
 use entra::{ApplicationTokens, Authority, Client, Error, Settings};
 use fake_entra::{FakeEntra, Options, Seed};
 use serde_json::{Value, json};
@@ -48,8 +48,10 @@ async fn of_a_registration_by_a_workloads_token() {
 async fn of_a_managed_identity_as_itself() {
     install_tls();
     let fake = FakeEntra::start(Options::default()).await.unwrap();
-    let of =
-        |client_id: &str| ApplicationTokens::of_identity(Some(client_id.to_owned()), &fake.imds_url(), REDIS).unwrap();
+    let host = IdentityHost::Metadata { endpoint: fake.imds_url() };
+    let of = |client_id: &str| {
+        ApplicationTokens::of_identity(Some(client_id.to_owned()), &host, REDIS, Arc::new(now)).unwrap()
+    };
     let token = of(fake.gateway_identity()).token().await.unwrap();
     assert_eq!(claims(&token)["aud"], json!(REDIS));
     assert_eq!(claims(&token)["oid"], json!(Seed::default().identities[0].principal_id));

@@ -1,10 +1,10 @@
-//! The managed identity at a scripted metadata service (GU-10, entra.md 6.1).
+//! The managed identity at a scripted metadata service (GU-10, entra.md 6.1, 6.2).
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use entra::credential::ManagedIdentity;
-use entra::{AssertionSource, CredentialError};
+use entra::credential::{IdentityHost, ManagedIdentity};
+use entra::{ClientCredential, CredentialError};
 use serde_json::json;
 
 use crate::support::*;
@@ -17,7 +17,7 @@ fn assertion(text: &str, life: u64) -> Answer {
 }
 
 fn identity(stage: &Stage) -> Arc<ManagedIdentity> {
-    Arc::new(ManagedIdentity::new(Some("the identity".into()), &stage.address()).unwrap())
+    Arc::new(identity_at("the identity", stage.address()))
 }
 
 async fn later(by: Duration) {
@@ -143,4 +143,36 @@ async fn answers_without_a_token_are_no_answers() {
         let error = identity(&stage).assertion().await.unwrap_err();
         assert!(matches!(error, CredentialError::Unavailable(_)), "{body}: {error}");
     }
+}
+
+#[tokio::test]
+async fn app_service_is_asked_in_its_own_way() {
+    let stage = Stage::start().await;
+    let host = IdentityHost::AppService {
+        endpoint: format!("{}/msi/token/", stage.address()),
+        header: "canary-of-the-host".to_owned().into(),
+    };
+    let identity = ManagedIdentity::new(Some("the identity".into()), &host, Arc::new(now)).unwrap();
+    // It says when the token ends, not how long it lives, and writes that as a string.
+    let day = json!({"access_token": "first", "expires_on": (NOW_S + 86_400).to_string(), "token_type": "Bearer"});
+    stage.will([answer(200, day)]);
+    assert_eq!(identity.assertion().await.unwrap().expose(), "first");
+    let call = stage.last_call();
+    assert_eq!((call.method.as_str(), call.path.as_str()), ("GET", "/msi/token/"));
+    assert_eq!(call.headers["x-identity-header"], "canary-of-the-host");
+    assert!(!call.headers.contains_key("metadata"));
+    assert_eq!(call.form["api-version"], "2019-08-01");
+    assert_eq!(call.form["resource"], "api://AzureADTokenExchange");
+    assert_eq!(call.form["client_id"], "the identity");
+    later(Duration::from_secs(86_500)).await;
+    let refused =
+        json!({"statusCode": 400, "message": "No managed identity found for the given id", "correlationId": "1"});
+    stage.will([answer(400, refused)]);
+    let error = identity.assertion().await.unwrap_err();
+    assert!(matches!(error, CredentialError::Broken(_)) && !error.to_string().contains("canary"), "{error}");
+    assert!(error.to_string().contains("No managed identity found"), "{error}");
+    // One that has ended already is none.
+    let dead = json!({"access_token": "late", "expires_on": NOW_S.to_string()});
+    stage.will([(); 4].map(|()| answer(200, dead.clone())));
+    assert!(matches!(identity.assertion().await.unwrap_err(), CredentialError::Unavailable(_)));
 }

@@ -5,6 +5,7 @@
 
 mod access_tokens;
 mod application;
+mod certificate;
 mod credentials;
 mod id_tokens;
 mod key_cache;

@@ -4,14 +4,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use entra::credential::{ManagedIdentity, WorkloadIdentity};
+use entra::credential::WorkloadIdentity;
 use entra::{
-    AccessTokenPolicy, AssertionSource, Authority, AuthorizeRequest, ClaimsError, Client, Error, Redemption, Secret,
+    AccessTokenPolicy, Authority, AuthorizeRequest, ClaimsError, Client, ClientCredential, Error, Redemption, Secret,
     Settings, SignIn, Url,
 };
 use fake_entra::{FakeEntra, Fault, Options, Rotation};
 
-use crate::support::install_tls;
+use crate::support::{identity_at, install_tls};
 
 /// RFC 7636 appendix B.
 const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
@@ -29,14 +29,14 @@ fn now() -> SystemTime {
     std::time::UNIX_EPOCH + since
 }
 
-fn client(fake: &FakeEntra, client_id: &str, credential: Arc<dyn AssertionSource>) -> Client {
+fn client(fake: &FakeEntra, client_id: &str, credential: Arc<dyn ClientCredential>) -> Client {
     let authority = Authority::new(&fake.authority(), fake.tenant_id()).unwrap();
     let settings = Settings { authority, client_id: client_id.into(), extra_ca_file: None, accept_emulator: true };
     Client::new(settings, credential).unwrap()
 }
 
-fn managed(fake: &FakeEntra, identity: &str) -> Arc<dyn AssertionSource> {
-    Arc::new(ManagedIdentity::new(Some(identity.into()), &fake.imds_url()).unwrap())
+fn managed(fake: &FakeEntra, identity: &str) -> Arc<dyn ClientCredential> {
+    Arc::new(identity_at(identity, fake.imds_url()))
 }
 
 fn gateway(fake: &FakeEntra) -> Client {

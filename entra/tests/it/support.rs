@@ -13,7 +13,8 @@ use axum::extract::{Request, State};
 use axum::response::Response;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use entra::{AssertionSource, Authority, Client, CredentialError, Secret, Settings};
+use entra::credential::{IdentityHost, ManagedIdentity, Proof};
+use entra::{Authority, Client, ClientCredential, CredentialError, Settings};
 use serde_json::{Value, json};
 
 pub const TENANT: &str = "8f0c1c5e-0c3d-4b8e-9f59-5a3f1a2b3c4d";
@@ -119,7 +120,7 @@ impl Stage {
     }
 }
 
-/// An assertion source that counts, and changes its assertion when told to forget.
+/// A credential that counts, and changes its assertion when told to forget.
 pub struct Fixed {
     pub text: Mutex<String>,
     pub forgotten: Mutex<u32>,
@@ -132,10 +133,14 @@ impl Fixed {
 }
 
 #[async_trait::async_trait]
-impl AssertionSource for Fixed {
-    async fn assertion(&self) -> Result<Secret, CredentialError> {
+impl ClientCredential for Fixed {
+    async fn proof(&self) -> Result<Proof, CredentialError> {
         let text = self.text.lock().unwrap().clone();
-        if text.is_empty() { Err(CredentialError::Unavailable("none in the test".into())) } else { Ok(text.into()) }
+        if text.is_empty() {
+            Err(CredentialError::Unavailable("none in the test".into()))
+        } else {
+            Ok(Proof::Assertion(text.into()))
+        }
     }
 
     fn forget(&self) {
@@ -220,4 +225,9 @@ pub fn but(claims: &Value, changes: Value) -> Value {
         }
     }
     Value::Object(claims)
+}
+
+/// An identity whose metadata service is at `endpoint`.
+pub fn identity_at(client_id: &str, endpoint: String) -> ManagedIdentity {
+    ManagedIdentity::new(Some(client_id.to_owned()), &IdentityHost::Metadata { endpoint }, Arc::new(now)).unwrap()
 }

@@ -8,7 +8,8 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::Args;
-use entra::Authority;
+use entra::credential::IdentityHost;
+use entra::{Authority, Credential};
 use fake_entra::FakeEntra;
 use sallyport_mcp_server as mcp_server;
 use tokio::runtime::Runtime;
@@ -21,7 +22,7 @@ use crate::oauth::{CUSTOM_SCHEMES, ClientSettings, DocumentHost, DocumentSetting
 use crate::pool;
 use crate::public_url::PublicUrl;
 use crate::sealed::KeyRing;
-use crate::server::{ConnectionLimits, Credential, RingSource, Server, Settings, StreamSettings, UpstreamSettings};
+use crate::server::{ConnectionLimits, RingSource, Server, Settings, StreamSettings, UpstreamSettings};
 use crate::source::TrustedProxies;
 use crate::store::{RedisSettings, RedisUrl};
 use crate::{drain, edge, oauth, session, store};
@@ -99,7 +100,7 @@ impl Dev {
             entra: emulated(entra, entra.gateway_client_id())?,
             credential: Credential::ManagedIdentity {
                 client_id: Some(entra.gateway_identity().to_owned()),
-                endpoint: entra.imds_url(),
+                host: IdentityHost::Metadata { endpoint: entra.imds_url() },
             },
             store: match &self.store {
                 Some(url) => store::Settings::Redis(RedisSettings::new(url.clone())),
@@ -170,9 +171,9 @@ impl Neighbours {
                 extra_ca_file: None,
                 accept_emulator: true,
                 clock: mcp_server::clock::Clock::system(),
-                credential: mcp_server::Credential::ManagedIdentity {
+                credential: Credential::ManagedIdentity {
                     client_id: Some(entra.server_identity().to_owned()),
-                    endpoint: entra.imds_url(),
+                    host: IdentityHost::Metadata { endpoint: entra.imds_url() },
                 },
             })
             .await?;

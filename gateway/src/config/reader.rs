@@ -95,6 +95,11 @@ impl<'a> Section<'a> {
         Setting::read(self, key)
     }
 
+    /// What a variable says that others have named.
+    pub fn variable(&self, name: &str) -> Option<String> {
+        self.source.environment.get(name).map(str::to_owned)
+    }
+
     pub fn list(&self, key: &str) -> List<'_> {
         List::read(self, key)
     }

@@ -6,11 +6,13 @@ use std::path::PathBuf;
 use std::sync::LazyLock;
 use std::time::Duration;
 
+use entra::Credential;
+use entra::credential::{IMDS, IdentityHost};
+
 use super::*;
 use crate::clock::Timestamp;
 use crate::oauth::Remember;
 use crate::sealed::KeyRing;
-use crate::server::Credential;
 use crate::{log, store};
 
 const EXAMPLE: &str = include_str!("../../../deploy/sallyport.example.toml");
@@ -27,7 +29,7 @@ static FOLDER: LazyLock<PathBuf> = LazyLock::new(|| {
     let (certificate, key) = certified();
     std::fs::write(folder.join("edge.crt"), certificate).unwrap();
     std::fs::write(folder.join("edge.key"), key).unwrap();
-    for file in ["proxy-ca.pem", "federated-token"] {
+    for file in ["proxy-ca.pem", "federated-token", "entra.pem", "entra-key.pem", "entra-secret"] {
         std::fs::write(folder.join(file), "content").unwrap();
     }
     std::fs::write(folder.join("redis-ca.pem"), self_signed()).unwrap();
@@ -152,13 +154,55 @@ fn the_examples_defaults_are_the_defaults() {
 }
 
 #[test]
-fn the_examples_other_credential_is_valid_too() {
-    let text = EXAMPLE.replace("kind = \"workload-identity\"", "").replace("\n#   ", "\n");
-    let Credential::ManagedIdentity { client_id, endpoint } = parsed(&text, &[]).server.credential else {
-        panic!("another kind")
+fn the_examples_other_credentials_are_valid_too() {
+    let others: Vec<_> = EXAMPLE.split("#   kind = ").skip(1).collect();
+    let kinds = others.iter().map(|rest| {
+        let keys: Vec<_> = rest.lines().skip(1).map_while(|line| line.strip_prefix("#   ")).collect();
+        let kind = rest.lines().next().unwrap();
+        let text = EXAMPLE.replace("\nkind = \"workload-identity\"", &format!("\nkind = {kind}\n{}", keys.join("\n")));
+        match parsed(&text, &[]).server.credential {
+            Credential::ManagedIdentity { client_id, host: IdentityHost::Metadata { endpoint } } => {
+                assert_eq!(client_id.unwrap(), "44444444-4444-4444-4444-444444444444");
+                assert_eq!(endpoint, "http://169.254.169.254");
+                "managed-identity"
+            }
+            Credential::Certificate { certificate_file, key_file } => {
+                assert_eq!((certificate_file, key_file), (FOLDER.join("entra.pem"), FOLDER.join("entra-key.pem")));
+                "certificate"
+            }
+            Credential::ClientSecret { secret_file } => {
+                assert_eq!(secret_file, FOLDER.join("entra-secret"));
+                "client-secret"
+            }
+            other => panic!("{other:?}"),
+        }
+    });
+    assert_eq!(kinds.collect::<Vec<_>>(), ["managed-identity", "certificate", "client-secret"]);
+}
+
+#[test]
+fn a_managed_identitys_host_is_what_the_platform_says() {
+    let text = EXAMPLE.replace("kind = \"workload-identity\"", "kind = \"managed-identity\"");
+    let host = |text: &str, environment: &[(&str, &str)]| {
+        let config = parsed(text, environment);
+        let Credential::ManagedIdentity { host, .. } = config.server.credential else { panic!("another kind") };
+        (host, config.effective.to_string())
     };
-    assert_eq!(client_id.unwrap(), "44444444-4444-4444-4444-444444444444");
-    assert_eq!(endpoint, "http://169.254.169.254");
+    let service =
+        [("IDENTITY_ENDPOINT", "http://127.0.0.1:41741/msi/token/"), ("IDENTITY_HEADER", "canary-of-the-host")];
+    let (IdentityHost::AppService { endpoint, header }, shown) = host(&text, &service) else { panic!("not asked") };
+    assert_eq!((endpoint.as_str(), header.expose()), ("http://127.0.0.1:41741/msi/token/", "canary-of-the-host"));
+    assert!(!shown.contains("canary"), "{shown}");
+    let proxy = ("AZURE_POD_IDENTITY_AUTHORITY_HOST", "http://127.0.0.1:40342");
+    let explicit = text.replace("\nkind =", "\nendpoint = \"http://127.0.0.1:9\"\nkind =");
+    for (text, environment, expected) in [
+        (&text, vec![proxy], "http://127.0.0.1:40342"),
+        (&text, vec![service[0]], IMDS),
+        (&explicit, [service.as_slice(), &[proxy]].concat(), "http://127.0.0.1:9"),
+    ] {
+        let IdentityHost::Metadata { endpoint } = host(text, &environment).0 else { panic!("{expected}") };
+        assert_eq!(endpoint, expected);
+    }
 }
 
 #[test]

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use entra::{ApplicationTokens, SetUpError};
+use entra::credential::Now;
+use entra::{ApplicationTokens, Credential, SetUpError};
 use pingora::server::ShutdownWatch;
 use pingora::services::background::BackgroundService;
 
-use super::Credential;
 use crate::store::{self, AZURE_REDIS, EntraUser};
 
 /// Renews the token while the server runs, also while it drains.
@@ -18,7 +18,7 @@ pub struct RedisToken {
 
 impl RedisToken {
     /// `None` when Redis is signed in to otherwise, or there is none. Asks for nothing yet. The principal is what proves us to
-    /// Entra: the managed identity itself, or with a workload's token the app registration.
+    /// Entra: the managed identity itself, or with any other kind the app registration.
     ///
     /// # Errors
     /// As for the credential that the sign-ins use.
@@ -26,14 +26,15 @@ impl RedisToken {
         store: &store::Settings,
         credential: &Credential,
         entra: &Arc<entra::Client>,
+        now: Now,
     ) -> Result<Option<Self>, SetUpError> {
         let store::Settings::Redis(redis) = store else { return Ok(None) };
         let Some(user) = redis.entra_user.clone() else { return Ok(None) };
         let tokens = match credential {
-            Credential::WorkloadIdentity { .. } => ApplicationTokens::of_registration(entra.clone(), AZURE_REDIS),
-            Credential::ManagedIdentity { client_id, endpoint } => {
-                ApplicationTokens::of_identity(client_id.clone(), endpoint, AZURE_REDIS)?
+            Credential::ManagedIdentity { client_id, host } => {
+                ApplicationTokens::of_identity(client_id.clone(), host, AZURE_REDIS, now)?
             }
+            _ => ApplicationTokens::of_registration(entra.clone(), AZURE_REDIS),
         };
         Ok(Some(Self { user, tokens }))
     }

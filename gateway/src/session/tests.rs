@@ -48,12 +48,12 @@ fn ring(keys: &[(u8, &str)]) -> KeyRing {
     ring.unwrap()
 }
 
-/// Has no assertion to give.
+/// Has no proof to give.
 struct NoCredential;
 
 #[async_trait::async_trait]
-impl entra::AssertionSource for NoCredential {
-    async fn assertion(&self) -> Result<Secret, entra::CredentialError> {
+impl entra::ClientCredential for NoCredential {
+    async fn proof(&self) -> Result<entra::credential::Proof, entra::CredentialError> {
         Err(entra::CredentialError::Unavailable("none in this test".into()))
     }
 

@@ -1,3 +1,5 @@
+use entra::credential::IMDS;
+
 use super::*;
 
 const GOOD: &str = r#"
@@ -10,14 +12,14 @@ kind = "managed-identity"
 "#;
 
 fn mistakes(text: &str) -> Vec<(usize, String, String)> {
-    let found = parse(text, None).err().unwrap_or_default();
+    let found = parse(text, |_| None).err().unwrap_or_default();
     found.into_iter().map(|mistake| (mistake.line, mistake.key, mistake.words)).collect()
 }
 
 #[test]
 fn the_example_is_read() {
     let text = include_str!("../../sallyport-mcp-server.example.toml");
-    let settings = parse(text, None).unwrap();
+    let settings = parse(text, |_| None).unwrap();
     assert_eq!(settings.listen.to_string(), "127.0.0.1:8000");
     assert!(!settings.accept_emulator);
 }
@@ -37,6 +39,9 @@ fn the_example_names_every_key() {
         "kind",
         "token_file",
         "endpoint",
+        "certificate_file",
+        "key_file",
+        "secret_file",
     ] {
         let named = text.lines().any(|line| {
             line.trim_start_matches(['#', ' ']).split_once('=').is_some_and(|(name, _)| name.trim() == key)
@@ -47,7 +52,7 @@ fn the_example_names_every_key() {
 
 #[test]
 fn defaults() {
-    let settings = parse(GOOD, None).unwrap();
+    let settings = parse(GOOD, |_| None).unwrap();
     assert_eq!(settings.listen.to_string(), "127.0.0.1:8000");
     assert_eq!(settings.graph_url, "https://graph.microsoft.com".parse().unwrap());
     assert_eq!(settings.graph_scopes, ["https://graph.microsoft.com/User.Read"]);
@@ -55,22 +60,40 @@ fn defaults() {
         settings.authority.issuer_v2(),
         "https://login.microsoftonline.com/8f0c1c5e-0c3d-4b8e-9f59-5a3f1a2b3c4d/v2.0"
     );
-    let Credential::ManagedIdentity { client_id: None, endpoint } = settings.credential else { panic!() };
+    let Credential::ManagedIdentity { client_id: None, host: IdentityHost::Metadata { endpoint } } =
+        settings.credential
+    else {
+        panic!()
+    };
     assert_eq!(endpoint, IMDS);
 }
 
 #[test]
 fn the_token_file_comes_from_the_file_or_the_platform() {
     let projected = GOOD.replace("managed-identity", "workload-identity");
-    let platform = Some(PathBuf::from("/platform"));
-    let file = |text: &str, platform| match parse(text, platform).unwrap().credential {
+    let file = |text: &str| match parse(text, |_| Some("/platform".to_owned())).unwrap().credential {
         Credential::WorkloadIdentity { token_file } => token_file,
         other => panic!("{other:?}"),
     };
-    assert_eq!(file(&projected, platform.clone()), PathBuf::from("/platform"));
-    assert_eq!(file(&format!("{projected}token_file = \"/own\""), platform), PathBuf::from("/own"));
+    assert_eq!(file(&projected), PathBuf::from("/platform"));
+    assert_eq!(file(&format!("{projected}token_file = \"/own\"")), PathBuf::from("/own"));
     let expected = "is missing, and AZURE_FEDERATED_TOKEN_FILE is not set";
     assert_eq!(mistakes(&projected), [(6, "entra.credential.token_file".into(), expected.into())]);
+}
+
+#[test]
+fn the_kinds_of_credential_that_come_from_files() {
+    let certificate = GOOD.replace("managed-identity\"", "certificate\"\ncertificate_file = \"/c\"\nkey_file = \"/k\"");
+    let Credential::Certificate { certificate_file, key_file } = parse(&certificate, |_| None).unwrap().credential
+    else {
+        panic!()
+    };
+    assert_eq!((certificate_file, key_file), ("/c".into(), "/k".into()));
+    let secret = GOOD.replace("managed-identity\"", "client-secret\"\nsecret_file = \"/s\"");
+    assert!(matches!(parse(&secret, |_| None).unwrap().credential, Credential::ClientSecret { .. }));
+    let incomplete = GOOD.replace("managed-identity", "certificate");
+    let keys: Vec<_> = mistakes(&incomplete).into_iter().map(|(_, key, _)| key).collect();
+    assert_eq!(keys, ["entra.credential.certificate_file", "entra.credential.key_file"]);
 }
 
 #[test]
@@ -118,7 +141,7 @@ fn missing_parts() {
         mistakes(""),
         [(1, "allowed_callers".into(), "is missing".into()), (1, "entra".into(), "is missing".into())]
     );
-    let unknown = GOOD.replace("managed-identity", "client-secret");
+    let unknown = GOOD.replace("managed-identity", "password");
     assert_eq!(mistakes(&unknown)[0].1, "entra.credential.kind");
     let empty = GOOD.replace("[\"11111111-0000-4000-8000-000000000001\"]", "[]");
     assert_eq!(mistakes(&empty)[0].1, "allowed_callers");
@@ -132,7 +155,7 @@ fn what_is_no_toml() {
 
 #[test]
 fn shown_for_people() {
-    let found = parse("listen = 1\n", None).unwrap_err();
+    let found = parse("listen = 1\n", |_| None).unwrap_err();
     let shown = Mistakes { file: "server.toml".into(), found }.to_string();
     assert!(shown.starts_with("server.toml:1: listen must be a string\nserver.toml:1: "), "{shown}");
 }

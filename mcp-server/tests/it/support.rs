@@ -4,12 +4,12 @@ use std::io::Write;
 use std::sync::{Arc, LazyLock, Mutex};
 use std::time::{Duration, SystemTime};
 
-use entra::credential::ManagedIdentity;
-use entra::{Authority, AuthorizeRequest, Client, Redemption, Secret};
+use entra::credential::{IdentityHost, ManagedIdentity};
+use entra::{Authority, AuthorizeRequest, Client, Credential, Redemption, Secret};
 use fake_entra::{FakeEntra, Options};
 use reqwest::{RequestBuilder, Response};
 use sallyport_mcp_server::clock::Clock;
-use sallyport_mcp_server::{Credential, Running, Settings, start};
+use sallyport_mcp_server::{Running, Settings, start};
 use serde_json::{Value, json};
 
 pub const ADELE: &str = "adele@contoso.example";
@@ -86,7 +86,9 @@ impl Stage {
             extra_ca_file: None,
             accept_emulator: true,
         };
-        let identity = ManagedIdentity::new(Some(identity.to_owned()), &self.fake.imds_url()).unwrap();
+        let host = IdentityHost::Metadata { endpoint: self.fake.imds_url() };
+        let clock = Clock::system();
+        let identity = ManagedIdentity::new(Some(identity.to_owned()), &host, Arc::new(move || clock.now())).unwrap();
         Client::new(settings, Arc::new(identity)).unwrap()
     }
 
@@ -167,7 +169,7 @@ pub fn settings(fake: &FakeEntra) -> Settings {
         extra_ca_file: None,
         credential: Credential::ManagedIdentity {
             client_id: Some(fake.server_identity().to_owned()),
-            endpoint: fake.imds_url(),
+            host: IdentityHost::Metadata { endpoint: fake.imds_url() },
         },
         accept_emulator: true,
         clock: Clock::system(),

@@ -65,6 +65,10 @@ impl<'s> Setting<'s> {
         Self { section, key: path, state }
     }
 
+    pub fn is_absent(&self) -> bool {
+        matches!(self.state, State::Absent)
+    }
+
     pub fn or(self, default: &str) -> Self {
         let state = match self.state {
             State::Absent => State::Found { text: default.to_owned(), place: Place::Default },

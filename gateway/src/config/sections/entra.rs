@@ -1,11 +1,10 @@
-//! `[entra]`: the tenant, the gateway's app registration, and where its assertions come from.
+//! `[entra]`: the tenant, the gateway's app registration, and how it proves who it is.
 
-use entra::Authority;
-use entra::credential::IMDS;
+use entra::credential::{IMDS, IdentityHost};
+use entra::{Authority, Credential};
 
 use crate::config::reader::Section;
 use crate::config::values::{guid, origin, readable, scope, word};
-use crate::server::Credential;
 
 pub struct Entra {
     pub settings: Option<entra::Settings>,
@@ -18,6 +17,8 @@ pub struct Entra {
 enum Kind {
     WorkloadIdentity,
     ManagedIdentity,
+    Certificate,
+    ClientSecret,
 }
 
 pub fn read(section: &Section<'_>) -> Entra {
@@ -41,14 +42,21 @@ pub fn read(section: &Section<'_>) -> Entra {
 }
 
 fn credential(section: &Section<'_>) -> Option<Credential> {
-    let kinds = [("workload-identity", Kind::WorkloadIdentity), ("managed-identity", Kind::ManagedIdentity)];
-    let kind = section.text("kind").required("\"workload-identity\" or \"managed-identity\"");
+    let kinds = [
+        ("workload-identity", Kind::WorkloadIdentity),
+        ("managed-identity", Kind::ManagedIdentity),
+        ("certificate", Kind::Certificate),
+        ("client-secret", Kind::ClientSecret),
+    ];
+    let kind = section.text("kind").required("such as \"workload-identity\" or \"managed-identity\"");
     let credential = match kind.parse(|text| word(text, &kinds)) {
         Some(Kind::WorkloadIdentity) => workload_identity(section),
         Some(Kind::ManagedIdentity) => managed_identity(section),
+        Some(Kind::Certificate) => certificate(section),
+        Some(Kind::ClientSecret) => client_secret(section),
         None => {
             // Which keys belong here is unknown then; none of them is called wrong.
-            for key in ["token_file", "client_id", "endpoint"] {
+            for key in ["token_file", "client_id", "endpoint", "certificate_file", "key_file", "secret_file"] {
                 section.text(key);
             }
             None
@@ -66,11 +74,34 @@ fn workload_identity(section: &Section<'_>) -> Option<Credential> {
 
 fn managed_identity(section: &Section<'_>) -> Option<Credential> {
     let client_id = section.text("client_id").parse(guid);
-    let endpoint = section.text("endpoint").or(IMDS).parse(|text| origin(text).map(|_| text.to_owned()))?;
-    Some(Credential::ManagedIdentity { client_id, endpoint })
+    let host = match IdentityHost::of_platform(|name| section.variable(name)) {
+        app_service @ IdentityHost::AppService { .. } if section.text("endpoint").is_absent() => app_service,
+        _ => {
+            let endpoint = section.text("endpoint").or_variable(POD_IDENTITY_AUTHORITY).or(IMDS);
+            let endpoint = endpoint.parse(|text| origin(text).map(|_| text.to_owned()))?;
+            IdentityHost::Metadata { endpoint }
+        }
+    };
+    Some(Credential::ManagedIdentity { client_id, host })
+}
+
+fn certificate(section: &Section<'_>) -> Option<Credential> {
+    let file = |key, what| section.text(key).required(what).parse(|file| readable(section.file(file)));
+    let certificate_file = file("certificate_file", "the certificate that the registration knows, in PEM");
+    let key_file = file("key_file", "the certificate's RSA key, in PEM");
+    certificate_file
+        .zip(key_file)
+        .map(|(certificate_file, key_file)| Credential::Certificate { certificate_file, key_file })
+}
+
+fn client_secret(section: &Section<'_>) -> Option<Credential> {
+    let setting = section.text("secret_file").required("a file that holds the secret, for development only");
+    setting.parse(|file| readable(section.file(file))).map(|secret_file| Credential::ClientSecret { secret_file })
 }
 
 /// Stands in for a missing tenant while the authority is judged.
 const NO_TENANT: &str = "00000000-0000-0000-0000-000000000000";
 /// Set by the webhook of Entra Workload ID in Kubernetes.
 const TOKEN_FILE_VARIABLE: &str = "AZURE_FEDERATED_TOKEN_FILE";
+/// The address of IMDS, as Microsoft's own libraries let it be changed.
+const POD_IDENTITY_AUTHORITY: &str = "AZURE_POD_IDENTITY_AUTHORITY_HOST";

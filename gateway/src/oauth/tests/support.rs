@@ -79,7 +79,9 @@ fn build(fake: Option<FakeEntra>, change: impl FnOnce(&mut Settings)) -> Fixture
         None => ("http://127.0.0.1:9".to_owned(), None, "api://m/access_as_user".to_owned()),
     };
     let tenant = fake.as_ref().map_or("8f0c1c5e-0c3d-4b8e-9f59-5a3f1a2b3c4d", FakeEntra::tenant_id);
-    let credential = entra::credential::ManagedIdentity::new(identity, &authority).unwrap();
+    let host = entra::credential::IdentityHost::Metadata { endpoint: authority.clone() };
+    let told = Arc::new(|| Clock::system().now().into());
+    let credential = entra::credential::ManagedIdentity::new(identity, &host, told).unwrap();
     let entra_settings = entra::Settings {
         authority: entra::Authority::new(&authority, tenant).unwrap(),
         client_id: fake.as_ref().map_or("g", FakeEntra::gateway_client_id).to_owned(),

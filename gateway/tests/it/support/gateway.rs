@@ -7,7 +7,8 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use entra::Authority;
+use entra::credential::IdentityHost;
+use entra::{Authority, Credential};
 use fake_entra::FakeEntra;
 use fake_entra::directory::{Platform, RedirectUri};
 use reqwest::header::HOST;
@@ -16,9 +17,7 @@ use sallyport::drain::StopSignal;
 use sallyport::oauth::{ClientSettings, Remember};
 use sallyport::public_url::PublicUrl;
 use sallyport::sealed::KeyRing;
-use sallyport::server::{
-    ConnectionLimits, Credential, RingSource, Server, Settings, StreamSettings, TlsFiles, UpstreamSettings,
-};
+use sallyport::server::{ConnectionLimits, RingSource, Server, Settings, StreamSettings, TlsFiles, UpstreamSettings};
 use sallyport::source::TrustedProxies;
 use sallyport::{drain, edge, oauth, pool, session, store};
 use tokio::sync::oneshot;
@@ -283,7 +282,7 @@ fn settings(entra: &FakeEntra, options: Options, port: u16, admin_port: u16) -> 
         },
         credential: Credential::ManagedIdentity {
             client_id: Some(entra.gateway_identity().to_owned()),
-            endpoint: entra.imds_url(),
+            host: IdentityHost::Metadata { endpoint: entra.imds_url() },
         },
         store: options.store,
         ring: RingSource::Fixed(Box::new(KeyRing::ephemeral())),

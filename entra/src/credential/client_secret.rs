@@ -1,0 +1,29 @@
+//! A secret of the app registration, in a file: for development, where there is neither a cluster nor a machine's identity.
+
+use std::path::PathBuf;
+
+use async_trait::async_trait;
+
+use super::{ClientCredential, CredentialError, Proof, read_word};
+
+/// The secret, read for every call: a new one counts without a restart.
+#[derive(Clone, Debug)]
+pub struct ClientSecret {
+    secret_file: PathBuf,
+}
+
+impl ClientSecret {
+    pub fn new(secret_file: PathBuf) -> Self {
+        Self { secret_file }
+    }
+}
+
+#[async_trait]
+impl ClientCredential for ClientSecret {
+    async fn proof(&self) -> Result<Proof, CredentialError> {
+        read_word(&self.secret_file, "secret file", LARGEST).await.map(Proof::Secret)
+    }
+}
+
+/// Bytes. Secrets that Entra makes are 40 characters.
+const LARGEST: u64 = 1024;
