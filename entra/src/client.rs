@@ -12,6 +12,7 @@ use crate::claims::{Expected, Signed, check_access_token, check_id_token};
 use crate::credential::{ClientCredential, CredentialError, Proof};
 use crate::http::{self, Answer, Peer, Silence};
 use crate::keys::Keys;
+use crate::throttle::Throttle;
 use crate::token::{AccessToken, Redemption, Renewed, SignIn, Success, failure, success};
 use crate::{AccessTokenPolicy, AuthorizeRequest, ClaimsError, Error, Secret, VerifiedUser, authorize};
 
@@ -48,6 +49,7 @@ pub struct Client {
     credential: Arc<dyn ClientCredential>,
     http: reqwest::Client,
     keys: Arc<Keys>,
+    throttle: Throttle,
 }
 
 /// A form of the token endpoint, in the order it is sent.
@@ -65,7 +67,7 @@ impl Client {
         };
         let http = http::client(&peer)?;
         let keys = Keys::new(http.clone(), settings.authority.clone());
-        Ok(Self { settings, credential, http, keys })
+        Ok(Self { settings, credential, http, keys, throttle: Throttle::new() })
     }
 
     /// Where to send the browser (GU-1).
@@ -84,6 +86,7 @@ impl Client {
             ("code_verifier", redemption.code_verifier.expose()),
         ];
         let proof = self.proof().await?;
+        let _turn = self.throttle.turn().await?;
         let sent = match self.post(&form, &proof).await {
             Err(Silence { sent: false, cause }) => {
                 tracing::info!(cause, "no connection to the token endpoint; once more");
@@ -194,6 +197,7 @@ impl Client {
 
     async fn ask(&self, grant: &str, form: &Form<'_>) -> Result<Success, Again> {
         let proof = self.proof().await.map_err(Again::Never)?;
+        let _turn = self.throttle.turn().await.map_err(Again::Never)?;
         let answer = self.post(form, &proof).await.map_err(|silence| Again::SameProof(silent(silence)))?;
         self.note(&answer, grant);
         if answer.status == 200 {
@@ -243,6 +247,10 @@ impl Client {
             request_id = answer.request_id,
             "token endpoint answered"
         );
+        if let Some(wait) = answer.retry_after.filter(|_| matches!(answer.status.as_u16(), 429 | 503)) {
+            tracing::warn!(grant, wait_s = wait.as_secs(), "Entra says to wait: nothing is asked of it until then");
+            self.throttle.hold(wait);
+        }
     }
 }
 

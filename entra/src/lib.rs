@@ -5,7 +5,7 @@
 //! [`ClientCredential`]: a federated assertion or one signed with a certificate, and by a secret in development only.
 //!
 //! The map: [`authority`] knows URLs, [`credential`] how we prove who we are, `token` the token endpoint and its
-//! error answers, [`ApplicationTokens`] what signs the gateway itself in elsewhere, [`claims`] what a token must say, `keys` who may have signed it. This crate knows nothing of our own
+//! error answers, [`ApplicationTokens`] what signs the gateway itself in elsewhere, [`claims`] what a token must say, `throttle` how much is asked at a time, `keys` who may have signed it. This crate knows nothing of our own
 //! clients, cookies or stores. Whoever uses it installs the TLS provider (`rustls`) first and passes in the time.
 
 mod application;
@@ -19,6 +19,7 @@ mod exchange;
 mod http;
 mod keys;
 mod secret;
+mod throttle;
 mod token;
 
 pub use application::ApplicationTokens;

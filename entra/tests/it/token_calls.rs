@@ -262,3 +262,26 @@ async fn an_extra_root_of_trust_must_be_one() {
     }
     std::fs::remove_file(path).unwrap();
 }
+
+/// GU-12.
+#[tokio::test]
+async fn when_entra_says_to_wait_everyone_waits() {
+    let stage = Stage::start().await;
+    let client = stage.client(GATEWAY);
+    let throttled = Answer {
+        headers: vec![("retry-after", "3".to_owned())],
+        ..answer(429, json!({"error": "temporarily_unavailable", "error_description": "AADSTS90055: too many"}))
+    };
+    stage.will([throttled]);
+    let refresh = async || client.refresh(&"token".to_owned().into(), "scope", None).await;
+    assert!(matches!(refresh().await, Err(Error::TryLater { retry_after: Some(wait), .. }) if wait.as_secs() == 3));
+    for _ in 0..100 {
+        assert!(matches!(refresh().await, Err(Error::TryLater { retry_after: Some(_), .. })));
+    }
+    assert_eq!(stage.calls("/token"), 1);
+    tokio::time::sleep(Duration::from_millis(1100)).await;
+    stage.will([answer(200, json!({"access_token": "new", "expires_in": 3600, "token_type": "Bearer"}))]);
+    // What is left of the pause is worth waiting for.
+    assert_eq!(refresh().await.unwrap().access_token.token.expose(), "new");
+    assert_eq!(stage.calls("/token"), 2);
+}
