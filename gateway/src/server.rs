@@ -4,6 +4,7 @@ mod closing;
 mod connections;
 mod entrance;
 mod file_watch;
+mod inherited;
 mod listening;
 mod proxy_protocol;
 mod redirect;
@@ -43,6 +44,7 @@ pub use connections::ConnectionLimits;
 use connections::Connections;
 use entrance::{Entrance, Rules};
 use file_watch::FileWatch;
+pub use inherited::{Inherited, InheritedError};
 use listening::Announcer;
 use redirect::Redirect;
 use redis_token::RedisToken;
@@ -120,6 +122,8 @@ pub enum BuildError {
     Documents(#[from] reqwest::Error),
     #[error("an allowed origin: {0}")]
     Origin(#[from] http::header::InvalidHeaderValue),
+    #[error("the listening sockets that were passed: {0}")]
+    Inherited(#[from] InheritedError),
 }
 
 /// A server that is ready to run.
@@ -130,14 +134,16 @@ pub struct Server {
 }
 
 impl Server {
-    pub fn build(settings: Settings, clock: Clock) -> Result<Self, BuildError> {
+    /// Listens at sockets that were `inherited`, and binds the other addresses.
+    pub fn build(settings: Settings, clock: Clock, inherited: Inherited) -> Result<Self, BuildError> {
         let metrics = Arc::new(Metrics::default());
         let drain = Drain::new(metrics.in_flight().clone());
         let mut pingora = PingoraServer::new_with_opt_and_conf(None, configuration());
         pingora.bootstrap();
 
         let (listen, leave) = (settings.listen.clone(), settings.drain);
-        let addresses = listen.iter().copied().chain(settings.redirect).chain([settings.admin]).collect();
+        let addresses: Vec<_> = listen.iter().copied().chain(settings.redirect).chain([settings.admin]).collect();
+        let inherited = inherited.claim(&addresses)?;
         let announcer = Announcer { addresses };
         let tls = settings.tls.clone().map(|files| tls::open(files, clock.clone(), &metrics)).transpose()?;
         let rules = Arc::new(Rules {
@@ -149,7 +155,7 @@ impl Server {
         let redirect = settings.redirect.map(|address| {
             // Its connections are files that this process has open, like all others.
             let inside = HeaderDeadline { inside: Arc::new(Redirect::new(&settings)), metrics: metrics.clone() };
-            let entrance = Entrance { rules: rules.clone(), inside: Arc::new(inside) };
+            let entrance = Entrance { rules: rules.clone(), inside: Arc::new(inside), parting: drain.parting() };
             let mut service = Service::new("redirect".to_owned(), entrance);
             service.threads = Some(1);
             service.add_tcp(&address.to_string());
@@ -170,7 +176,7 @@ impl Server {
         let mut proxy = http_proxy(&pingora.configuration, edge);
         proxy.server_options = Some(connection_options());
         let deadline = HeaderDeadline { inside: Arc::new(proxy), metrics };
-        let entrance = Entrance { rules: rules.clone(), inside: Arc::new(deadline) };
+        let entrance = Entrance { rules: rules.clone(), inside: Arc::new(deadline), parting: drain.parting() };
         let mut edge_service = Service::new("edge".to_owned(), entrance);
         edge_service.endpoints().set_pre_tls_callback(rules);
         for address in listen {
@@ -179,12 +185,14 @@ impl Server {
                 None => edge_service.add_tcp(&address.to_string()),
             }
         }
-        pingora.add_service(Closing { service: edge_service, closing: drain.closing() });
-        pingora.add_service(admin_service);
-        pingora.add_service(background_service("announcer", announcer));
-        if let Some(redirect) = redirect {
-            pingora.add_service(redirect);
+        let edge_service = Closing { service: edge_service, closing: drain.closing() };
+        let mut listening = vec![pingora.add_service(edge_service), pingora.add_service(admin_service)];
+        listening.extend(redirect.map(|redirect| pingora.add_service(redirect)));
+        if !inherited.is_empty() {
+            let inherited = pingora.add_service(inherited);
+            listening.iter().for_each(|service| service.add_dependency(&inherited));
         }
+        pingora.add_service(background_service("announcer", announcer));
         if let Some((_, watch)) = tls {
             pingora.add_service(background_service("certificate", watch));
         }

@@ -21,7 +21,9 @@ use crate::oauth::{CUSTOM_SCHEMES, ClientSettings, DocumentHost, DocumentSetting
 use crate::pool;
 use crate::public_url::PublicUrl;
 use crate::sealed::KeyRing;
-use crate::server::{ConnectionLimits, Credential, RingSource, Server, Settings, StreamSettings, UpstreamSettings};
+use crate::server::{
+    ConnectionLimits, Credential, Inherited, RingSource, Server, Settings, StreamSettings, UpstreamSettings,
+};
 use crate::source::TrustedProxies;
 use crate::store::{RedisSettings, RedisUrl};
 use crate::{drain, edge, oauth, session, store};
@@ -71,7 +73,7 @@ impl Dev {
         }
         let neighbours = Neighbours::start()?;
         let settings = self.settings(&neighbours)?;
-        let server = Server::build(settings, Clock::system())?;
+        let server = Server::build(settings, Clock::system(), Inherited::none())?;
         eprint!("{}", self.welcome(&neighbours.entra));
         server.run(Terminate);
         neighbours.runtime.block_on(neighbours.server.stop());

@@ -38,6 +38,8 @@ pub struct Rules {
 pub struct Entrance<A> {
     pub rules: Arc<Rules>,
     pub inside: Arc<A>,
+    /// Turns true when idle connections must close.
+    pub parting: ShutdownWatch,
 }
 
 #[async_trait]
@@ -65,7 +67,11 @@ impl<A: ServerApp + Send + Sync + 'static> ServerApp for Entrance<A> {
         }
     }
 
+    /// The listeners have closed. Whose connection was taken just before has not sent his request yet, and what follows would
+    /// close it in his face.
     async fn cleanup(&self) {
+        // An error is a drain that is gone, and everything with it.
+        let _ = self.parting.clone().wait_for(|parting| *parting).await;
         self.inside.cleanup().await;
     }
 }

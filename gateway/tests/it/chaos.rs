@@ -12,6 +12,7 @@ mod identity;
 mod loss;
 mod process;
 mod redemption;
+mod restart;
 mod rig;
 mod store_out;
 

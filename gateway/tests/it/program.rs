@@ -16,29 +16,29 @@ use crate::support::journey::{ADELE, REDIRECT_URI, VERIFIER, query, sign_in_at_e
 use crate::support::redis_server::RedisServer;
 use crate::support::{free_port, install_crypto_provider};
 
-const PROGRAM: &str = env!("CARGO_BIN_EXE_sallyport");
+pub const PROGRAM: &str = env!("CARGO_BIN_EXE_sallyport");
 
 fn run(arguments: &[&str]) -> Output {
     Command::new(PROGRAM).args(arguments).output().unwrap()
 }
 
 /// A folder of its own for each test, removed at the end.
-struct Folder(PathBuf);
+pub struct Folder(PathBuf);
 
 impl Folder {
-    fn new(name: &str) -> Self {
+    pub fn new(name: &str) -> Self {
         let path = std::env::temp_dir().join(format!("sallyport-{name}-{}", std::process::id()));
         fs::create_dir_all(&path).unwrap();
         Self(path)
     }
 
-    fn file(&self, name: &str, content: &str) -> String {
+    pub fn file(&self, name: &str, content: &str) -> String {
         let path = self.0.join(name);
         fs::write(&path, content).unwrap();
         path.to_str().unwrap().to_owned()
     }
 
-    fn path(&self, name: &str) -> String {
+    pub fn path(&self, name: &str) -> String {
         self.0.join(name).to_str().unwrap().to_owned()
     }
 }
@@ -51,15 +51,18 @@ impl Drop for Folder {
 }
 
 /// A started program whose log lines are read as they come. Killed by its own id when dropped.
-struct Running {
+pub struct Running {
     child: Child,
     lines: mpsc::Receiver<String>,
 }
 
 impl Running {
     fn start(arguments: &[&str]) -> Self {
-        let mut child =
-            Command::new(PROGRAM).args(arguments).stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+        Self::of(Command::new(PROGRAM).args(arguments))
+    }
+
+    pub fn of(command: &mut Command) -> Self {
+        let mut child = command.stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
         let stderr = BufReader::new(child.stderr.take().unwrap());
         let (sender, lines) = mpsc::channel();
         std::thread::spawn(move || {
@@ -73,7 +76,7 @@ impl Running {
     }
 
     /// Lines up to and with the one that holds `text`.
-    fn read_until(&self, text: &str) -> Vec<String> {
+    pub fn read_until(&self, text: &str) -> Vec<String> {
         let deadline = Instant::now() + Duration::from_secs(60);
         let mut lines = Vec::new();
         while !lines.last().is_some_and(|line: &String| line.contains(text)) {
@@ -96,8 +99,13 @@ impl Running {
         assert!(status.success());
     }
 
+    /// The exit code of a program that ends by itself.
+    pub fn wait(mut self) -> Option<i32> {
+        self.child.wait().unwrap().code()
+    }
+
     /// SIGTERM; gives the exit code and the lines that were still unread.
-    fn terminate(mut self) -> (Option<i32>, Vec<String>) {
+    pub fn terminate(mut self) -> (Option<i32>, Vec<String>) {
         self.signal("-TERM");
         let code = self.child.wait().unwrap().code();
         (code, self.lines.iter().collect())
@@ -113,7 +121,7 @@ impl Drop for Running {
 }
 
 /// A configuration that needs nothing but itself.
-fn configuration(folder: &Folder, port: u16, admin_port: u16) -> String {
+pub fn configuration(folder: &Folder, port: u16, admin_port: u16) -> String {
     let ring = folder.path("keys.json");
     if !Path::new(&ring).exists() {
         assert!(run(&["keys", "new", "--file", &ring]).status.success());
