@@ -12,8 +12,8 @@ use tokio::time::{Instant, sleep};
 
 /// How often the drain looks whether everyone has gone.
 const POLL: Duration = Duration::from_millis(50);
-/// How long idle connections outlive the listeners: as the delay, within these bounds. One that was taken just before may need
-/// a handshake and its first request.
+/// How long after the listeners the process ends at the earliest: as the delay, within these bounds. A connection that was
+/// taken just before may need a handshake before its first request.
 const LAST_ARRIVALS: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(1));
 
 /// How long leaving takes at most: both together.
@@ -31,8 +31,6 @@ pub struct Drain {
     leaving: Arc<AtomicBool>,
     /// Whether the listeners must close.
     closed: Arc<watch::Sender<bool>>,
-    /// Whether idle connections must.
-    parted: Arc<watch::Sender<bool>>,
     /// When everyone must have gone; `None` while nobody must.
     deadline: Arc<watch::Sender<Option<Instant>>>,
     in_flight: IntGauge,
@@ -44,8 +42,8 @@ pub struct InFlight(IntGauge);
 impl Drain {
     /// `in_flight` is the gauge that shows the count.
     pub fn new(in_flight: IntGauge) -> Self {
-        let (closed, parted) = (Arc::new(watch::Sender::new(false)), Arc::new(watch::Sender::new(false)));
-        Self { leaving: Arc::default(), closed, parted, deadline: Arc::new(watch::Sender::new(None)), in_flight }
+        let (closed, deadline) = (Arc::new(watch::Sender::new(false)), Arc::new(watch::Sender::new(None)));
+        Self { leaving: Arc::default(), closed, deadline, in_flight }
     }
 
     pub fn enter(&self) -> InFlight {
@@ -63,11 +61,6 @@ impl Drain {
         self.closed.subscribe()
     }
 
-    /// Turns to `true` somewhat later, when idle connections must close.
-    pub fn parting(&self) -> watch::Receiver<bool> {
-        self.parted.subscribe()
-    }
-
     /// Waits until the drain begins, and gives its deadline: streams end by themselves before that.
     pub async fn begun(&self) -> Instant {
         let mut deadline = self.deadline.subscribe();
@@ -75,8 +68,7 @@ impl Drain {
         begun.ok().and_then(|deadline| *deadline).expect("this drain holds the sender, and waited for a deadline")
     }
 
-    /// Says that we leave; closes the listeners after the delay, and idle connections; then waits until nobody is served or
-    /// the window is over.
+    /// Says that we leave; closes the listeners after the delay; then waits until nobody is served or the window is over.
     pub async fn drain(&self, settings: Settings) {
         self.leaving.store(true, Ordering::Relaxed);
         sleep(settings.delay).await;
@@ -85,7 +77,6 @@ impl Drain {
         self.deadline.send_replace(Some(deadline));
         let (least, most) = LAST_ARRIVALS;
         sleep(settings.delay.clamp(least, most).min(settings.window)).await;
-        self.parted.send_replace(true);
         loop {
             // Also once with nobody there: a request whose header has just been read is not counted yet.
             sleep(POLL).await;

@@ -155,7 +155,7 @@ impl Server {
         let redirect = settings.redirect.map(|address| {
             // Its connections are files that this process has open, like all others.
             let inside = HeaderDeadline { inside: Arc::new(Redirect::new(&settings)), metrics: metrics.clone() };
-            let entrance = Entrance { rules: rules.clone(), inside: Arc::new(inside), parting: drain.parting() };
+            let entrance = Entrance { rules: rules.clone(), inside: Arc::new(inside) };
             let mut service = Service::new("redirect".to_owned(), entrance);
             service.threads = Some(1);
             service.add_tcp(&address.to_string());
@@ -176,7 +176,7 @@ impl Server {
         let mut proxy = http_proxy(&pingora.configuration, edge);
         proxy.server_options = Some(connection_options());
         let deadline = HeaderDeadline { inside: Arc::new(proxy), metrics };
-        let entrance = Entrance { rules: rules.clone(), inside: Arc::new(deadline), parting: drain.parting() };
+        let entrance = Entrance { rules: rules.clone(), inside: Arc::new(deadline) };
         let mut edge_service = Service::new("edge".to_owned(), entrance);
         edge_service.endpoints().set_pre_tls_callback(rules);
         for address in listen {

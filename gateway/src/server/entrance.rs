@@ -38,10 +38,10 @@ pub struct Rules {
 pub struct Entrance<A> {
     pub rules: Arc<Rules>,
     pub inside: Arc<A>,
-    /// Turns true when idle connections must close.
-    pub parting: ShutdownWatch,
 }
 
+/// When the listeners have closed, what is inside is not told: it would close connections on which no request is under way,
+/// also those whose request is in the net. They stay until the process ends, and each next answer announces that.
 #[async_trait]
 impl<A: ServerApp + Send + Sync + 'static> ServerApp for Entrance<A> {
     async fn process_new(self: &Arc<Self>, mut stream: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
@@ -65,14 +65,6 @@ impl<A: ServerApp + Send + Sync + 'static> ServerApp for Entrance<A> {
                 None
             }
         }
-    }
-
-    /// The listeners have closed. Whose connection was taken just before has not sent his request yet, and what follows would
-    /// close it in his face.
-    async fn cleanup(&self) {
-        // An error is a drain that is gone, and everything with it.
-        let _ = self.parting.clone().wait_for(|parting| *parting).await;
-        self.inside.cleanup().await;
     }
 }
 

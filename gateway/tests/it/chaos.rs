@@ -14,6 +14,7 @@ mod process;
 mod redemption;
 mod restart;
 mod rig;
+mod rolling;
 mod store_out;
 
 use std::collections::BTreeMap;
