@@ -16,7 +16,8 @@ const POLL: Duration = Duration::from_millis(10);
 /// Pingora tries a taken port for half a minute; after that it has given up too.
 const PATIENCE: Duration = Duration::from_secs(35);
 
-/// Logs one line `listening` for each address, as soon as something answers there: Pingora binds late and tells nobody.
+/// Logs one line `listening` for each address, as soon as something answers there: Pingora binds late and tells nobody. At a
+/// socket that was inherited that is at once, for the kernel answers and keeps for us who comes.
 pub struct Announcer {
     pub addresses: Vec<SocketAddr>,
 }

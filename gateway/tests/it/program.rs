@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc;
@@ -216,6 +217,26 @@ async fn serve_is_ready_within_a_second_small_and_stops_at_sigterm() {
     assert_eq!(core.split_whitespace().take(2).collect::<Vec<_>>(), ["0", "0"], "a crash would write tokens to a disk");
     let (code, _) = running.terminate();
     assert_eq!(code, Some(0));
+}
+
+#[test]
+fn the_service_manager_is_told_when_it_serves_and_when_it_stops() {
+    let folder = Folder::new("notify");
+    let file = configuration(&folder, free_port(), free_port());
+    let socket = UnixDatagram::bind(folder.path("notify")).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    let told = || {
+        let mut message = [0; 64];
+        let length = socket.recv(&mut message).unwrap();
+        String::from_utf8_lossy(&message[..length]).into_owned()
+    };
+    let mut command = Command::new(PROGRAM);
+    let running = Running::of(command.args(["serve", "--config", &file]).env("NOTIFY_SOCKET", folder.path("notify")));
+    assert_eq!(told(), "READY=1\n");
+    running.signal("-TERM");
+    assert_eq!(told(), "STOPPING=1\n");
+    running.signal("-TERM");
+    assert_eq!(running.wait(), Some(0));
 }
 
 /// With SIGHUP the file need not have changed, so nothing but the signal can be the cause; then a change without a signal.

@@ -63,6 +63,8 @@ impl Holder {
 #[derive(Debug, Default)]
 struct Counts {
     good: u64,
+    /// So many of them over HTTP/2.
+    over_http_2: u64,
     /// Nobody took the connection.
     refused: u64,
     failed: Vec<String>,
@@ -121,8 +123,8 @@ async fn make(origin: String, trusted: Option<reqwest::Certificate>, over: Arc<A
             };
             let ended = async {
                 let answer = request.send().await?;
-                let status = answer.status().as_u16();
-                answer.bytes().await.map(|_| status)
+                let (status, version) = (answer.status().as_u16(), answer.version());
+                answer.bytes().await.map(|_| (status, version))
             };
             (ended.await, expected, begun.elapsed())
         });
@@ -131,8 +133,11 @@ async fn make(origin: String, trusted: Option<reqwest::Certificate>, over: Arc<A
     for (ended, expected, took) in under_way.join_all().await {
         counts.longest = counts.longest.max(took);
         match ended {
-            Ok(status) if status == expected => counts.good += 1,
-            Ok(status) => counts.failed.push(status.to_string()),
+            Ok((status, version)) if status == expected => {
+                counts.good += 1;
+                counts.over_http_2 += u64::from(version == reqwest::Version::HTTP_2);
+            }
+            Ok((status, _)) => counts.failed.push(status.to_string()),
             Err(error) if error.is_connect() => counts.refused += 1,
             Err(error) => counts.failed.push(format!("{error:?}")),
         }
@@ -206,6 +211,7 @@ async fn with_the_socket_held_the_next_process_serves_while_the_last_one_drains(
     sleep(Duration::from_millis(500)).await;
     let counts = load.stop().await;
     report("overlapping, TLS, HTTP/1.1 and HTTP/2", restarts, &counts);
+    assert!(counts.over_http_2 > counts.good / 3, "{counts:?}");
     assert_eq!(block_in_place(|| running.terminate()).0, Some(0));
 }
 

@@ -12,7 +12,7 @@ use axum::routing::post;
 use futures_util::stream::unfold;
 use reqwest::header::{ACCEPT, HOST};
 use tokio::net::TcpListener;
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::JoinSet;
 use tokio::time::{interval, sleep, timeout};
 
 use super::process::Replica;
@@ -202,7 +202,8 @@ impl Calls {
 
 /// One client that listens, and comes again when it is told to.
 async fn listen(way: Way, number: usize, streams: Arc<Streams>) {
-    let http = http_client();
+    // Unlike other clients of these tests: a stream may last as long as it likes.
+    let http = reqwest::Client::builder().no_proxy().build().unwrap();
     let signed = &way.sessions[number % way.sessions.len()];
     while !way.over.load(Ordering::SeqCst) {
         let request = http.get(&way.url).header(HOST, &way.host).bearer_auth(&signed.access);
@@ -276,6 +277,6 @@ async fn upstream() -> String {
     };
     let echo = async |body: Bytes| ([("content-type", "application/json")], body);
     let router = Router::new().route("/mcp", post(echo).get(events));
-    let _: JoinHandle<()> = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+    tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
     url
 }
