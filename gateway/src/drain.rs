@@ -12,8 +12,9 @@ use tokio::time::{Instant, sleep};
 
 /// How often the drain looks whether everyone has gone.
 const POLL: Duration = Duration::from_millis(50);
-/// A request may have come on a connection that was taken just before the listeners closed.
-const LAST_ARRIVALS: Duration = Duration::from_millis(200);
+/// How long after the listeners the process ends at the earliest: as the delay, within these bounds. A connection that was
+/// taken just before may need a handshake before its first request.
+const LAST_ARRIVALS: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(1));
 
 /// How long leaving takes at most: both together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,7 +56,7 @@ impl Drain {
         self.leaving.load(Ordering::Relaxed)
     }
 
-    /// Turns to `true` when the listeners must close, and idle connections with them.
+    /// Turns to `true` when the listeners must close.
     pub fn closing(&self) -> watch::Receiver<bool> {
         self.closed.subscribe()
     }
@@ -74,9 +75,14 @@ impl Drain {
         self.closed.send_replace(true);
         let deadline = Instant::now() + settings.window;
         self.deadline.send_replace(Some(deadline));
-        sleep(LAST_ARRIVALS.min(settings.window)).await;
-        while self.in_flight.get() > 0 && Instant::now() < deadline {
+        let (least, most) = LAST_ARRIVALS;
+        sleep(settings.delay.clamp(least, most).min(settings.window)).await;
+        loop {
+            // Also once with nobody there: a request whose header has just been read is not counted yet.
             sleep(POLL).await;
+            if self.in_flight.get() == 0 || Instant::now() >= deadline {
+                return;
+            }
         }
     }
 }

@@ -35,6 +35,7 @@ pub mod rate;
 pub mod sealed;
 pub mod secret;
 pub mod server;
+mod service_manager;
 pub mod session;
 pub mod source;
 pub mod store;

@@ -4,6 +4,7 @@ mod closing;
 mod connections;
 mod entrance;
 mod file_watch;
+mod inherited;
 mod listening;
 mod proxy_protocol;
 mod redirect;
@@ -42,6 +43,7 @@ pub use connections::ConnectionLimits;
 use connections::Connections;
 use entrance::{Entrance, Rules};
 use file_watch::FileWatch;
+pub use inherited::{Inherited, InheritedError};
 use listening::Announcer;
 use redirect::Redirect;
 use redis_token::RedisToken;
@@ -112,6 +114,8 @@ pub enum BuildError {
     Documents(#[from] reqwest::Error),
     #[error("an allowed origin: {0}")]
     Origin(#[from] http::header::InvalidHeaderValue),
+    #[error("the listening sockets that were passed: {0}")]
+    Inherited(#[from] InheritedError),
 }
 
 /// A server that is ready to run.
@@ -122,14 +126,16 @@ pub struct Server {
 }
 
 impl Server {
-    pub fn build(settings: Settings, clock: Clock) -> Result<Self, BuildError> {
+    /// Listens at sockets that were `inherited`, and binds the other addresses.
+    pub fn build(settings: Settings, clock: Clock, inherited: Inherited) -> Result<Self, BuildError> {
         let metrics = Arc::new(Metrics::default());
         let drain = Drain::new(metrics.in_flight().clone());
         let mut pingora = PingoraServer::new_with_opt_and_conf(None, configuration());
         pingora.bootstrap();
 
         let (listen, leave) = (settings.listen.clone(), settings.drain);
-        let addresses = listen.iter().copied().chain(settings.redirect).chain([settings.admin]).collect();
+        let addresses: Vec<_> = listen.iter().copied().chain(settings.redirect).chain([settings.admin]).collect();
+        let inherited = inherited.claim(&addresses)?;
         let announcer = Announcer { addresses };
         let tls = settings.tls.clone().map(|files| tls::open(files, clock.clone(), &metrics)).transpose()?;
         let rules = Arc::new(Rules {
@@ -171,12 +177,14 @@ impl Server {
                 None => edge_service.add_tcp(&address.to_string()),
             }
         }
-        pingora.add_service(Closing { service: edge_service, closing: drain.closing() });
-        pingora.add_service(admin_service);
-        pingora.add_service(background_service("announcer", announcer));
-        if let Some(redirect) = redirect {
-            pingora.add_service(redirect);
+        let edge_service = Closing { service: edge_service, closing: drain.closing() };
+        let mut listening = vec![pingora.add_service(edge_service), pingora.add_service(admin_service)];
+        listening.extend(redirect.map(|redirect| pingora.add_service(redirect)));
+        if !inherited.is_empty() {
+            let inherited = pingora.add_service(inherited);
+            listening.iter().for_each(|service| service.add_dependency(&inherited));
         }
+        pingora.add_service(background_service("announcer", announcer));
         if let Some((_, watch)) = tls {
             pingora.add_service(background_service("certificate", watch));
         }

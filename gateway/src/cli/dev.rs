@@ -22,7 +22,7 @@ use crate::oauth::{CUSTOM_SCHEMES, ClientSettings, DocumentHost, DocumentSetting
 use crate::pool;
 use crate::public_url::PublicUrl;
 use crate::sealed::KeyRing;
-use crate::server::{ConnectionLimits, RingSource, Server, Settings, StreamSettings, UpstreamSettings};
+use crate::server::{ConnectionLimits, Inherited, RingSource, Server, Settings, StreamSettings, UpstreamSettings};
 use crate::source::TrustedProxies;
 use crate::store::{RedisSettings, RedisUrl};
 use crate::{drain, edge, oauth, session, store};
@@ -72,7 +72,7 @@ impl Dev {
         }
         let neighbours = Neighbours::start()?;
         let settings = self.settings(&neighbours)?;
-        let server = Server::build(settings, Clock::system())?;
+        let server = Server::build(settings, Clock::system(), Inherited::none())?;
         eprint!("{}", self.welcome(&neighbours.entra));
         server.run(Terminate);
         neighbours.runtime.block_on(neighbours.server.stop());

@@ -11,7 +11,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::core_dumps;
 use crate::log;
-use crate::server::Server;
+use crate::server::{Inherited, Server};
 
 #[derive(Args)]
 pub struct Serve {
@@ -22,6 +22,8 @@ pub struct Serve {
 
 impl Serve {
     pub fn run(&self) -> ExitCode {
+        // Before the first thread, for it changes the environment.
+        let inherited = Inherited::from_environment();
         // Before the first secret is read.
         let hidden = core_dumps::forbid();
         let config = match Config::load(&self.config) {
@@ -32,7 +34,7 @@ impl Serve {
         if let Err(cause) = hidden {
             tracing::warn!(%cause, "the memory of this process can be dumped, with every token that passes through");
         }
-        match Server::build(config.server, Clock::system()) {
+        match Server::build(config.server, Clock::system(), inherited) {
             Ok(server) => {
                 server.run(Terminate);
                 ExitCode::SUCCESS

@@ -1,9 +1,11 @@
 //! SIGTERM and SIGINT as a stop signal.
 
 use async_trait::async_trait;
+use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::drain::StopSignal;
+use crate::service_manager;
 
 pub struct Terminate;
 
@@ -16,5 +18,6 @@ impl StopSignal for Terminate {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
+        service_manager::say(&NotifyState::Stopping);
     }
 }

@@ -99,8 +99,4 @@ impl<A: HttpServerApp + Send + Sync + 'static> HttpServerApp for HeaderDeadline<
     fn server_options(&self) -> Option<&HttpServerOptions> {
         self.inside.server_options()
     }
-
-    async fn http_cleanup(&self) {
-        self.inside.http_cleanup().await;
-    }
 }

@@ -92,6 +92,10 @@ impl Edge {
         journey.destination()?.pool().answered(journey.peer()?.address);
         self.metrics.first_byte(journey.started.elapsed());
         let answer = self.receive(session.req_header(), &mut response, journey)?;
+        if self.drain.is_draining() {
+            // It may have begun since the request came. Who is not told sends the next one into a closing connection.
+            session.set_keepalive(None);
+        }
         let response = Box::new(response);
         match answer {
             AnswerBody::None => {

@@ -40,6 +40,8 @@ pub struct Entrance<A> {
     pub inside: Arc<A>,
 }
 
+/// When the listeners have closed, what is inside is not told: it would close connections on which no request is under way,
+/// also those whose request is in the net. They stay until the process ends, and each next answer announces that.
 #[async_trait]
 impl<A: ServerApp + Send + Sync + 'static> ServerApp for Entrance<A> {
     async fn process_new(self: &Arc<Self>, mut stream: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
@@ -63,10 +65,6 @@ impl<A: ServerApp + Send + Sync + 'static> ServerApp for Entrance<A> {
                 None
             }
         }
-    }
-
-    async fn cleanup(&self) {
-        self.inside.cleanup().await;
     }
 }
 

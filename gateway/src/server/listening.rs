@@ -1,4 +1,4 @@
-//! Says when the server accepts connections.
+//! Says when the server accepts connections: in the log, and to the service manager.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -6,14 +6,18 @@ use std::time::Duration;
 use async_trait::async_trait;
 use pingora::server::ShutdownWatch;
 use pingora::services::background::BackgroundService;
+use sd_notify::NotifyState;
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
+
+use crate::service_manager;
 
 const POLL: Duration = Duration::from_millis(10);
 /// Pingora tries a taken port for half a minute; after that it has given up too.
 const PATIENCE: Duration = Duration::from_secs(35);
 
-/// Logs one line `listening` for each address, as soon as something answers there: Pingora binds late and tells nobody.
+/// Logs one line `listening` for each address, as soon as something answers there: Pingora binds late and tells nobody. At a
+/// socket that was inherited that is at once, for the kernel answers and keeps for us who comes.
 pub struct Announcer {
     pub addresses: Vec<SocketAddr>,
 }
@@ -21,6 +25,7 @@ pub struct Announcer {
 #[async_trait]
 impl BackgroundService for Announcer {
     async fn start(&self, _shutdown: ShutdownWatch) {
+        let mut all = true;
         for &address in &self.addresses {
             let reachable = match address.ip().is_unspecified() {
                 true => SocketAddr::new(loopback_like(address), address.port()),
@@ -28,8 +33,14 @@ impl BackgroundService for Announcer {
             };
             match timeout(PATIENCE, connected(reachable)).await {
                 Ok(()) => tracing::info!(%address, "listening"),
-                Err(_) => tracing::error!(%address, "nothing listens here: is the address taken?"),
+                Err(_) => {
+                    tracing::error!(%address, "nothing listens here: is the address taken?");
+                    all = false;
+                }
             }
+        }
+        if all {
+            service_manager::say(&NotifyState::Ready);
         }
     }
 }

@@ -12,7 +12,9 @@ mod identity;
 mod loss;
 mod process;
 mod redemption;
+mod restart;
 mod rig;
+mod rolling;
 mod store_out;
 
 use std::collections::BTreeMap;

@@ -8,6 +8,7 @@ use crate::support::browser::http_client;
 use crate::support::gateway::Gateway;
 use crate::support::journey::{ADELE, Client};
 use crate::support::upstream::Upstream;
+use crate::support::wire::{Wire, WireServer};
 
 const DELAY: Duration = Duration::from_secs(2);
 
@@ -62,6 +63,45 @@ async fn nobody_is_refused_before_balancers_have_noticed_and_the_admin_listener_
     drop(stream);
     let took = until("not gone", Duration::from_secs(5), async || gateway.has_stopped()).await;
     assert!(took < Duration::from_secs(3), "gone {took:?} after the last one");
+}
+
+/// A request that is in the net when the listeners close is not lost, and its answer says that there is no next one here.
+#[tokio::test]
+async fn whoever_is_connected_when_the_listeners_close_sends_one_more_request() {
+    let upstream = Upstream::start().await;
+    let (mut gateway, token) = leaving(&upstream).await;
+    let mut kept = Wire::to(&gateway).await;
+    kept.call(&gateway, &token, "POST", "content-length: 2\r\n", "{}").await;
+    assert!(!kept.header().await.contains("connection: close"));
+    assert_eq!(kept.bytes(2).await, "{}");
+    gateway.tell_to_stop();
+    tokio::time::sleep(DELAY - Duration::from_millis(200)).await;
+    let mut fresh = Wire::to(&gateway).await;
+    let listening = async || call(&gateway, &token).await.is_ok();
+    until("still listening", DELAY * 2, async || !listening().await).await;
+    for wire in [&mut kept, &mut fresh] {
+        wire.call(&gateway, &token, "POST", "content-length: 2\r\n", "{}").await;
+        let header = wire.header().await;
+        assert!(header.starts_with("http/1.1 200") && header.contains("connection: close"), "{header}");
+        assert_eq!(wire.rest(Duration::from_secs(5)).await, "{}");
+    }
+}
+
+/// A call may take longer than the time in which all others are told.
+#[tokio::test]
+async fn an_answer_that_comes_while_draining_announces_the_close_too() {
+    let server = WireServer::start().await;
+    let settings = Settings { delay: Duration::ZERO, window: Duration::from_secs(20) };
+    let mut gateway = Gateway::start_changed(&server.url, |changed, _| changed.drain = settings).await;
+    let token = Client::register(&gateway).await.token(&gateway, ADELE).await;
+    let mut client = Wire::to(&gateway).await;
+    client.call(&gateway, &token, "POST", "content-length: 2\r\n", "{}").await;
+    let (mut upstream, _) = server.request().await;
+    gateway.tell_to_stop();
+    until("still ready", Duration::from_secs(1), async || ready(&gateway).await == 503).await;
+    upstream.send("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n[]").await;
+    assert!(client.header().await.contains("connection: close"));
+    assert_eq!(client.rest(Duration::from_secs(5)).await, "[]");
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc;
@@ -16,29 +17,29 @@ use crate::support::journey::{ADELE, REDIRECT_URI, VERIFIER, query, sign_in_at_e
 use crate::support::redis_server::RedisServer;
 use crate::support::{free_port, install_crypto_provider};
 
-const PROGRAM: &str = env!("CARGO_BIN_EXE_sallyport");
+pub const PROGRAM: &str = env!("CARGO_BIN_EXE_sallyport");
 
 fn run(arguments: &[&str]) -> Output {
     Command::new(PROGRAM).args(arguments).output().unwrap()
 }
 
 /// A folder of its own for each test, removed at the end.
-struct Folder(PathBuf);
+pub struct Folder(PathBuf);
 
 impl Folder {
-    fn new(name: &str) -> Self {
+    pub fn new(name: &str) -> Self {
         let path = std::env::temp_dir().join(format!("sallyport-{name}-{}", std::process::id()));
         fs::create_dir_all(&path).unwrap();
         Self(path)
     }
 
-    fn file(&self, name: &str, content: &str) -> String {
+    pub fn file(&self, name: &str, content: &str) -> String {
         let path = self.0.join(name);
         fs::write(&path, content).unwrap();
         path.to_str().unwrap().to_owned()
     }
 
-    fn path(&self, name: &str) -> String {
+    pub fn path(&self, name: &str) -> String {
         self.0.join(name).to_str().unwrap().to_owned()
     }
 }
@@ -51,15 +52,18 @@ impl Drop for Folder {
 }
 
 /// A started program whose log lines are read as they come. Killed by its own id when dropped.
-struct Running {
+pub struct Running {
     child: Child,
     lines: mpsc::Receiver<String>,
 }
 
 impl Running {
     fn start(arguments: &[&str]) -> Self {
-        let mut child =
-            Command::new(PROGRAM).args(arguments).stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+        Self::of(Command::new(PROGRAM).args(arguments))
+    }
+
+    pub fn of(command: &mut Command) -> Self {
+        let mut child = command.stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
         let stderr = BufReader::new(child.stderr.take().unwrap());
         let (sender, lines) = mpsc::channel();
         std::thread::spawn(move || {
@@ -73,7 +77,7 @@ impl Running {
     }
 
     /// Lines up to and with the one that holds `text`.
-    fn read_until(&self, text: &str) -> Vec<String> {
+    pub fn read_until(&self, text: &str) -> Vec<String> {
         let deadline = Instant::now() + Duration::from_secs(60);
         let mut lines = Vec::new();
         while !lines.last().is_some_and(|line: &String| line.contains(text)) {
@@ -96,8 +100,13 @@ impl Running {
         assert!(status.success());
     }
 
+    /// The exit code of a program that ends by itself.
+    pub fn wait(mut self) -> Option<i32> {
+        self.child.wait().unwrap().code()
+    }
+
     /// SIGTERM; gives the exit code and the lines that were still unread.
-    fn terminate(mut self) -> (Option<i32>, Vec<String>) {
+    pub fn terminate(mut self) -> (Option<i32>, Vec<String>) {
         self.signal("-TERM");
         let code = self.child.wait().unwrap().code();
         (code, self.lines.iter().collect())
@@ -113,7 +122,7 @@ impl Drop for Running {
 }
 
 /// A configuration that needs nothing but itself.
-fn configuration(folder: &Folder, port: u16, admin_port: u16) -> String {
+pub fn configuration(folder: &Folder, port: u16, admin_port: u16) -> String {
     let ring = folder.path("keys.json");
     if !Path::new(&ring).exists() {
         assert!(run(&["keys", "new", "--file", &ring]).status.success());
@@ -208,6 +217,26 @@ async fn serve_is_ready_within_a_second_small_and_stops_at_sigterm() {
     assert_eq!(core.split_whitespace().take(2).collect::<Vec<_>>(), ["0", "0"], "a crash would write tokens to a disk");
     let (code, _) = running.terminate();
     assert_eq!(code, Some(0));
+}
+
+#[test]
+fn the_service_manager_is_told_when_it_serves_and_when_it_stops() {
+    let folder = Folder::new("notify");
+    let file = configuration(&folder, free_port(), free_port());
+    let socket = UnixDatagram::bind(folder.path("notify")).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    let told = || {
+        let mut message = [0; 64];
+        let length = socket.recv(&mut message).unwrap();
+        String::from_utf8_lossy(&message[..length]).into_owned()
+    };
+    let mut command = Command::new(PROGRAM);
+    let running = Running::of(command.args(["serve", "--config", &file]).env("NOTIFY_SOCKET", folder.path("notify")));
+    assert_eq!(told(), "READY=1\n");
+    running.signal("-TERM");
+    assert_eq!(told(), "STOPPING=1\n");
+    running.signal("-TERM");
+    assert_eq!(running.wait(), Some(0));
 }
 
 /// With SIGHUP the file need not have changed, so nothing but the signal can be the cause; then a change without a signal.

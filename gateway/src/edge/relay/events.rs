@@ -61,7 +61,9 @@ impl Edge {
         });
         // Its place is free before its end is seen.
         journey.slot = None;
-        if self.drain.is_draining() {
+        // Who listens comes again after a pause, and to another replica. After an answer the next request may follow at once,
+        // and is still taken.
+        if self.drain.is_draining() && kind_of(session) == Kind::Listening {
             session.set_keepalive(None);
         }
         let answer = ended?.answer;
@@ -79,7 +81,7 @@ impl Edge {
     ) -> Result<Ended> {
         let (over, leave) = (self.sessions.over(&journey.destination()?.admitted), self.drain.begun());
         pin!(over, leave);
-        let kind = if session.req_header().method == Method::GET { Kind::Listening } else { Kind::Answer };
+        let kind = kind_of(session);
         let mut pace = Pace::new(&self.streams, kind, Instant::now(), random_fraction());
         let mut border = EventBorder::default();
         // Silence is looked after here: a comment of ours does not break it, and its end is no failure.
@@ -134,6 +136,10 @@ impl Edge {
             }
         }
     }
+}
+
+fn kind_of(session: &Session) -> Kind {
+    if session.req_header().method == Method::GET { Kind::Listening } else { Kind::Answer }
 }
 
 /// Writes to the client; bounded by the write timeout, and by the session's end for a client that does not read.

@@ -54,7 +54,7 @@ pub enum Ending {
 }
 
 struct Shared {
-    targets: Vec<u16>,
+    targets: Mutex<Vec<u16>>,
     to_server: watch::Sender<Way>,
     to_client: watch::Sender<Way>,
     refuse: watch::Sender<bool>,
@@ -62,6 +62,7 @@ struct Shared {
     stop: watch::Sender<bool>,
     chance: Mutex<Chance>,
     connections: AtomicU64,
+    untaken: AtomicU64,
     cuts: AtomicU64,
 }
 
@@ -84,7 +85,7 @@ impl FaultProxy {
         let port = listener.local_addr().unwrap().port();
         listener.set_nonblocking(true).unwrap();
         let shared = Arc::new(Shared {
-            targets: targets.to_vec(),
+            targets: Mutex::new(targets.to_vec()),
             to_server: watch::Sender::default(),
             to_client: watch::Sender::default(),
             refuse: watch::Sender::default(),
@@ -92,6 +93,7 @@ impl FaultProxy {
             stop: watch::Sender::default(),
             chance: Mutex::new(Chance::new(seed)),
             connections: AtomicU64::default(),
+            untaken: AtomicU64::default(),
             cuts: AtomicU64::default(),
         });
         let served = shared.clone();
@@ -116,6 +118,15 @@ impl FaultProxy {
         self.shared.to_client.send_replace(way);
     }
 
+    /// Where new connections go. Those that are open stay.
+    pub fn set_targets(&self, targets: &[u16]) {
+        *self.shared.targets.lock().unwrap() = targets.to_vec();
+    }
+
+    pub fn targets(&self) -> Vec<u16> {
+        self.shared.targets.lock().unwrap().clone()
+    }
+
     /// New connections are reset at once.
     pub fn refuse(&self, refuse: bool) {
         self.shared.refuse.send_replace(refuse);
@@ -137,6 +148,11 @@ impl FaultProxy {
     /// How many there were.
     pub fn connections(&self) -> u64 {
         self.shared.connections.load(Ordering::SeqCst)
+    }
+
+    /// How often a target did not take a connection.
+    pub fn untaken(&self) -> u64 {
+        self.shared.untaken.load(Ordering::SeqCst)
     }
 
     /// How many cuts that were asked for by [`Way::cut`] have happened.
@@ -199,13 +215,14 @@ async fn serve(mut client: TcpStream, shared: Arc<Shared>) {
 }
 
 async fn connect(shared: &Shared) -> Option<TcpStream> {
-    let mut targets = shared.targets.clone();
+    let mut targets = shared.targets.lock().unwrap().clone();
     while !targets.is_empty() {
         let chosen = shared.chance.lock().unwrap().below(targets.len() as u64) as usize;
         let target = SocketAddr::from((Ipv4Addr::LOCALHOST, targets.swap_remove(chosen)));
         if let Ok(stream) = TcpStream::connect(target).await {
             return Some(stream);
         }
+        shared.untaken.fetch_add(1, Ordering::SeqCst);
     }
     None
 }

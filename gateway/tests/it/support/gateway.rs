@@ -17,7 +17,9 @@ use sallyport::drain::StopSignal;
 use sallyport::oauth::{ClientSettings, Remember};
 use sallyport::public_url::PublicUrl;
 use sallyport::sealed::KeyRing;
-use sallyport::server::{ConnectionLimits, RingSource, Server, Settings, StreamSettings, TlsFiles, UpstreamSettings};
+use sallyport::server::{
+    ConnectionLimits, Inherited, RingSource, Server, Settings, StreamSettings, TlsFiles, UpstreamSettings,
+};
 use sallyport::source::TrustedProxies;
 use sallyport::{drain, edge, oauth, pool, session, store};
 use tokio::sync::oneshot;
@@ -165,7 +167,7 @@ impl Gateway {
         let public_url = settings.public_url.as_str().to_owned();
         let (sender, receiver) = oneshot::channel();
         let stop = Stop(Mutex::new(Some(receiver)));
-        let thread = std::thread::spawn(move || Server::build(settings, clock).unwrap().run(stop));
+        let thread = std::thread::spawn(move || Server::build(settings, clock, Inherited::none()).unwrap().run(stop));
         let gateway =
             Self { entra, port, admin_port, public_url, stop: Some(sender), thread: Some(thread), certificates: None };
         for port in [gateway.port, gateway.admin_port] {
