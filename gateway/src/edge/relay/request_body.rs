@@ -146,8 +146,11 @@ impl RequestBody {
 
     /// Makes ready to be sent again from its first byte. `false`: what was sent is not there any more.
     pub fn rewind(&mut self) -> bool {
+        if self.kept.is_none() {
+            return false;
+        }
         self.state = if self.ended { State::Done } else { State::Coming };
-        self.kept.is_some()
+        true
     }
 
     /// It is not sent again.

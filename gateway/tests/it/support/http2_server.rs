@@ -15,7 +15,7 @@ use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinHandle};
 use tokio::time::{sleep, timeout};
@@ -25,6 +25,7 @@ use super::install_crypto_provider;
 use super::tls_server::Authority;
 
 const PATIENCE: Duration = Duration::from_secs(5);
+const LINGER: Duration = Duration::from_secs(1);
 /// What "download" gives.
 pub const DOWNLOAD: usize = 16 * 1024 * 1024;
 
@@ -38,7 +39,6 @@ pub struct Seen {
     pub body: Bytes,
     /// The header was the end of it.
     pub is_header_only: bool,
-    pub connection: usize,
 }
 
 pub struct Http2Server {
@@ -51,7 +51,6 @@ pub struct Http2Server {
 /// An answer that goes on for as long as the test likes.
 pub struct OpenStream {
     sender: SendStream<Bytes>,
-    pub connection: usize,
 }
 
 pub struct Options {
@@ -104,6 +103,9 @@ impl Http2Server {
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
                 stream.set_nodelay(true).unwrap();
+                let stream = stream.into_std().unwrap();
+                let lingering = stream.try_clone().unwrap();
+                let stream = TcpStream::from_std(stream).unwrap();
                 let (shared, builder, tls) = (all.clone(), builder.clone(), tls.clone());
                 let serving = tokio::spawn(async move {
                     match tls {
@@ -114,6 +116,9 @@ impl Http2Server {
                             }
                         }
                     }
+                    // To close with something unread would reset the connection, and its GOAWAY might not be read either.
+                    sleep(LINGER).await;
+                    drop(lingering);
                 });
                 all.serving.lock().unwrap().push(serving.abort_handle());
             }
@@ -174,7 +179,7 @@ impl OpenStream {
     }
 
     /// Why the other side has reset it, which happens within so long.
-    pub async fn is_reset(mut self, time: Duration) -> Reason {
+    pub async fn until_reset(mut self, time: Duration) -> Reason {
         timeout(time, poll_fn(|context| self.sender.poll_reset(context))).await.expect("it is reset").unwrap()
     }
 }
@@ -191,12 +196,12 @@ fn acceptor(authority: &Authority) -> TlsAcceptor {
 async fn serve(io: impl AsyncRead + AsyncWrite + Unpin, builder: Builder, shared: Arc<Shared>) {
     // Who does not speak HTTP/2 leaves.
     let Ok(mut connection) = builder.handshake::<_, Bytes>(io).await else { return };
-    let number = shared.connections.fetch_add(1, Ordering::Relaxed);
+    shared.connections.fetch_add(1, Ordering::Relaxed);
     let mut leave = shared.leave.subscribe();
     loop {
         tokio::select! {
             accepted = connection.accept() => match accepted {
-                Some(Ok((request, respond))) => drop(tokio::spawn(answer(request, respond, shared.clone(), number))),
+                Some(Ok((request, respond))) => drop(tokio::spawn(answer(request, respond, shared.clone()))),
                 Some(Err(_)) | None => return,
             },
             changed = leave.changed() => match changed {
@@ -208,7 +213,7 @@ async fn serve(io: impl AsyncRead + AsyncWrite + Unpin, builder: Builder, shared
 }
 
 /// Whoever is gone is told no more: errors end the answer.
-async fn answer(request: Request<RecvStream>, mut respond: SendResponse<Bytes>, shared: Arc<Shared>, connection: usize) {
+async fn answer(request: Request<RecvStream>, mut respond: SendResponse<Bytes>, shared: Arc<Shared>) {
     let (parts, mut receiver) = request.into_parts();
     let wanted = parts.headers.get("x-test").map_or("", |value| value.to_str().unwrap()).to_owned();
     let is_header_only = receiver.is_end_stream();
@@ -226,7 +231,7 @@ async fn answer(request: Request<RecvStream>, mut respond: SendResponse<Bytes>, 
         return respond.send_reset(Reason::REFUSED_STREAM);
     }
     let (method, uri, headers) = (parts.method.to_string(), parts.uri.to_string(), parts.headers.clone());
-    shared.seen.lock().unwrap().push(Seen { method, uri, headers, body: body.clone(), is_header_only, connection });
+    shared.seen.lock().unwrap().push(Seen { method, uri, headers, body: body.clone(), is_header_only });
     let head = |length: Option<usize>| {
         let mut head = Response::builder().header("content-type", "application/json");
         if let Some(length) = length {
@@ -261,7 +266,7 @@ async fn answer(request: Request<RecvStream>, mut respond: SendResponse<Bytes>, 
         "stream" => {
             let head = Response::builder().header("content-type", "text/event-stream").body(()).unwrap();
             let Ok(sender) = respond.send_response(head, false) else { return };
-            return drop(shared.streams.send(OpenStream { sender, connection }));
+            return drop(shared.streams.send(OpenStream { sender }));
         }
         _ => (head(Some(body.len())), body),
     };
