@@ -217,9 +217,6 @@ async fn answer(request: Request<RecvStream>, mut respond: SendResponse<Bytes>, 
     let (parts, mut receiver) = request.into_parts();
     let wanted = parts.headers.get("x-test").map_or("", |value| value.to_str().unwrap()).to_owned();
     let is_header_only = receiver.is_end_stream();
-    if wanted == "unread" {
-        sleep(PATIENCE).await;
-    }
     let mut body = Vec::new();
     while let Some(piece) = receiver.data().await {
         let Ok(piece) = piece else { return };
