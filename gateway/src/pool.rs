@@ -53,6 +53,7 @@ pub struct Settings {
     pub resolve_interval: Duration,
     /// Of the servers with `https`.
     pub tls: Tls,
+    pub http: HttpVersion,
     /// The path of Streamable HTTP on the servers.
     pub endpoint: String,
     /// The path of the legacy event stream on the servers.
@@ -60,6 +61,17 @@ pub struct Settings {
     pub health: Option<HealthSettings>,
     /// Fixed headers of the hop, such as a function key. Their values are secret.
     pub headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+/// What the servers are spoken to in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum HttpVersion {
+    #[default]
+    Http1,
+    /// By ALPN over TLS, with prior knowledge without; a server that speaks nothing else gets no requests.
+    Http2,
+    /// Over TLS what the server prefers of the two; HTTP/1.1 without.
+    Negotiated,
 }
 
 #[derive(Clone, Debug)]
@@ -120,6 +132,7 @@ impl Settings {
             resolver: Resolver::system(),
             resolve_interval: Duration::from_secs(10),
             tls: Tls::default(),
+            http: HttpVersion::default(),
             endpoint: "/mcp".to_owned(),
             sse_endpoint: "/sse".to_owned(),
             health: None,
@@ -272,6 +285,11 @@ impl Peer {
     pub fn url(&self, path: &str) -> Option<Url> {
         let scheme = if self.server.tls { "https" } else { "http" };
         Url::parse(&format!("{scheme}://{}{path}", self.server.authority.to_str().ok()?)).ok()
+    }
+
+    /// As [`Server::absolute`].
+    pub fn absolute(&self, path: &Uri) -> Result<Uri, http::Error> {
+        self.server.absolute(path)
     }
 
     pub fn to_http_peer(&self) -> HttpPeer {

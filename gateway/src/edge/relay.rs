@@ -11,7 +11,8 @@
 //! | the request's body: bounded, while watching for an early answer and for a client that leaves | `request_body` |
 //! | interim answers, answers without a body, bodies as they come | `answer` |
 //! | event streams: alive, bounded, ended with their session or a drain | `events`, `pace`, `event_border` |
-//! | whoever breaks off is seen to at the other side (C16) | an error on the way drops both connections |
+//! | whoever breaks off is seen to at the other side (C16) | an error on the way drops both connections; over HTTP/2 it resets the stream |
+//! | HTTP/2 to servers: addressing, errors, connections that are shared | `http2`, `turns` |
 //! | no tunnels: `Upgrade` is not passed on, 101 is no answer | `upstream_hop`, `answer` |
 //!
 //! Trailers are dropped, either way: MCP has none.
@@ -20,8 +21,10 @@ mod answer;
 mod connect;
 mod event_border;
 mod events;
+mod http2;
 mod pace;
 mod request_body;
+mod turns;
 
 use pingora::prelude::Result;
 use pingora_proxy::Session;
@@ -34,7 +37,7 @@ use super::journey::Journey;
 use super::upstream_hop::AnswerBody;
 use super::{Edge, Method};
 use crate::session::Denied;
-use connect::Link;
+use connect::{Link, was_not_processed};
 use request_body::RequestBody;
 
 impl Edge {
@@ -45,13 +48,13 @@ impl Edge {
         let mut body = RequestBody::of(session);
         let mut done = self.exchange(session, journey, &mut link, &mut body).await;
         if let Err(error) = &done
-            && link.was_stale(error)
-            && body.is_untouched()
-            && is_idempotent(&session.req_header().method)
+            && (was_not_processed(error)
+                // The server had closed a connection that was waiting here. Then a POST is never sent twice, whatever became of it.
+                || link.was_stale(error) && body.is_untouched() && is_idempotent(&session.req_header().method))
+            && body.rewind()
         {
-            // The server had closed a connection that was waiting here. A POST is never sent twice, whatever became of it.
+            self.upstreams.release(link, false).await;
             link = self.connect(journey).await?;
-            body = RequestBody::of(session);
             done = self.exchange(session, journey, &mut link, &mut body).await;
         }
         if let Err(error) = &done
@@ -59,13 +62,10 @@ impl Edge {
         {
             self.no_answer(journey, journey.destination()?.pool(), journey.peer()?.address, error);
         }
-        match done? {
-            AnswerEnd::Whole if body.is_done() => self.upstreams.keep(link).await,
-            AnswerEnd::Whole | AnswerEnd::Unread => drop(link),
-            AnswerEnd::Denied(denied) => {
-                drop(link);
-                return self.deny(session, journey, &journey.destination()?.target, &denied).await;
-            }
+        let well = matches!(done, Ok(AnswerEnd::Whole)) && body.is_done();
+        self.upstreams.release(link, well).await;
+        if let AnswerEnd::Denied(denied) = done? {
+            return self.deny(session, journey, &journey.destination()?.target, &denied).await;
         }
         if !body.is_done() {
             linger(session).await;
@@ -81,14 +81,15 @@ impl Edge {
         body: &mut RequestBody,
     ) -> Result<AnswerEnd> {
         let mut request = self.prepare(session, journey)?;
-        body.frame(&mut request)?;
-        link.send(request).await?;
+        body.frame(&mut request, link.is_http2())?;
+        link.send(request, body.is_empty()).await?;
         body.begin(session, link).await?;
         let over = self.sessions.over(&journey.destination()?.admitted);
         let mut response = match answer::header(session, link, body, over).await? {
             Ok(response) => response,
             Err(denied) => return Ok(AnswerEnd::Denied(denied)),
         };
+        body.forget();
         journey.destination()?.pool().answered(journey.peer()?.address);
         self.metrics.first_byte(journey.started.elapsed());
         let answer = self.receive(session.req_header(), &mut response, journey)?;

@@ -7,12 +7,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use http::HeaderValue;
+use http::{HeaderValue, Uri};
 use pingora::prelude::HttpPeer;
 use pingora::protocols::TcpKeepalive;
 use url::Url;
 
-use super::{CONNECT_TIMEOUT, IDLE_TIMEOUT, Settings, WRITE_TIMEOUT};
+use super::{CONNECT_TIMEOUT, HttpVersion, IDLE_TIMEOUT, Settings, WRITE_TIMEOUT};
+
+/// Requests at once on one connection of HTTP/2, if the server takes so many.
+const STREAMS: usize = 100;
+/// What may be under way to us of one answer over HTTP/2, in bytes, and of all on a connection: more than the answers together,
+/// so that a client that does not read its own stops nobody else's.
+const STREAM_WINDOW: u32 = 128 * 1024;
+const CONNECTION_WINDOW: u32 = 16 * 1024 * 1024;
+/// A connection of HTTP/2 is asked so often whether it lives; five seconds without a word, and it is closed.
+const PING_INTERVAL: Duration = Duration::from_secs(15);
 
 /// The servers of a group by their addresses of the moment.
 pub type Members = Arc<ArcSwap<HashMap<SocketAddr, Server>>>;
@@ -43,6 +52,13 @@ impl Server {
         Some(Self { index, authority: authority.try_into().ok()?, host: bare(host).to_owned(), tls })
     }
 
+    /// The path here, as HTTP/2 names it: with scheme and authority, which have no other place there.
+    pub fn absolute(&self, path: &Uri) -> Result<Uri, http::Error> {
+        let scheme = if self.tls { "https" } else { "http" };
+        let path = path.path_and_query().map_or("/", |path| path.as_str());
+        Uri::builder().scheme(scheme).authority(self.authority.as_bytes()).path_and_query(path).build()
+    }
+
     /// With every timeout set, since Pingora's own defaults are none.
     pub fn to_http_peer(&self, address: SocketAddr, settings: &Settings) -> HttpPeer {
         let mut peer = HttpPeer::new(address, self.tls, self.host.clone());
@@ -53,6 +69,15 @@ impl Server {
         settings.name.hash(&mut group);
         peer.group_key = group.finish();
         let options = &mut peer.options;
+        match settings.http {
+            HttpVersion::Http1 => options.set_http_version(1, 1),
+            HttpVersion::Http2 => options.set_http_version(2, 2),
+            HttpVersion::Negotiated => options.set_http_version(2, 1),
+        }
+        options.max_h2_streams = STREAMS;
+        options.h2_stream_window_size = Some(STREAM_WINDOW);
+        options.h2_connection_window_size = Some(CONNECTION_WINDOW);
+        options.h2_ping_interval = Some(PING_INTERVAL);
         options.connection_timeout = Some(CONNECT_TIMEOUT);
         options.total_connection_timeout = Some(CONNECT_TIMEOUT * 2);
         options.idle_timeout = Some(IDLE_TIMEOUT);

@@ -11,6 +11,7 @@ mod event_streams;
 mod fault_proxy;
 mod hostile;
 mod hostile_store;
+mod http2_upstreams;
 mod keys;
 mod kill_switch;
 mod limits;

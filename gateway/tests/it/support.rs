@@ -4,6 +4,7 @@ pub mod browser;
 pub mod chance;
 pub mod fault_proxy;
 pub mod gateway;
+pub mod http2_server;
 pub mod journey;
 pub mod publisher;
 pub mod redis_server;

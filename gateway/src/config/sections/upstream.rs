@@ -5,9 +5,9 @@ use std::time::Duration;
 use http::{HeaderName, HeaderValue};
 
 use crate::config::reader::Section;
-use crate::config::values::{duration, origin, path, pem_file, roots_of_trust, scope, secret};
+use crate::config::values::{duration, origin, path, pem_file, roots_of_trust, scope, secret, word};
 use crate::pem::PemError;
-use crate::pool::{self, HealthSettings, Resolver, Tls};
+use crate::pool::{self, HealthSettings, HttpVersion, Resolver, Tls};
 use crate::server::UpstreamSettings;
 
 /// `None` goes with at least one mistake, an empty list too.
@@ -33,6 +33,8 @@ fn upstream(section: &Section<'_>, default_scope: Option<&str>, taken: &mut Take
     let servers = section.list("servers").required(what).each(origin);
     let tls_here = section.section("tls");
     let tls = tls(&tls_here);
+    let versions = [("1.1", HttpVersion::Http1), ("2", HttpVersion::Http2), ("auto", HttpVersion::Negotiated)];
+    let http = section.text("http").or("1.1").parse(|text| word(text, &versions));
     let resolve_interval = section.text("resolve_interval").or("10s");
     let resolve_interval =
         resolve_interval.parse(|text| duration(text, Duration::from_secs(1), Duration::from_secs(3600)));
@@ -50,12 +52,16 @@ fn upstream(section: &Section<'_>, default_scope: Option<&str>, taken: &mut Take
     if plain && tls_here.is_given() {
         section.mistake("tls", "has no use: no server's origin begins with https");
     }
+    if plain && http == Some(HttpVersion::Negotiated) {
+        section.mistake("http", "must be 1.1 or 2: only servers whose origin begins with https say which they speak");
+    }
     let pool = pool::Settings {
         name: name?,
         servers: servers?,
         resolver: Resolver::system(),
         resolve_interval: resolve_interval?,
         tls: tls?,
+        http: http?,
         endpoint: endpoint?,
         sse_endpoint: sse_endpoint?,
         health,

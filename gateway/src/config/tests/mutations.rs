@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::pool::HttpVersion;
 
 /// Puts `to` in the place of the first line that begins with `from`, and gives its number.
 fn spoiled(from: &str, to: &str) -> (String, usize) {
@@ -59,6 +60,16 @@ fn tls_without_a_server_that_has_it_is_a_mistake() {
     let (text, _) = spoiled("servers = ", "servers = [\"http://10.0.0.5:8000\"]");
     let mistake = only_mistake(&text);
     assert_eq!((mistake.key.as_str(), mistake.words.contains("has no use")), ("upstream[0].tls", true));
+}
+
+#[test]
+fn only_servers_with_tls_say_which_version_they_speak() {
+    let text = everything().replace("https://10.0.0.", "http://10.0.0.").replace("\ntls = {", "\n#tls = {");
+    let with = |version: &str| text.replace("\nhttp = \"1.1\"", &format!("\nhttp = \"{version}\""));
+    assert_eq!(parsed(&with("2"), &[]).server.upstreams[0].pool.http, HttpVersion::Http2);
+    assert_eq!(parsed(&with("1.1"), &[]).server.upstreams[0].pool.http, HttpVersion::Http1);
+    let mistake = only_mistake(&with("auto"));
+    assert_eq!((mistake.key.as_str(), mistake.words.contains("https")), ("upstream[0].http", true));
 }
 
 #[test]

@@ -10,7 +10,7 @@ use tokio::pin;
 
 use super::super::framing::is_framed_once;
 use super::super::http_messages::status_error;
-use super::connect::{Link, is_lost};
+use super::connect::{Link, is_lost, was_not_processed};
 use super::request_body::RequestBody;
 use crate::session::Denied;
 
@@ -30,17 +30,16 @@ pub async fn header(
         let read = tokio::select! {
             biased;
             denied = &mut over => return Ok(Err(denied)),
-            read = link.http.read_response_header() => read,
+            read = link.read_header() => read.map(|header| header.cloned()),
             piece = body.next(session), if body.is_watched() => {
                 body.pass_on(session, link, piece?).await?;
                 continue;
             }
             () = tokio::time::sleep(LAST_WORDS), if !body.is_watched() => {
-                Err(Error::explain(ErrorType::ReadTimedout, "neither a body taken nor an answer given"))
+                Err(Error::explain(ErrorType::ReadTimedout, "neither a body taken nor an answer given").into_up())
             }
         };
-        read.map_err(|error| cause(body.take_refusal(), error.into_up()))?;
-        match link.http.response_header() {
+        match read.map_err(|error| cause(body.take_refusal(), error))? {
             Some(header) if header.status == StatusCode::SWITCHING_PROTOCOLS => {
                 return Err(status_error(502, "the upstream switches protocols, and was not asked to"));
             }
@@ -49,17 +48,18 @@ pub async fn header(
                 if !is_framed_once(&header.headers, link.raw_header().as_deref()) {
                     return Err(status_error(502, "the upstream's answer is framed in more than one way"));
                 }
-                return Ok(Ok(header.clone()));
+                return Ok(Ok(header));
             }
             None => return Err(status_error(502, "an answer without a header")),
         }
     }
 }
 
-/// Of two errors the first is the cause; but why a server took no more, such as that it wants a certificate of the edge's, can
+/// Of two errors the first is the cause; but that a server did nothing yet, or why a server took no more, such as that it wants a certificate of the edge's, can
 /// only be read.
 fn cause(refusal: Option<Box<Error>>, read: Box<Error>) -> Box<Error> {
     match refusal {
+        Some(_) if was_not_processed(&read) => read,
         Some(refusal) if is_lost(&read) => refusal.more_context(format!("then {read}")),
         Some(refusal) => refusal,
         None => read,
@@ -80,7 +80,7 @@ pub async fn body(
             _ = &mut over => {
                 return Err(Error::explain(ErrorType::ConnectionClosed, "the session ended before its answer").into_down());
             }
-            piece = link.http.read_response_body() => match piece.map_err(|error| error.into_up())? {
+            piece = link.read_body() => match piece? {
                 Some(piece) => {
                     session.write_response_body(Some(piece), false).await.map_err(|error| error.into_down())?;
                 }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use pingora::ErrorSource;
 use pingora::connectors::ConnectorOptions;
 use pingora::connectors::http::Connector;
-use pingora::http::RequestHeader;
+use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::prelude::{Error, ErrorType, HttpPeer, Result};
 use pingora::protocols::http::client::HttpSession;
 use pingora::server::configuration::ServerConf;
@@ -16,38 +16,70 @@ use pingora::upstreams::peer::Peer as _;
 use super::super::Edge;
 use super::super::http_messages::status_error;
 use super::super::journey::Journey;
+use super::http2::{self, NOT_PROCESSED};
+use super::turns::Turns;
 use crate::pool::{Peer, Pool};
 
-/// The connections to all servers of all pools.
-pub struct Upstreams(Connector);
+/// So many connections over HTTP/2 that turn out to be dead are passed over for one request.
+const DEAD: usize = 3;
 
-/// One connection to a server, for one exchange. Dropped, it is closed at once.
+/// The connections to all servers of all pools.
+pub struct Upstreams {
+    connector: Connector,
+    turns: Turns,
+}
+
+/// One connection to a server, or one stream of it, for one exchange.
 pub struct Link {
-    pub http: HttpSession,
+    http: HttpSession,
+    server: Peer,
     peer: HttpPeer,
-    /// It served another exchange before.
+    /// The connection served another exchange before.
     reused: bool,
 }
 
 impl Upstreams {
     pub fn new(configuration: &ServerConf) -> Self {
-        Self(Connector::new(Some(ConnectorOptions::from_server_conf(configuration))))
+        let connector = Connector::new(Some(ConnectorOptions::from_server_conf(configuration)));
+        Self { connector, turns: Turns::new() }
     }
 
-    /// Keeps the connection of an exchange that went well both ways, if the server likes.
-    pub async fn keep(&self, link: Link) {
+    /// The exchange is over. If it went `well` both ways, its connection is kept, if the server likes. If not, a connection of
+    /// HTTP/1.1 is closed; over HTTP/2 what is left of the exchange is reset, at once, and the connection goes on for others.
+    pub async fn release(&self, link: Link, well: bool) {
         let Link { http, peer, .. } = link;
-        let idle_timeout = peer.idle_timeout();
-        self.0.release_http_session(http, &peer, idle_timeout).await;
+        if well || matches!(http, HttpSession::H2(_)) {
+            let idle_timeout = peer.idle_timeout();
+            self.connector.release_http_session(http, &peer, idle_timeout).await;
+        }
     }
 
     /// `silence` is how long the server may say nothing before its answer counts as lost.
-    async fn connect(&self, peer: &Peer, silence: Duration) -> Result<Link> {
-        let peer = peer.to_http_peer();
-        let (mut http, reused) = self.0.get_http_session(&peer).await.map_err(|error| error.into_up())?;
+    async fn connect(&self, server: &Peer, silence: Duration) -> Result<Link> {
+        let peer = server.to_http_peer();
+        let (mut http, reused) = self.open(&peer).await.map_err(|error| http2::told(error).into_up())?;
         http.set_write_timeout(peer.options.write_timeout);
         http.set_read_timeout(Some(silence));
-        Ok(Link { http, peer, reused })
+        Ok(Link { http, server: server.clone(), peer, reused })
+    }
+
+    async fn open(&self, peer: &HttpPeer) -> Result<(HttpSession, bool)> {
+        let alpn = &peer.options.alpn;
+        if alpn.get_max_http_version() == 1 {
+            return self.connector.get_http_session(peer).await;
+        }
+        let mut dead = 0;
+        let opened = loop {
+            match self.turns.wait(peer.reuse_hash(), self.connector.get_http_session(peer)).await {
+                // The connector has let go of the connection.
+                Err(error) if *error.etype() == ErrorType::H2Error && dead < DEAD => dead += 1,
+                opened => break opened?,
+            }
+        };
+        if alpn.get_min_http_version() == 2 && !matches!(opened.0, HttpSession::H2(_)) {
+            return Err(Error::explain(ErrorType::InvalidH2, "the server does not take HTTP/2"));
+        }
+        Ok(opened)
     }
 }
 
@@ -103,8 +135,43 @@ impl Edge {
 }
 
 impl Link {
-    pub async fn send(&mut self, request: RequestHeader) -> Result<()> {
-        self.http.write_request_header(Box::new(request)).await.map_err(|error| error.into_up())
+    pub fn is_http2(&self) -> bool {
+        matches!(self.http, HttpSession::H2(_))
+    }
+
+    /// `is_whole`: no body follows.
+    pub async fn send(&mut self, mut request: RequestHeader, is_whole: bool) -> Result<()> {
+        let sent = match &mut self.http {
+            HttpSession::H2(http) => {
+                http2::address(&mut request, &self.server)?;
+                http.write_request_header(Box::new(request), is_whole).map_err(http2::unsent)
+            }
+            http => http.write_request_header(Box::new(request)).await,
+        };
+        sent.map_err(|error| error.into_up())
+    }
+
+    pub async fn send_body(&mut self, piece: Bytes, is_last: bool) -> Result<()> {
+        self.http.write_request_body(piece, is_last).await.map_err(|error| http2::told(error).into_up())
+    }
+
+    pub async fn finish_body(&mut self) -> Result<()> {
+        self.http.finish_request_body().await.map_err(|error| http2::told(error).into_up())
+    }
+
+    /// The next header of the answer, be it an interim one. Over HTTP/2 those are passed over.
+    pub async fn read_header(&mut self) -> Result<Option<&ResponseHeader>> {
+        self.http.read_response_header().await.map_err(|error| http2::told(error).into_up())?;
+        Ok(self.http.response_header())
+    }
+
+    pub async fn read_body(&mut self) -> Result<Option<Bytes>> {
+        self.http.read_response_body().await.map_err(|error| http2::told(error).into_up())
+    }
+
+    /// From here on the server may be silent for as long as it likes.
+    pub fn allow_silence(&mut self) {
+        self.http.set_read_timeout(None);
     }
 
     /// The server has said all that belongs to its answer.
@@ -134,9 +201,15 @@ impl Link {
 
 /// The server was lost rather than wrong: such an error holds nothing of what either side said.
 pub fn is_lost(error: &Error) -> bool {
-    use ErrorType::{ConnectionClosed, ReadError, ReadTimedout, WriteError, WriteTimedout};
+    use ErrorType::{ConnectionClosed, H2Error, InvalidH2, ReadError, ReadTimedout, WriteError, WriteTimedout};
     let lost = matches!(error.etype(), ConnectionClosed | ReadError | ReadTimedout | WriteError | WriteTimedout);
+    let lost = lost || matches!(error.etype(), H2Error | InvalidH2) || was_not_processed(error);
     lost && *error.esource() == ErrorSource::Upstream
+}
+
+/// The server says so, or was not told of the request.
+pub fn was_not_processed(error: &Error) -> bool {
+    *error.etype() == NOT_PROCESSED
 }
 
 fn gone(cause: &'static str) -> Box<Error> {

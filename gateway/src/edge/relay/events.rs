@@ -85,7 +85,7 @@ impl Edge {
         let mut pace = Pace::new(&self.streams, kind, Instant::now(), random_fraction());
         let mut border = EventBorder::default();
         // Silence is looked after here: a comment of ours does not break it, and its end is no failure.
-        link.http.set_read_timeout(None);
+        link.allow_silence();
         let (mut leaving, mut empty, mut commented) = (false, true, false);
         let cut = |cause| Ok(Ended { cause, answer: AnswerEnd::Unread });
         loop {
@@ -117,8 +117,8 @@ impl Edge {
                     pace.leave(Instant::now(), deadline);
                 }
                 () = sleep_until(moment) => {}
-                piece = link.http.read_response_body() => {
-                    let Some(mut piece) = piece.map_err(|error| error.into_up())? else {
+                piece = link.read_body() => {
+                    let Some(mut piece) = piece? else {
                         return Ok(Ended { cause: "upstream", answer: AnswerEnd::Whole });
                     };
                     if empty && commented && piece.starts_with(BYTE_ORDER_MARK) {

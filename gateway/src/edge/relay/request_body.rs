@@ -18,11 +18,18 @@ use super::connect::Link;
 const BETWEEN_PIECES: Duration = Duration::from_secs(30);
 /// For the whole body: a byte now and then must not hold two connections (T32). The longest body needs 14 KiB a second.
 const WHOLE: Duration = Duration::from_secs(300);
+/// What is kept of a body for a server over HTTP/2 that turns out to have done nothing: as much as it takes, by HTTP/2's own
+/// default, before it has begun to read.
+const KEPT: u64 = 64 * 1024;
 
 pub struct RequestBody {
     framing: Framing,
     state: State,
     expects_continue: bool,
+    /// The client has sent all of it.
+    ended: bool,
+    /// All that the client has sent so far, while it may be sent again.
+    kept: Option<Vec<Bytes>>,
     /// Bytes so far.
     received: u64,
     /// When the client was asked for the first piece of it.
@@ -59,20 +66,28 @@ impl RequestBody {
         };
         let state = if done { State::Done } else { State::Coming };
         let expects_continue = !done && header.headers.contains_key(EXPECT);
-        Self { framing, state, expects_continue, received: 0, begun: None }
+        Self { framing, state, expects_continue, ended: done, kept: Some(Vec::new()), received: 0, begun: None }
     }
 
-    pub fn frame(&self, request: &mut RequestHeader) -> Result<()> {
+    /// HTTP/2 has no chunks: there every body has its end.
+    pub fn frame(&self, request: &mut RequestHeader, is_http2: bool) -> Result<()> {
         match self.framing {
             Framing::None => Ok(()),
             Framing::Length(length) => request.insert_header(CONTENT_LENGTH, length.to_string()),
+            Framing::Chunked if is_http2 => Ok(()),
             Framing::Chunked => request.insert_header(TRANSFER_ENCODING, "chunked"),
         }
     }
 
-    /// Asks the client for the body, now that there is somebody to take it.
+    /// Asks the client for the body, now that there is somebody to take it; sends what was kept of it.
     pub async fn begin(&mut self, session: &mut Session, link: &mut Link) -> Result<()> {
-        if self.expects_continue {
+        for piece in self.kept.iter().flatten() {
+            if let Err(error) = link.send_body(piece.clone(), false).await {
+                self.state = State::Refused(error);
+                return Ok(());
+            }
+        }
+        if std::mem::take(&mut self.expects_continue) {
             session.write_continue_response().await.map_err(|error| error.into_down())?;
         }
         if self.is_done() { self.finish(link).await } else { Ok(()) }
@@ -103,13 +118,15 @@ impl RequestBody {
             if self.received > MCP_BODY_LIMIT {
                 return Err(status_error(413, "the body is longer than an MCP message may be"));
             }
-            if let Err(error) = link.http.write_request_body(piece, last).await {
-                self.state = State::Refused(error.into_up());
+            self.ended = last;
+            self.keep(&piece, link);
+            if let Err(error) = link.send_body(piece, last).await {
+                self.state = State::Refused(error);
                 return Ok(());
             }
         }
         if last {
-            self.state = State::Done;
+            (self.state, self.ended) = (State::Done, true);
             if let Err(error) = self.finish(link).await {
                 self.state = State::Refused(error);
             }
@@ -120,6 +137,25 @@ impl RequestBody {
     /// It went upstream whole.
     pub fn is_done(&self) -> bool {
         matches!(self.state, State::Done)
+    }
+
+    /// There is none, or none to send any more.
+    pub fn is_empty(&self) -> bool {
+        self.is_done() && self.kept.as_ref().is_none_or(Vec::is_empty)
+    }
+
+    /// Makes ready to be sent again from its first byte. `false`: what was sent is not there any more.
+    pub fn rewind(&mut self) -> bool {
+        if self.kept.is_none() {
+            return false;
+        }
+        self.state = if self.ended { State::Done } else { State::Coming };
+        true
+    }
+
+    /// It is not sent again.
+    pub fn forget(&mut self) {
+        self.kept = None;
     }
 
     /// Whether the client is listened to. A body that nobody takes stays where it is.
@@ -139,7 +175,14 @@ impl RequestBody {
         }
     }
 
+    fn keep(&mut self, piece: &Bytes, link: &Link) {
+        match &mut self.kept {
+            Some(kept) if link.is_http2() && self.received <= KEPT => kept.push(piece.clone()),
+            _ => self.kept = None,
+        }
+    }
+
     async fn finish(&self, link: &mut Link) -> Result<()> {
-        link.http.finish_request_body().await.map_err(|error| error.into_up())
+        link.finish_body().await
     }
 }
