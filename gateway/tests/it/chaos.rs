@@ -13,7 +13,9 @@ mod loss;
 mod process;
 mod redemption;
 mod rig;
+mod server_process;
 mod store_out;
+mod upstream_death;
 
 use std::collections::BTreeMap;
 use std::fmt;
