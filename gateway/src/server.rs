@@ -19,6 +19,7 @@ use std::time::Duration;
 use entra::AssertionSource;
 use entra::credential::{ManagedIdentity, WorkloadIdentity};
 use pingora::apps::HttpServerOptions;
+use pingora::listeners::{L4BufferSettings, ListenerConfig};
 use pingora::server::configuration::ServerConf;
 use pingora::server::{RunArgs, Server as PingoraServer};
 use pingora::services::background::{GenBackgroundService, background_service};
@@ -54,6 +55,9 @@ pub use tls::{TlsError, TlsFiles};
 const H2_IDLE: Duration = Duration::from_secs(300);
 /// A connection of HTTP/1.1 is closed after so many.
 const REQUESTS_PER_CONNECTION: u32 = 10_000;
+
+/// Each open connection holds such a buffer, idle streams too; Pingora's own default is 64 KiB.
+const READ_BUFFER: L4BufferSettings = L4BufferSettings { read: Some(4 * 1024), write: None };
 
 /// Everything that configuration decides.
 pub struct Settings {
@@ -174,10 +178,11 @@ impl Server {
         let mut edge_service = Service::new("edge".to_owned(), entrance);
         edge_service.endpoints().set_pre_tls_callback(rules);
         for address in listen {
-            match &tls {
-                Some((settings, _)) => edge_service.add_tls_with_settings(&address.to_string(), None, settings()),
-                None => edge_service.add_tcp(&address.to_string()),
-            }
+            let listener = ListenerConfig::tcp(address.to_string()).l4_buffer(READ_BUFFER);
+            edge_service.add_listener(match &tls {
+                Some((settings, _)) => listener.tls(settings()),
+                None => listener,
+            });
         }
         pingora.add_service(Closing { service: edge_service, closing: drain.closing() });
         pingora.add_service(admin_service);

@@ -16,8 +16,10 @@ use super::connect::Link;
 
 /// Between two pieces of a body. Pingora has no such bound for HTTP/2.
 const BETWEEN_PIECES: Duration = Duration::from_secs(30);
-/// For the whole body: a byte now and then must not hold two connections (T32). The longest body needs 14 KiB a second.
-const WHOLE: Duration = Duration::from_secs(300);
+/// How long a body may take beyond what [`LEAST_RATE`] gives it: a byte now and then must not hold two connections (T32).
+const AT_FIRST: Duration = Duration::from_secs(10);
+/// Bytes a second: the longest body has five minutes.
+const LEAST_RATE: f64 = 14.0 * 1024.0;
 
 pub struct RequestBody {
     framing: Framing,
@@ -25,8 +27,31 @@ pub struct RequestBody {
     expects_continue: bool,
     /// Bytes so far.
     received: u64,
-    /// When the client was asked for the first piece of it.
-    begun: Option<Instant>,
+    pace: Pace,
+}
+
+/// How long the client was waited for. The time that an upstream takes to accept a piece is not the client's.
+#[derive(Default)]
+struct Pace {
+    /// For all pieces that came.
+    waited: Duration,
+    /// Since when the next one is waited for.
+    since: Option<Instant>,
+    begun: bool,
+}
+
+impl Pace {
+    /// How much longer the next piece may take.
+    fn left(&mut self, received: u64) -> Duration {
+        self.begun = true;
+        let waiting = self.since.get_or_insert_with(Instant::now).elapsed();
+        let allowed = AT_FIRST + Duration::from_secs_f64(received as f64 / LEAST_RATE);
+        allowed.saturating_sub(self.waited + waiting).min(BETWEEN_PIECES.saturating_sub(waiting))
+    }
+
+    fn came(&mut self) {
+        self.waited += self.since.take().map_or(Duration::ZERO, |since| since.elapsed());
+    }
 }
 
 /// How the body is framed for the upstream: by what Pingora understood of the client's framing, never by copying that.
@@ -59,7 +84,7 @@ impl RequestBody {
         };
         let state = if done { State::Done } else { State::Coming };
         let expects_continue = !done && header.headers.contains_key(EXPECT);
-        Self { framing, state, expects_continue, received: 0, begun: None }
+        Self { framing, state, expects_continue, received: 0, pace: Pace::default() }
     }
 
     pub fn frame(&self, request: &mut RequestHeader) -> Result<()> {
@@ -83,9 +108,11 @@ impl RequestBody {
         if self.is_done() {
             return session.read_body_or_idle(true).await.map_err(|error| error.into_down());
         }
-        let left = WHOLE.saturating_sub(self.begun.get_or_insert_with(Instant::now).elapsed());
-        match tokio::time::timeout(BETWEEN_PIECES.min(left), session.read_body_or_idle(false)).await {
-            Ok(piece) => piece.map_err(|error| error.into_down()),
+        match tokio::time::timeout(self.pace.left(self.received), session.read_body_or_idle(false)).await {
+            Ok(piece) => {
+                self.pace.came();
+                piece.map_err(|error| error.into_down())
+            }
             Err(_) => Err(Error::explain(ErrorType::ReadTimedout, "the request's body stopped coming").into_down()),
         }
     }
@@ -128,7 +155,7 @@ impl RequestBody {
     }
 
     pub fn is_untouched(&self) -> bool {
-        self.begun.is_none()
+        !self.pace.begun
     }
 
     /// Why the upstream did not take it.
