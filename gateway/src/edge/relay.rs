@@ -63,7 +63,7 @@ impl Edge {
             self.no_answer(journey, journey.destination()?.pool(), journey.peer()?.address, error);
         }
         match done? {
-            AnswerEnd::Whole if body.is_done() => self.upstreams.keep(link).await,
+            AnswerEnd::Whole if body.is_done() => Box::pin(self.upstreams.keep(link)).await,
             AnswerEnd::Whole | AnswerEnd::Unread => drop(link),
             AnswerEnd::Denied(denied) => {
                 drop(link);

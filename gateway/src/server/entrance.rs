@@ -44,7 +44,7 @@ pub struct Entrance<A> {
 impl<A: ServerApp + Send + Sync + 'static> ServerApp for Entrance<A> {
     async fn process_new(self: &Arc<Self>, mut stream: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
         if stream.get_ssl_digest().is_none()
-            && let Err(cause) = self.rules.receive(stream.as_mut()).await
+            && let Err(cause) = Box::pin(self.rules.receive(stream.as_mut())).await
         {
             tracing::debug!(%cause, "a connection was turned away");
             return None;

@@ -170,3 +170,32 @@ impl RequestBody {
         link.http.finish_request_body().await.map_err(|error| error.into_up())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn after(waited: u64, received: u64) -> u64 {
+        let mut pace = Pace { waited: Duration::from_secs(waited), ..Pace::default() };
+        // A moment passes between two looks at the clock.
+        (pace.left(received) + Duration::from_millis(500)).as_secs()
+    }
+
+    #[test]
+    fn who_sends_gets_time_and_who_drips_does_not() {
+        assert_eq!((after(0, 0), after(4, 0), after(11, 0)), (10, 6, 0));
+        assert_eq!(after(9, 9), 1, "a byte a second");
+        assert_eq!(after(60, 60 * 14 * 1024), 10, "as slow as may be");
+        assert_eq!(after(1, MCP_BODY_LIMIT), 30, "silence is bounded all the same");
+        assert_eq!(after(303, MCP_BODY_LIMIT), 0, "and so is the whole");
+    }
+
+    #[test]
+    fn the_time_of_an_upstream_that_accepts_slowly_is_not_the_clients() {
+        let mut pace = Pace::default();
+        pace.left(0);
+        pace.came();
+        std::thread::sleep(Duration::from_millis(30));
+        assert!(pace.waited < Duration::from_millis(25), "{:?}", pace.waited);
+    }
+}
