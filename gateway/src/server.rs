@@ -56,8 +56,10 @@ const H2_IDLE: Duration = Duration::from_secs(300);
 /// A connection of HTTP/1.1 is closed after so many.
 const REQUESTS_PER_CONNECTION: u32 = 10_000;
 
-/// Each open connection holds such a buffer, idle streams too; Pingora's own default is 64 KiB.
-const READ_BUFFER: L4BufferSettings = L4BufferSettings { read: Some(4 * 1024), write: None };
+/// Each open connection holds such a buffer below TLS, idle streams too; Pingora's own default is 64 KiB.
+const TLS_READ_BUFFER: usize = 4 * 1024;
+/// Without TLS whoever reads has a buffer already.
+const NO_READ_BUFFER: usize = 0;
 
 /// Everything that configuration decides.
 pub struct Settings {
@@ -178,10 +180,10 @@ impl Server {
         let mut edge_service = Service::new("edge".to_owned(), entrance);
         edge_service.endpoints().set_pre_tls_callback(rules);
         for address in listen {
-            let listener = ListenerConfig::tcp(address.to_string()).l4_buffer(READ_BUFFER);
+            let (listener, buffer) = (ListenerConfig::tcp(address.to_string()), L4BufferSettings::default());
             edge_service.add_listener(match &tls {
-                Some((settings, _)) => listener.tls(settings()),
-                None => listener,
+                Some((settings, _)) => listener.tls(settings()).l4_buffer(buffer.read(TLS_READ_BUFFER)),
+                None => listener.l4_buffer(buffer.read(NO_READ_BUFFER)),
             });
         }
         pingora.add_service(Closing { service: edge_service, closing: drain.closing() });

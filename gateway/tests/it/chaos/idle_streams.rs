@@ -22,7 +22,9 @@ const SESSIONS: usize = 20;
 const RATE: u64 = 50;
 /// A heartbeat may be so late on a machine that has other things to do.
 const LATE: Duration = Duration::from_secs(1);
-const AT_MOST_KIB: u64 = 64;
+/// Of each stream, in the long form, which is for a release build; another's needs a little more.
+const AT_MOST_KIB: usize = 64;
+const AT_MOST_KIB_SHORT: usize = 72;
 
 /// What all streams saw together.
 #[derive(Default)]
@@ -86,7 +88,7 @@ async fn idle_streams_are_small_hear_that_they_live_and_nobody_notices_them() {
     assert_eq!((late, ended), (0, 0));
     // The first and the last of each may fall outside.
     assert!(counted >= due - streams as u64, "{counted} of {due}");
-    assert!(each <= AT_MOST_KIB as f64, "{each} KiB for each stream");
+    assert!(each <= sized(AT_MOST_KIB_SHORT, AT_MOST_KIB) as f64, "{each} KiB for each stream");
     // Where other builds take the processors, a few milliseconds are chance.
     assert!(p99_full <= 2 * p99_empty + Duration::from_millis(20), "{p99_full:?}, and {p99_empty:?} without streams");
 }
