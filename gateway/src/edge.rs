@@ -10,6 +10,7 @@
 
 mod admission;
 mod challenge;
+mod connected;
 mod framing;
 mod header_deadline;
 mod headers;
@@ -26,10 +27,12 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use http::{HeaderName, Method};
+use pingora::ErrorSource;
 use pingora::prelude::{Error, ErrorType, HttpPeer, Result};
 use pingora_proxy::{FailToProxy, ProxyHttp, Session};
 
-pub use header_deadline::{Connected, FIRST as FIRST_REQUEST, HeaderDeadline};
+pub use connected::Connected;
+pub use header_deadline::{FIRST as FIRST_REQUEST, HeaderDeadline};
 pub use headers::Origins;
 pub use limits::{LimitSettings, Limits};
 pub use relay::{StreamSettings, Upstreams};
@@ -109,11 +112,12 @@ impl ProxyHttp for Edge {
         let path = session.req_header().uri.path();
         if self.oauth.owns(path) {
             journey.route = "oauth";
-            return self.authorize(session, journey).await;
+            return Box::pin(self.authorize(session, journey)).await;
         }
         match self.routes.find(path) {
             Some(target) => {
-                if !self.admit(session, journey, target).await? {
+                // Boxed, for a stream would hold the room that admitting it once needed.
+                if !Box::pin(self.admit(session, journey, target)).await? {
                     self.relay(session, journey).await?;
                 }
                 Ok(true)
@@ -150,6 +154,12 @@ impl ProxyHttp for Edge {
     }
 
     async fn logging(&self, session: &mut Session, error: Option<&Error>, journey: &mut Journey) {
+        if session.is_http2()
+            && error.is_some_and(|error| *error.esource() == ErrorSource::Downstream)
+            && let Some(connected) = Connected::of(session.digest().and_then(|digest| digest.proxy_digest.as_ref()))
+        {
+            connected.count_reset(self.limits.resets());
+        }
         let status = answered(session).map_or(0, |response| response.status.as_u16());
         let took = journey.started.elapsed();
         self.metrics.answered(journey.route, status, took, journey.streamed);
@@ -176,7 +186,7 @@ impl ProxyHttp for Edge {
 
     fn suppress_error_log(&self, _session: &Session, _journey: &Journey, error: &Error) -> bool {
         // A client that goes away is no fault of ours; `logging` counts it.
-        matches!(error.esource(), pingora::ErrorSource::Downstream)
+        matches!(error.esource(), ErrorSource::Downstream)
     }
 }
 

@@ -19,6 +19,7 @@ use std::time::Duration;
 use entra::Credential;
 use entra::credential::Now;
 use pingora::apps::HttpServerOptions;
+use pingora::listeners::{L4BufferSettings, ListenerConfig};
 use pingora::server::configuration::ServerConf;
 use pingora::server::{RunArgs, Server as PingoraServer};
 use pingora::services::background::{GenBackgroundService, background_service};
@@ -55,6 +56,11 @@ pub use tls::{TlsError, TlsFiles};
 const H2_IDLE: Duration = Duration::from_secs(300);
 /// A connection of HTTP/1.1 is closed after so many.
 const REQUESTS_PER_CONNECTION: u32 = 10_000;
+
+/// Each open connection holds such a buffer below TLS, idle streams too; Pingora's own default is 64 KiB.
+const TLS_READ_BUFFER: usize = 4 * 1024;
+/// Without TLS whoever reads has a buffer already.
+const NO_READ_BUFFER: usize = 0;
 
 /// Everything that configuration decides.
 pub struct Settings {
@@ -172,10 +178,11 @@ impl Server {
         let mut edge_service = Service::new("edge".to_owned(), entrance);
         edge_service.endpoints().set_pre_tls_callback(rules);
         for address in listen {
-            match &tls {
-                Some((settings, _)) => edge_service.add_tls_with_settings(&address.to_string(), None, settings()),
-                None => edge_service.add_tcp(&address.to_string()),
-            }
+            let (listener, buffer) = (ListenerConfig::tcp(address.to_string()), L4BufferSettings::default());
+            edge_service.add_listener(match &tls {
+                Some((settings, _)) => listener.tls(settings()).l4_buffer(buffer.read(TLS_READ_BUFFER)),
+                None => listener.l4_buffer(buffer.read(NO_READ_BUFFER)),
+            });
         }
         let edge_service = Closing { service: edge_service, closing: drain.closing() };
         let mut listening = vec![pingora.add_service(edge_service), pingora.add_service(admin_service)];

@@ -134,6 +134,7 @@ fn the_examples_defaults_are_the_defaults() {
         "listen.redirect_address",
         "listen.trusted_proxies",
         "limits.connections ",
+        "limits.exchanges ",
         "entra.extra_ca_file",
         "entra.credential.token_file",
         "store.ca_file",

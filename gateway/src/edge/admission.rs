@@ -145,7 +145,12 @@ impl Edge {
             self.metrics.limited("streams");
             Some(Refusal::TooManyStreams)
         } else {
-            None
+            journey.exchange = self.limits.exchange();
+            let refused = journey.exchange.is_none();
+            refused.then(|| {
+                self.metrics.limited("exchanges");
+                Refusal::TooManyExchanges
+            })
         };
         match refusal {
             Some(refusal) => self.refuse(session, journey, refusal).await,

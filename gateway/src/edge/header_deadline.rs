@@ -5,7 +5,6 @@
 //! since Pingora does not tell when its first byte has come. Over HTTP/2 it runs to the first request of a connection
 //! ([`Connected`]): before that nothing else bounds how long its preface takes.
 
-use std::any::Any;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -14,11 +13,11 @@ use async_trait::async_trait;
 use pingora::apps::{HttpServerApp, HttpServerOptions, ReusedHttpStream};
 use pingora::protocols::http::ServerSession;
 use pingora::protocols::http::v2::server::H2Options;
-use pingora::protocols::raw_connect::ProxyDigest;
 use pingora::server::ShutdownWatch;
 use tokio::time::timeout;
 
 use super::KEEP_ALIVE;
+use super::connected::Connected;
 use crate::metrics::Metrics;
 
 /// From when a connection is served to the end of its first request's header.
@@ -29,26 +28,6 @@ const NEXT: Duration = Duration::from_secs(KEEP_ALIVE + FIRST.as_secs());
 pub struct HeaderDeadline<A> {
     pub inside: Arc<A>,
     pub metrics: Arc<Metrics>,
-}
-
-/// What a connection carries with it: whether a request has come on it, and whatever is to live as long as it does.
-pub struct Connected {
-    requested: AtomicBool,
-    _held: Box<dyn Any + Send + Sync>,
-}
-
-impl Connected {
-    pub fn new(held: impl Any + Send + Sync) -> Self {
-        Self { requested: AtomicBool::new(false), _held: Box::new(held) }
-    }
-
-    pub fn of(digest: Option<&Arc<ProxyDigest>>) -> Option<&Self> {
-        (**digest?.user_data.as_ref()?).downcast_ref()
-    }
-
-    pub fn is_requested(&self) -> bool {
-        self.requested.load(Ordering::Relaxed)
-    }
 }
 
 tokio::task_local! {
@@ -71,7 +50,7 @@ impl<A: HttpServerApp + Send + Sync + 'static> HttpServerApp for HeaderDeadline<
         if session.is_http2() {
             let digest = session.digest().and_then(|digest| digest.proxy_digest.as_ref());
             if let Some(connected) = Connected::of(digest) {
-                connected.requested.store(true, Ordering::Relaxed);
+                connected.requested();
             }
             return self.inside.process_new_http(session, shutdown).await;
         }

@@ -5,6 +5,7 @@ use std::time::Instant;
 use pingora::prelude::{Error, ErrorType, Result};
 
 use super::headers::Caller;
+use super::limits::Exchange;
 use super::route::{Endpoint, Target};
 use crate::drain::InFlight;
 use crate::pool::{McpSession, Name, Peer, Pool};
@@ -24,6 +25,8 @@ pub struct Journey {
     pub streamed: bool,
     /// Its place among the event streams of its session.
     pub slot: Option<StreamSlot>,
+    /// Its place among the exchanges of all sessions.
+    pub exchange: Option<Exchange>,
     _in_flight: InFlight,
 }
 
@@ -46,6 +49,7 @@ impl Journey {
             peer: None,
             streamed: false,
             slot: None,
+            exchange: None,
             _in_flight: in_flight,
         }
     }

@@ -25,6 +25,7 @@ pub enum Refusal {
     BodyTooSlow,
     TooManyStreams,
     TooManyRequests { wait: Duration },
+    TooManyExchanges,
     BadRequest,
     NoUpstream,
     UpstreamSlow,
@@ -78,7 +79,7 @@ impl Refusal {
             Refusal::BodyTooSlow => StatusCode::REQUEST_TIMEOUT,
             Refusal::TooManyStreams => StatusCode::TOO_MANY_REQUESTS,
             Refusal::TooManyRequests { .. } => StatusCode::TOO_MANY_REQUESTS,
-            Refusal::NoUpstream => StatusCode::SERVICE_UNAVAILABLE,
+            Refusal::TooManyExchanges | Refusal::NoUpstream => StatusCode::SERVICE_UNAVAILABLE,
             Refusal::UpstreamSlow => StatusCode::GATEWAY_TIMEOUT,
             Refusal::UpstreamFailed => StatusCode::BAD_GATEWAY,
             Refusal::Internal => StatusCode::INTERNAL_SERVER_ERROR,
@@ -108,6 +109,7 @@ impl Refusal {
             Refusal::BodyTooSlow => problem(status, "invalid_request", "The body did not arrive in time."),
             Refusal::TooManyStreams => too_many(STREAM_WAIT),
             Refusal::TooManyRequests { wait } => too_many(*wait),
+            Refusal::TooManyExchanges => unavailable(status, "temporarily_unavailable", "Too much is under way here."),
             Refusal::NoUpstream => unavailable(status, "temporarily_unavailable", "The MCP server is not available."),
             Refusal::UpstreamSlow => {
                 unavailable(status, "temporarily_unavailable", "The MCP server did not answer in time.")

@@ -16,6 +16,9 @@
 //! | no tunnels: `Upgrade` is not passed on, 101 is no answer | `upstream_hop`, `answer` |
 //!
 //! Trailers are dropped, either way: MCP has none.
+//!
+//! Each phase is boxed where it is waited for. A future holds all that may ever be alive in it, one place after the other, and a
+//! stream would keep for hours what connecting once needed.
 
 mod answer;
 mod connect;
@@ -44,9 +47,9 @@ impl Edge {
     /// Carries the request upstream and the answer back. After an error the answer may have begun, and then its client sees
     /// it break off.
     pub(super) async fn relay(&self, session: &mut Session, journey: &mut Journey) -> Result<()> {
-        let mut link = self.connect(journey).await?;
+        let mut link = Box::pin(self.connect(journey)).await?;
         let mut body = RequestBody::of(session);
-        let mut done = self.exchange(session, journey, &mut link, &mut body).await;
+        let mut done = Box::pin(self.exchange(session, journey, &mut link, &mut body)).await;
         if let Err(error) = &done
             && (was_not_processed(error)
                 // The server had closed a connection that was waiting here. Then a POST is never sent twice, whatever became of it.
@@ -54,8 +57,8 @@ impl Edge {
             && body.rewind()
         {
             self.upstreams.release(link, false).await;
-            link = self.connect(journey).await?;
-            done = self.exchange(session, journey, &mut link, &mut body).await;
+            link = Box::pin(self.connect(journey)).await?;
+            done = Box::pin(self.exchange(session, journey, &mut link, &mut body)).await;
         }
         if let Err(error) = &done
             && link.broke(error)
@@ -63,9 +66,9 @@ impl Edge {
             self.no_answer(journey, journey.destination()?.pool(), journey.peer()?.address, error);
         }
         let well = matches!(done, Ok(AnswerEnd::Whole)) && body.is_done();
-        self.upstreams.release(link, well).await;
+        Box::pin(self.upstreams.release(link, well)).await;
         if let AnswerEnd::Denied(denied) = done? {
-            return self.deny(session, journey, &journey.destination()?.target, &denied).await;
+            return Box::pin(self.deny(session, journey, &journey.destination()?.target, &denied)).await;
         }
         if !body.is_done() {
             linger(session).await;
@@ -85,7 +88,7 @@ impl Edge {
         link.send(request, body.is_empty()).await?;
         body.begin(session, link).await?;
         let over = self.sessions.over(&journey.destination()?.admitted);
-        let mut response = match answer::header(session, link, body, over).await? {
+        let mut response = match Box::pin(answer::header(session, link, body, over)).await? {
             Ok(response) => response,
             Err(denied) => return Ok(AnswerEnd::Denied(denied)),
         };
@@ -107,10 +110,12 @@ impl Edge {
             AnswerBody::Whole => {
                 session.write_response_header(response, false).await.map_err(|error| error.into_down())?;
                 let over = self.sessions.over(&journey.destination()?.admitted);
-                answer::body(session, link, body, over).await?;
+                Box::pin(answer::body(session, link, body, over)).await?;
                 Ok(AnswerEnd::Whole)
             }
-            AnswerBody::Events(rewriter) => self.events(session, journey, link, body, response, rewriter).await,
+            AnswerBody::Events(rewriter) => {
+                Box::pin(self.events(session, journey, link, body, response, rewriter)).await
+            }
         }
     }
 }

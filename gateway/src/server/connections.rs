@@ -17,19 +17,25 @@ pub struct ConnectionLimits {
 impl Default for ConnectionLimits {
     /// As many as this process may have files open for: one for the client and one for the server behind it.
     fn default() -> Self {
-        let files = getrlimit(Resource::Nofile).current.unwrap_or(FILES_UNBOUNDED).min(FILES_UNBOUNDED);
-        let in_all = files.saturating_sub(FILES_RESERVED) / 2;
+        let in_all = files_of_clients() / 2;
         Self { in_all: u32::try_from(in_all).unwrap_or(u32::MAX).max(1), per_address: 200 }
     }
 }
 
-/// For Redis, Entra, the admin listener, logs.
+/// For Redis, Entra, the admin listener, logs; of few files, a quarter.
 const FILES_RESERVED: u64 = 256;
 const FILES_UNBOUNDED: u64 = 1 << 20;
+
+/// How many files this process may have open before it gets into what is reserved.
+fn files_of_clients() -> u64 {
+    let files = getrlimit(Resource::Nofile).current.unwrap_or(FILES_UNBOUNDED).min(FILES_UNBOUNDED);
+    files - FILES_RESERVED.min(files / 4)
+}
 
 /// Counts connections while they are open.
 pub struct Connections {
     limits: ConnectionLimits,
+    files: u64,
     open: Mutex<Open>,
     metrics: Arc<Metrics>,
 }
@@ -55,6 +61,8 @@ pub enum Full {
     InAll,
     #[error("there are too many connections from this address")]
     OfAddress,
+    #[error("hardly any file is left to open")]
+    Files,
 }
 
 impl Full {
@@ -63,13 +71,27 @@ impl Full {
         match self {
             Full::InAll => "connections",
             Full::OfAddress => "connections_per_address",
+            Full::Files => "files",
         }
     }
 }
 
 impl Connections {
     pub fn new(limits: ConnectionLimits, metrics: Arc<Metrics>) -> Arc<Self> {
-        Arc::new(Self { limits, open: Mutex::default(), metrics })
+        Arc::new(Self { limits, files: files_of_clients(), open: Mutex::default(), metrics })
+    }
+
+    /// Whether a connection with this descriptor leaves enough of them for what is not a client's, whatever the limits say.
+    /// The kernel gives the lowest one that is free: all below it are in use.
+    ///
+    /// # Errors
+    /// When it does not. That is counted.
+    pub fn spare(&self, descriptor: i32) -> Result<(), Full> {
+        if u64::try_from(descriptor).is_ok_and(|descriptor| descriptor >= self.files) {
+            self.metrics.limited(Full::Files.name());
+            return Err(Full::Files);
+        }
+        Ok(())
     }
 
     /// A place among all; `source` counts too unless many clients come on this connection, or it is not known yet.

@@ -46,7 +46,7 @@ pub struct Entrance<A> {
 impl<A: ServerApp + Send + Sync + 'static> ServerApp for Entrance<A> {
     async fn process_new(self: &Arc<Self>, mut stream: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
         if stream.get_ssl_digest().is_none()
-            && let Err(cause) = self.rules.receive(stream.as_mut()).await
+            && let Err(cause) = Box::pin(self.rules.receive(stream.as_mut())).await
         {
             tracing::debug!(%cause, "a connection was turned away");
             return None;
@@ -57,11 +57,23 @@ impl<A: ServerApp + Send + Sync + 'static> ServerApp for Entrance<A> {
         if !is_http2 {
             return served.await;
         }
-        match timeout(FIRST_REQUEST, served.as_mut()).await {
-            Ok(done) => done,
-            Err(_) if Connected::of(digest.as_ref()).is_some_and(Connected::is_requested) => served.await,
-            Err(_) => {
-                self.rules.metrics.limited("header_deadline");
+        let connected = Connected::of(digest.as_ref());
+        let served = async {
+            match timeout(FIRST_REQUEST, served.as_mut()).await {
+                Ok(done) => done,
+                Err(_) if connected.is_some_and(Connected::is_requested) => served.await,
+                Err(_) => {
+                    self.rules.metrics.limited("header_deadline");
+                    None
+                }
+            }
+        };
+        let Some(connected) = connected else { return served.await };
+        tokio::select! {
+            done = served => done,
+            // Its streams see the connection end.
+            () = connected.worn_out() => {
+                self.rules.metrics.limited("resets");
                 None
             }
         }
@@ -84,6 +96,7 @@ impl Rules {
             digest.as_deref().and_then(SocketDigest::peer_addr).and_then(SocketAddr::as_inet).map(|peer| peer.ip());
         let trusted = peer.is_some_and(|peer| self.trusted_proxies.trusts(peer));
         let source = peer.filter(|_| !trusted).map(SourceAddress::new);
+        self.connections.spare(stream.id()).map_err(io::Error::other)?;
         let mut place = self.connections.place(source).map_err(io::Error::other)?;
         if self.proxy_protocol {
             if !trusted {

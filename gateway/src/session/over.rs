@@ -36,7 +36,8 @@ impl Sessions {
             }
             sleep(pause.min(left)).await;
             pause = every;
-            match self.look_up(&admitted.handle, admitted.session()).await {
+            // Boxed: a stream waits here for hours, and looks up for moments.
+            match Box::pin(self.look_up(&admitted.handle, admitted.session())).await {
                 Ok((_, Tier::Stale)) | Err(Denied::Store(StoreError::Unavailable(_)))
                     if confirmed.elapsed() < STALE => {}
                 Ok((entry, Tier::Cache | Tier::Store)) => (ends, confirmed) = (entry.session_ends, Instant::now()),

@@ -7,15 +7,21 @@
 mod balancer;
 mod echo;
 mod entra_out;
+mod few_files;
 mod herd;
 mod identity;
+mod idle_streams;
+
 mod loss;
 mod process;
 mod redemption;
 mod restart;
 mod rig;
 mod rolling;
+mod server_process;
+mod slow_clients;
 mod store_out;
+mod upstream_death;
 
 use std::collections::BTreeMap;
 use std::fmt;

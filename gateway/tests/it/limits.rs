@@ -8,7 +8,7 @@ use sallyport::rate::Rate;
 use serde_json::Value;
 
 use crate::support::browser::http_client;
-use crate::support::gateway::Gateway;
+use crate::support::gateway::{Gateway, Options};
 use crate::support::journey::{ADELE, ALEX, Client};
 use crate::support::upstream::Upstream;
 
@@ -80,4 +80,63 @@ async fn guesses_end_in_429_and_good_tokens_do_not() {
         assert!(!refused.headers().contains_key("www-authenticate"));
         assert_eq!(call(&gateway, &token).await.status(), 200);
     }
+}
+
+/// Each exchange has a file of its own, whoever's it is.
+#[tokio::test]
+async fn so_much_is_under_way_in_all() {
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::start_changed(&upstream.url, |settings, _| settings.edge_limits.exchanges = 1).await;
+    let client = Client::register(&gateway).await;
+    let (adele, alex) = (client.token(&gateway, ADELE).await, client.token(&gateway, ALEX).await);
+    let stream = http_client().get(gateway.url("/mcp")).bearer_auth(&adele).header("accept", "text/event-stream");
+    let stream = stream.send().await.unwrap();
+    assert_eq!(stream.status(), 200);
+    let refused = call(&gateway, &alex).await;
+    assert_eq!(refused.status(), 503);
+    assert!(refused.headers().contains_key("retry-after"));
+    assert_eq!(gateway.metric("sallyport_limited_total{limit=\"exchanges\"}").await, 1.0);
+    drop(stream);
+    let deadline = Instant::now() + Duration::from_secs(5);
+    while call(&gateway, &alex).await.status() != 200 {
+        assert!(Instant::now() < deadline, "its place does not come back");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// CVE-2023-44487: what is begun and taken back at once costs its sender nothing.
+#[tokio::test]
+async fn a_connection_of_http_2_takes_so_many_requests_back() {
+    let (upstream, other) = (Upstream::start().await, Upstream::start().await);
+    let edge_limits = LimitSettings { resets: 20, ..LimitSettings::UNBOUNDED };
+    let mut options = Options { tls: true, edge_limits, ..Options::simple(&upstream.url) };
+    options.upstreams.push(("/other", other.url.clone()));
+    let gateway = Gateway::start_with(options).await;
+    let client = Client::register(&gateway).await;
+    let token = client.token(&gateway, ADELE).await;
+    let elsewhere = Client { id: client.id, resource: gateway.url("/other") }.token(&gateway, ADELE).await;
+    let root = reqwest::Certificate::from_pem(&std::fs::read(gateway.certificate_file()).unwrap()).unwrap();
+    let http = reqwest::Client::builder().tls_certs_only([root]).no_proxy().timeout(Duration::from_secs(10));
+    let http = http.build().unwrap();
+    let open =
+        |path, token: &str| http.get(gateway.url(path)).bearer_auth(token).header("accept", "text/event-stream").send();
+    let stream = || open("/mcp", &token);
+    let limited = "sallyport_limited_total{limit=\"resets\"}";
+    let mut kept = open("/other", &elsewhere).await.unwrap();
+    assert_eq!(kept.version(), reqwest::Version::HTTP_2);
+    other.send("data: 1\n\n").await;
+    assert!(kept.chunk().await.unwrap().is_some());
+    for _ in 0..15 {
+        drop(stream().await.unwrap());
+        upstream.reader_gone().await;
+    }
+    assert_eq!(gateway.metric(limited).await, 0.0);
+    let deadline = Instant::now() + Duration::from_secs(9);
+    while gateway.metric(limited).await == 0.0 {
+        assert!(Instant::now() < deadline, "there is no end of it");
+        // The connection may end meanwhile, and then this is on another.
+        drop(stream().await);
+    }
+    assert!(kept.chunk().await.is_err(), "the whole connection is closed");
+    assert_eq!(stream().await.unwrap().status(), 200, "on a new one");
 }

@@ -29,6 +29,8 @@ pub fn read(section: &Section<'_>) -> Limits {
     let defaults = ConnectionLimits::default();
     // Without it, what the process may open files for decides: it is no constant.
     let in_all = section.optional_number("connections", 1..=AT_MOST).unwrap_or(defaults.in_all);
+    let exchanges = section.optional_number("exchanges", 1..=AT_MOST).unwrap_or(defaults.in_all);
+    let resets = number("resets_per_connection", 200).map(NonZeroU32::get);
     let per_address = number("connections_per_address", defaults.per_address).map(NonZeroU32::get);
     section.finish();
     let requests = per_second.zip(burst).map(|(per_second, burst)| Rate::per_second(per_second).burst(burst));
@@ -38,7 +40,7 @@ pub fn read(section: &Section<'_>) -> Limits {
             let (registrations, authorizations, token_requests) = (registrations?, authorizations?, token_requests?);
             Some(oauth::LimitSettings { registrations, authorizations, token_requests })
         })(),
-        edge: requests.zip(refusals).map(|(requests, refusals)| edge::LimitSettings { requests, refusals }),
+        edge: (|| Some(edge::LimitSettings { requests: requests?, refusals: refusals?, exchanges, resets: resets? }))(),
         streams_per_session,
     }
 }

@@ -16,8 +16,10 @@ use super::connect::Link;
 
 /// Between two pieces of a body. Pingora has no such bound for HTTP/2.
 const BETWEEN_PIECES: Duration = Duration::from_secs(30);
-/// For the whole body: a byte now and then must not hold two connections (T32). The longest body needs 14 KiB a second.
-const WHOLE: Duration = Duration::from_secs(300);
+/// How long a body may take beyond what [`LEAST_RATE`] gives it: a byte now and then must not hold two connections (T32).
+const AT_FIRST: Duration = Duration::from_secs(10);
+/// Bytes a second: the longest body has five minutes.
+const LEAST_RATE: f64 = 14.0 * 1024.0;
 /// What is kept of a body for a server over HTTP/2 that turns out to have done nothing: as much as it takes, by HTTP/2's own
 /// default, before it has begun to read.
 const KEPT: u64 = 64 * 1024;
@@ -32,8 +34,31 @@ pub struct RequestBody {
     kept: Option<Vec<Bytes>>,
     /// Bytes so far.
     received: u64,
-    /// When the client was asked for the first piece of it.
-    begun: Option<Instant>,
+    pace: Pace,
+}
+
+/// How long the client was waited for. The time that an upstream takes to accept a piece is not the client's.
+#[derive(Default)]
+struct Pace {
+    /// For all pieces that came.
+    waited: Duration,
+    /// Since when the next one is waited for.
+    since: Option<Instant>,
+    begun: bool,
+}
+
+impl Pace {
+    /// How much longer the next piece may take.
+    fn left(&mut self, received: u64) -> Duration {
+        self.begun = true;
+        let waiting = self.since.get_or_insert_with(Instant::now).elapsed();
+        let allowed = AT_FIRST + Duration::from_secs_f64(received as f64 / LEAST_RATE);
+        allowed.saturating_sub(self.waited + waiting).min(BETWEEN_PIECES.saturating_sub(waiting))
+    }
+
+    fn came(&mut self) {
+        self.waited += self.since.take().map_or(Duration::ZERO, |since| since.elapsed());
+    }
 }
 
 /// How the body is framed for the upstream: by what Pingora understood of the client's framing, never by copying that.
@@ -66,7 +91,15 @@ impl RequestBody {
         };
         let state = if done { State::Done } else { State::Coming };
         let expects_continue = !done && header.headers.contains_key(EXPECT);
-        Self { framing, state, expects_continue, ended: done, kept: Some(Vec::new()), received: 0, begun: None }
+        Self {
+            framing,
+            state,
+            expects_continue,
+            ended: done,
+            kept: Some(Vec::new()),
+            received: 0,
+            pace: Pace::default(),
+        }
     }
 
     /// HTTP/2 has no chunks: there every body has its end.
@@ -98,9 +131,11 @@ impl RequestBody {
         if self.is_done() {
             return session.read_body_or_idle(true).await.map_err(|error| error.into_down());
         }
-        let left = WHOLE.saturating_sub(self.begun.get_or_insert_with(Instant::now).elapsed());
-        match tokio::time::timeout(BETWEEN_PIECES.min(left), session.read_body_or_idle(false)).await {
-            Ok(piece) => piece.map_err(|error| error.into_down()),
+        match tokio::time::timeout(self.pace.left(self.received), session.read_body_or_idle(false)).await {
+            Ok(piece) => {
+                self.pace.came();
+                piece.map_err(|error| error.into_down())
+            }
             Err(_) => Err(Error::explain(ErrorType::ReadTimedout, "the request's body stopped coming").into_down()),
         }
     }
@@ -164,7 +199,7 @@ impl RequestBody {
     }
 
     pub fn is_untouched(&self) -> bool {
-        self.begun.is_none()
+        !self.pace.begun
     }
 
     /// Why the upstream did not take it.
@@ -184,5 +219,34 @@ impl RequestBody {
 
     async fn finish(&self, link: &mut Link) -> Result<()> {
         link.finish_body().await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn after(waited: u64, received: u64) -> u64 {
+        let mut pace = Pace { waited: Duration::from_secs(waited), ..Pace::default() };
+        // A moment passes between two looks at the clock.
+        (pace.left(received) + Duration::from_millis(500)).as_secs()
+    }
+
+    #[test]
+    fn who_sends_gets_time_and_who_drips_does_not() {
+        assert_eq!((after(0, 0), after(4, 0), after(11, 0)), (10, 6, 0));
+        assert_eq!(after(9, 9), 1, "a byte a second");
+        assert_eq!(after(60, 60 * 14 * 1024), 10, "as slow as may be");
+        assert_eq!(after(1, MCP_BODY_LIMIT), 30, "silence is bounded all the same");
+        assert_eq!(after(303, MCP_BODY_LIMIT), 0, "and so is the whole");
+    }
+
+    #[test]
+    fn the_time_of_an_upstream_that_accepts_slowly_is_not_the_clients() {
+        let mut pace = Pace::default();
+        pace.left(0);
+        pace.came();
+        std::thread::sleep(Duration::from_millis(30));
+        assert!(pace.waited < Duration::from_millis(25), "{:?}", pace.waited);
     }
 }

@@ -1,28 +1,45 @@
-//! A replica in a process of its own, which can be killed, or told to stop.
+//! A replica in a process of its own, which can be told to stop, killed and measured.
 
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use super::rig::Rig;
+use crate::support::browser::http_client;
 use crate::support::free_port;
 
 /// `sallyport serve` with the public URL, Redis and key ring of a [`Rig`]. It signs nobody in, as the program does not
 /// accept a stand-in's tokens; redeeming and admitting need none. Killed when dropped.
 pub struct Replica {
+    pub port: u16,
     process: Child,
-    port: u16,
     admin_port: u16,
     folder: std::path::PathBuf,
 }
 
+/// What a test wants otherwise.
+pub struct Program<'a> {
+    /// Where it listens, the second one for operators; free ones when there are none here.
+    pub ports: Option<[u16; 2]>,
+    /// The MCP server.
+    pub server: &'a str,
+    /// More of the configuration file.
+    pub configuration: &'a str,
+    /// How many files it may have open.
+    pub files: Option<u32>,
+}
+
+/// Names another build of the program than the tests' own: figures of memory are for a release build.
+const PROGRAM: &str = "SALLYPORT_PROGRAM";
+
 impl Replica {
     pub async fn start(rig: &Rig) -> Self {
-        Self::start_at(rig, [free_port(), free_port()], "http://127.0.0.1:9", "").await
+        Self::start_with(rig, Program { ports: None, server: "http://127.0.0.1:9", configuration: "", files: None })
+            .await
     }
 
-    /// At these ports, the second one for operators, before this upstream; `more` is configuration.
-    pub async fn start_at(rig: &Rig, [port, admin_port]: [u16; 2], upstream: &str, more: &str) -> Self {
+    pub async fn start_with(rig: &Rig, program: Program<'_>) -> Self {
+        let [port, admin_port] = program.ports.unwrap_or_else(|| [free_port(), free_port()]);
         let entra = rig.entra();
         // The one before, at the same ports, may not have removed its own yet.
         static NEXT: AtomicU32 = AtomicU32::new(0);
@@ -52,9 +69,11 @@ impl Replica {
             [[upstream]]
             name = "mcp"
             path = "/mcp"
-            servers = ["{upstream}"]
+            servers = ["{server}"]
             {more}
             "#,
+            server = program.server,
+            more = program.configuration,
             public_url = rig.front.public_url(),
             authority = entra.authority(),
             tenant = entra.tenant_id(),
@@ -64,14 +83,16 @@ impl Replica {
             ring = rig.ring.0.display(),
         );
         std::fs::write(folder.join("sallyport.toml"), text).unwrap();
-        let process = Command::new(env!("CARGO_BIN_EXE_sallyport"))
-            .args(["serve", "--config"])
+        let limit = program.files.map(|files| format!("ulimit -n {files}; ")).unwrap_or_default();
+        let process = Command::new("sh")
+            .args(["-c", &format!("{limit}exec \"$0\" serve --config \"$1\"")])
+            .arg(std::env::var(PROGRAM).unwrap_or(env!("CARGO_BIN_EXE_sallyport").to_owned()))
             .arg(folder.join("sallyport.toml"))
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        let replica = Self { process, port, admin_port, folder };
+        let replica = Self { port, process, admin_port, folder };
         let deadline = Instant::now() + Duration::from_secs(20);
         while tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_err() {
             assert!(Instant::now() < deadline, "the replica does not listen");
@@ -84,8 +105,27 @@ impl Replica {
         format!("http://127.0.0.1:{}", self.port)
     }
 
-    pub fn port(&self) -> u16 {
-        self.port
+    pub fn admin_url(&self, path: &str) -> String {
+        format!("http://127.0.0.1:{}{path}", self.admin_port)
+    }
+
+    /// The value of a series; 0 when it is not there.
+    pub async fn metric(&self, series: &str) -> u64 {
+        let metrics = http_client().get(self.admin_url("/metrics")).send().await.unwrap().text().await.unwrap();
+        let value = metrics.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' ')).unwrap_or("0");
+        value.parse().unwrap()
+    }
+
+    /// The memory that it has of this machine.
+    pub fn resident_kib(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id())).unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse().unwrap()
+    }
+
+    /// How many files it has open.
+    pub fn files(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/fd", self.process.id())).unwrap().count()
     }
 
     /// What the readiness probe of a cluster asks.

@@ -15,7 +15,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio::time::{interval, sleep, timeout};
 
-use super::process::Replica;
+use super::process::{Program, Replica};
 use super::rig::{Rig, Signed, Wanted};
 use super::{eventually, seed, sized};
 use crate::support::browser::http_client;
@@ -71,13 +71,14 @@ async fn replicas_restart_one_after_the_other_and_nobody_notices() {
         window.as_secs()
     );
     let ports: Vec<[u16; 2]> = (0..3).map(|_| [free_port(), free_port()]).collect();
+    let program = |ports| Program { ports: Some(ports), server: &upstream, configuration: &settings, files: None };
     let mut replicas = Vec::new();
     for ports in &ports {
-        replicas.push(Replica::start_at(&rig, *ports, &upstream, &settings).await);
+        replicas.push(Replica::start_with(&rig, program(*ports)).await);
     }
     let balancer = Arc::new(FaultProxy::balancing(0, &[], seed()));
     let over = Arc::new(AtomicBool::new(false));
-    let urls = replicas.iter().map(|replica| (replica.port(), replica.readiness_url())).collect();
+    let urls = replicas.iter().map(|replica| (replica.port, replica.readiness_url())).collect();
     let probes = tokio::spawn(probe(urls, balancer.clone(), over.clone()));
     eventually("all are ready", async || balancer.targets().len() == 3).await;
 
@@ -107,7 +108,7 @@ async fn replicas_restart_one_after_the_other_and_nobody_notices() {
             slowest = slowest.max(took);
             most_after_last = most_after_last.max(exited.saturating_duration_since(gone));
             assert!(took <= delay + window + 2 * SECOND, "round {round}, replica {number}: {took:?}");
-            replicas[number] = Replica::start_at(&rig, *ports, &upstream, &settings).await;
+            replicas[number] = Replica::start_with(&rig, program(*ports)).await;
             eventually("it is ready again", async || balancer.targets().len() == 3).await;
         }
     }

@@ -46,6 +46,7 @@ pub struct Options {
     pub streams: StreamSettings,
     /// TLS with a certificate of its own making, and so HTTP/2 too.
     pub tls: bool,
+    pub edge_limits: edge::LimitSettings,
 }
 
 impl Options {
@@ -57,6 +58,7 @@ impl Options {
             clients: ClientSettings::default(),
             streams: StreamSettings::default(),
             tls: false,
+            edge_limits: edge::LimitSettings::UNBOUNDED,
         }
     }
 }
@@ -273,7 +275,7 @@ fn settings(entra: &FakeEntra, options: Options, port: u16, admin_port: u16) -> 
         trusted_proxies: TrustedProxies::default(),
         proxy_protocol: false,
         oauth_limits: oauth::LimitSettings::UNBOUNDED,
-        edge_limits: edge::LimitSettings::UNBOUNDED,
+        edge_limits: options.edge_limits,
         connections: ConnectionLimits { per_address: u32::MAX, ..ConnectionLimits::default() },
         admin: SocketAddr::from((Ipv4Addr::LOCALHOST, admin_port)),
         entra: entra::Settings {
