@@ -1,0 +1,62 @@
+// The official conformance suite's `server` command against the fixtures it wants, directly and through the edge: the verdicts
+// must be the same. Usage: conformance-server.mjs MCP_URL DIRECT_URL
+
+import { spawn } from "node:child_process";
+import { mkdtempSync, rmSync } from "node:fs";
+import { createRequire } from "node:module";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { check, drive, shown, within } from "./checks.mjs";
+import { signedIn } from "./raw-client.mjs";
+import { REVISIONS, alike, count, differences, verdicts } from "./verdicts.mjs";
+
+const [mcpUrl, directUrl] = process.argv.slice(2).map((url) => new URL(url));
+const PACKAGE = createRequire(import.meta.url).resolve("@modelcontextprotocol/conformance/package.json");
+const SUITE = join(dirname(PACKAGE), "dist/index.js");
+const BEARER = new URL("bearer.mjs", import.meta.url).href;
+const WITHIN_MS = 60_000;
+
+drive(async () => {
+  const { tokens } = await signedIn(mcpUrl, "Conformance suite");
+  const bearer = { NODE_OPTIONS: `--import=${BEARER}`, BEARER_ORIGIN: mcpUrl.origin, BEARER_TOKEN: tokens.access_token };
+  for (const required of REVISIONS) {
+    const direct = await run("directly", required, directUrl, {});
+    check(direct.run.size === required.scenarios, `${required.revision}: there are ${required.scenarios} scenarios`, direct.run.size);
+    const passing = count(direct.run, "SUCCESS");
+    check(passing >= required.passing, `directly at least ${required.passing} checks pass`, passing);
+    check(direct.code === 0, "and all that the revision requires", direct.output);
+    const through = await run("through the edge", required, mcpUrl, bearer);
+    compare(required.revision, direct.run, through.run);
+    check(through.code === 0, "what the revision requires passes through the edge too", through.output);
+    for (const scenario of failing(direct.run)) console.log(`fails either way, for the fixtures lack it: ${scenario}`);
+    shown(alike(required));
+  }
+});
+
+/** One run of the suite: its verdicts, exit code and output. */
+async function run(how, { revision }, url, environment) {
+  const folder = mkdtempSync(join(tmpdir(), "conformance-"));
+  try {
+    const args = [SUITE, "server", "--url", url.href, "--requirements", revision, "-o", folder];
+    const child = spawn(process.execPath, args, { env: { ...process.env, ...environment }, stdio: ["ignore", "pipe", "pipe"] });
+    let output = "";
+    for (const stream of [child.stdout, child.stderr]) stream.on("data", (chunk) => (output += chunk));
+    const ended = new Promise((resolve, reject) => child.on("close", resolve).on("error", reject));
+    const code = await within(`the suite ends (${revision}, ${how})`, WITHIN_MS, ended);
+    return { code, output: output.slice(-4_000), run: verdicts(folder) };
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+/** Tells every difference before it throws. */
+function compare(revision, direct, through) {
+  const found = differences(direct, through);
+  for (const each of found)
+    console.log(`DIFFERS: ${each.scenario}, ${each.check}\n  directly: ${each.direct}; through the edge: ${each.through}\n  ${each.saying}`);
+  check(found.length === 0, `${revision}: through the edge every verdict is the same`, `${found.length} differences`);
+}
+
+function failing(run) {
+  return [...run].filter(([, checks]) => checks.some(({ status }) => status === "FAILURE")).map(([scenario]) => scenario);
+}
