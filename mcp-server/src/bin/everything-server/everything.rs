@@ -3,13 +3,15 @@
 use std::sync::Arc;
 
 use rmcp::model::{
-    CallToolRequestParams, CallToolResponse, GetPromptRequestParams, GetPromptResponse, GetPromptResult,
-    Implementation, ListPromptsResult, ListResourceTemplatesResult, ListResourcesResult, ListToolsResult,
-    PaginatedRequestParams, ProtocolVersion, ReadResourceRequestParams, ReadResourceResponse, ReadResourceResult,
-    ServerCapabilities, ServerConfig, SetLevelRequestMethod, SetLevelRequestParams, SubscribeRequestParams,
-    SubscriptionFilter, Tool, UnsubscribeRequestParams,
+    CallToolRequestParams, CallToolResponse, CancelTaskParams, GetPromptRequestParams, GetPromptResponse,
+    GetPromptResult, GetTaskParams, GetTaskResult, Implementation, ListPromptsResult, ListResourceTemplatesResult,
+    ListResourcesResult, ListToolsResult, PaginatedRequestParams, ProtocolVersion, ReadResourceRequestParams,
+    ReadResourceResponse, ReadResourceResult, ServerCapabilities, ServerConfig, SetLevelRequestMethod,
+    SetLevelRequestParams, SubscribeRequestParams, SubscriptionFilter, Tool, UnsubscribeRequestParams,
+    UpdateTaskParams,
 };
 use rmcp::service::{RequestContext, SubscriptionContext};
+use rmcp::task_manager::TaskManager;
 use rmcp::transport::streamable_http_server::session::local::LocalSessionManager;
 use rmcp::{ErrorData, RoleServer, ServerHandler};
 use tokio::sync::broadcast;
@@ -22,6 +24,7 @@ use crate::{rounds, tools};
 pub struct Everything {
     /// For the tool that closes the stream it is called on.
     pub sessions: Arc<LocalSessionManager>,
+    pub tasks: TaskManager,
     changes: broadcast::Sender<Change>,
 }
 
@@ -34,7 +37,7 @@ pub enum Change {
 
 impl Everything {
     pub fn new(sessions: Arc<LocalSessionManager>) -> Self {
-        Self { sessions, changes: broadcast::Sender::new(CHANGES_KEPT) }
+        Self { sessions, tasks: TaskManager::new(), changes: broadcast::Sender::new(CHANGES_KEPT) }
     }
 
     /// That nobody listens is no error.
@@ -57,6 +60,7 @@ impl ServerHandler for Everything {
             .enable_resources_subscribe()
             .enable_tools()
             .enable_tool_list_changed()
+            .enable_tasks()
             .build();
         ServerConfig::new(capabilities)
             .with_server_info(Implementation::new("everything-server", env!("CARGO_PKG_VERSION")))
@@ -125,6 +129,18 @@ impl ServerHandler for Everything {
 
     async fn unsubscribe(&self, _: UnsubscribeRequestParams, _: Context) -> Outcome<()> {
         Ok(())
+    }
+
+    async fn get_task(&self, request: GetTaskParams, _: Context) -> Outcome<GetTaskResult> {
+        Ok(GetTaskResult::new(self.tasks.get_task(&request.task_id)?))
+    }
+
+    async fn update_task(&self, request: UpdateTaskParams, _: Context) -> Outcome<()> {
+        self.tasks.update_task(&request.task_id, request.input_responses)
+    }
+
+    async fn cancel_task(&self, request: CancelTaskParams, _: Context) -> Outcome<()> {
+        self.tasks.cancel_task(&request.task_id)
     }
 
     fn accepted_subscription_filter(&self, requested: &SubscriptionFilter) -> Option<SubscriptionFilter> {

@@ -37,7 +37,11 @@ impl Fixtures {
     /// What a tool or prompt asks the client for, round by round.
     pub fn rounds(&self, name: &str) -> Option<Vec<&InputRequests>> {
         let names = self.rounds.get(name)?;
-        Some(names.iter().map(|name| &self.inputs[name]).collect())
+        Some(names.iter().map(|name| self.inputs(name)).collect())
+    }
+
+    pub fn inputs(&self, name: &str) -> &InputRequests {
+        &self.inputs[name]
     }
 
     /// A prompt's messages with its arguments filled in.

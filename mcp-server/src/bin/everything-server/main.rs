@@ -5,13 +5,14 @@
 //! changes that. The feature `conformance` builds it; no other program has any of it.
 //!
 //! [`fixtures`] has what is fixed, [`everything`] speaks MCP, [`tools`] are those that do something, [`rounds`] those that
-//! need something of the client first (SEP-2322).
+//! need something of the client first (SEP-2322), [`jobs`] those that go on as tasks (SEP-2663).
 
 // Sampling, roots and logging: revisions that have them are still spoken, and rmcp marks them all.
 #![expect(deprecated)]
 
 mod everything;
 mod fixtures;
+mod jobs;
 mod rounds;
 mod tools;
 

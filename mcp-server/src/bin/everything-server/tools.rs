@@ -15,6 +15,7 @@ use tokio::time::sleep;
 
 use crate::everything::{Change, Everything, is_modern};
 use crate::fixtures::FIXTURES;
+use crate::jobs::Job;
 use crate::rounds;
 
 type Context = RequestContext<RoleServer>;
@@ -32,15 +33,20 @@ pub async fn call(
         result.result_type = Some(ResultType::COMPLETE);
         return Ok(result.into());
     }
+    if let Some(job) = Job::of(&request.name, request.arguments.as_ref()) {
+        return job.start(&server.tasks, context.client_capabilities()).await;
+    }
     if let Some(rounds) = FIXTURES.rounds(&request.name) {
         let given = rounds::Given { responses: request.input_responses, state: request.request_state };
-        return Ok(match rounds::next(&rounds, given, context.client_capabilities())? {
-            rounds::Next::Ask(ask) => ask.into(),
-            rounds::Next::Done { responses, with_state } => {
-                let state = if with_state { "state-ok" } else { "no state" };
-                text(format!("{state}: {}", json!(responses))).into()
-            }
-        });
+        let (responses, with_state) = match rounds::next(&rounds, given, context.client_capabilities())? {
+            rounds::Next::Ask(ask) => return Ok(ask.into()),
+            rounds::Next::Done { responses, with_state } => (responses, with_state),
+        };
+        let answer = format!("{}: {}", if with_state { "state-ok" } else { "no state" }, json!(responses));
+        if request.name == "test_tool_with_task" {
+            return Job::Tell(answer).start(&server.tasks, context.client_capabilities()).await;
+        }
+        return Ok(text(answer).into());
     }
     let argument = |name: &str| request.arguments.as_ref()?.get(name)?.as_str().map(str::to_owned);
     let done = match &*request.name {
@@ -51,6 +57,7 @@ pub async fn call(
         "test_missing_capability" => capability(context),
         "test_trigger_tool_change" => Ok(announced(server, Change::Tools)),
         "test_trigger_prompt_change" => Ok(announced(server, Change::Prompts)),
+        "greet" => Ok(text(format!("Hello, {}!", argument("name").unwrap_or_default()))),
         "test_sampling" => sampling(context, &argument("prompt").unwrap_or_default()).await,
         name if FIXTURES.elicitations.contains_key(name) => elicitation(context, name, argument("message")).await,
         _ => Err(ErrorData::invalid_params("unknown tool", None)),
