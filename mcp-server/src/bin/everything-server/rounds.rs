@@ -6,7 +6,10 @@
 use std::sync::LazyLock;
 
 use rmcp::ErrorData;
-use rmcp::model::{ClientCapabilities, InputRequest, InputRequests, InputRequiredResult, InputResponses};
+use rmcp::model::{
+    ClientCapabilities, ElicitationCapability, InputRequest, InputRequests, InputRequiredResult, InputResponses,
+    RootsCapabilities, SamplingCapability,
+};
 use uuid::Uuid;
 
 /// What the client sent along.
@@ -75,9 +78,21 @@ fn possible(requests: &InputRequests, capabilities: &ClientCapabilities) -> Resu
         .map(|(key, request)| (key.clone(), request.clone()))
         .collect();
     if possible.is_empty() {
-        return Err(ErrorData::missing_required_client_capability(
-            ClientCapabilities::builder().enable_elicitation().build(),
-        ));
+        Err(ErrorData::missing_required_client_capability(needed(requests)))
+    } else {
+        Ok(possible)
     }
-    Ok(possible)
+}
+
+fn needed(requests: &InputRequests) -> ClientCapabilities {
+    let mut needed = ClientCapabilities::default();
+    for request in requests.values() {
+        match request {
+            InputRequest::CreateMessage(_) => needed.sampling = Some(SamplingCapability::default()),
+            InputRequest::Elicitation(_) => needed.elicitation = Some(ElicitationCapability::default()),
+            InputRequest::ListRoots(_) => needed.roots = Some(RootsCapabilities::default()),
+            _ => {}
+        }
+    }
+    needed
 }

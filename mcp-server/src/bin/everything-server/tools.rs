@@ -119,8 +119,7 @@ fn capability(context: &Context) -> Done {
     if context.client_capabilities().is_some_and(|capabilities| capabilities.sampling.is_some()) {
         return Ok(text("The client can sample."));
     }
-    let needed: ClientCapabilities =
-        serde_json::from_value(json!({ "sampling": {} })).map_err(|error| internal(&error))?;
+    let needed = ClientCapabilities::builder().enable_sampling().build();
     Err(ErrorData::missing_required_client_capability(needed))
 }
 
