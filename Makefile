@@ -34,7 +34,9 @@ test:
 test-rust: build
 	cargo test --workspace --locked --no-fail-fast
 
+# The same packages as above, so that nothing else is built anew for the feature.
 test-clients: build
+	cargo build --workspace --locked --features sallyport-mcp-server/conformance --bin everything-server
 	gateway/tests/clients/run $(DRIVERS)
 
 # By itself, for it measures the memory of its process.
@@ -58,4 +60,4 @@ fmt-check:
 	cargo fmt --all --check
 
 clippy:
-	cargo clippy --workspace --all-targets --locked -- -D warnings
+	cargo clippy --workspace --all-targets --locked --features sallyport-mcp-server/conformance -- -D warnings

@@ -13,6 +13,7 @@ use entra::{Authority, Credential};
 use fake_entra::FakeEntra;
 use sallyport_mcp_server as mcp_server;
 use tokio::runtime::Runtime;
+use url::Url;
 
 use super::FAILED;
 use super::signal::Terminate;
@@ -41,6 +42,10 @@ pub struct Dev {
     /// Keep records in this Redis, `redis://host:port`, as in production, instead of in memory.
     #[arg(long, value_name = "URL")]
     store: Option<RedisUrl>,
+    /// Put the edge before an MCP server of your own, `http://localhost:3000/mcp`, and not before the sample. It gets tokens of
+    /// the stand-in.
+    #[arg(long, value_name = "URL", value_parser = upstream)]
+    upstream: Option<Url>,
     /// Log lines as JSON, as `serve` writes them.
     #[arg(long)]
     json: bool,
@@ -50,7 +55,12 @@ pub struct Dev {
 struct Neighbours {
     runtime: Runtime,
     entra: FakeEntra,
-    server: mcp_server::Running,
+    upstream: Upstream,
+}
+
+enum Upstream {
+    Sample(mcp_server::Running),
+    Yours(Url),
 }
 
 impl Dev {
@@ -70,12 +80,14 @@ impl Dev {
         for port in [self.port, self.admin_port] {
             free_on(Ipv4Addr::LOCALHOST.into(), port).with_context(|| format!("port {port} is taken"))?;
         }
-        let neighbours = Neighbours::start()?;
+        let neighbours = Neighbours::start(self.upstream.clone())?;
         let settings = self.settings(&neighbours)?;
         let server = Server::build(settings, Clock::system(), Inherited::none())?;
         eprint!("{}", self.welcome(&neighbours.entra));
         server.run(Terminate);
-        neighbours.runtime.block_on(neighbours.server.stop());
+        if let Upstream::Sample(server) = neighbours.upstream {
+            neighbours.runtime.block_on(server.stop());
+        }
         Ok(())
     }
 
@@ -110,7 +122,7 @@ impl Dev {
             upstreams: vec![UpstreamSettings {
                 path: "/mcp".to_owned(),
                 scope: entra.scope(),
-                pool: pool::Settings::single("sample", &format!("http://{}", neighbours.server.address())),
+                pool: neighbours.upstream.pool(),
             }],
             sessions: session::Settings::default(),
             streams: StreamSettings::default(),
@@ -157,30 +169,45 @@ Stop with Ctrl-C.
 }
 
 impl Neighbours {
-    fn start() -> anyhow::Result<Self> {
+    fn start(yours: Option<Url>) -> anyhow::Result<Self> {
         let runtime = Runtime::new()?;
-        let (entra, server) = runtime.block_on(async {
-            let entra = FakeEntra::start(fake_entra::Options::default()).await?;
-            let server = mcp_server::start(mcp_server::Settings {
-                listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
-                allowed_callers: vec![entra.gateway_client_id().to_owned()],
-                graph_url: entra.graph_url().parse()?,
-                graph_scopes: vec!["https://graph.microsoft.com/User.Read".to_owned()],
-                authority: Authority::new(&entra.authority(), entra.tenant_id())?,
-                client_id: entra.server_client_id().to_owned(),
-                extra_ca_file: None,
-                accept_emulator: true,
-                clock: mcp_server::clock::Clock::system(),
-                credential: Credential::ManagedIdentity {
-                    client_id: Some(entra.server_identity().to_owned()),
-                    host: IdentityHost::Metadata { endpoint: entra.imds_url() },
-                },
-            })
-            .await?;
-            anyhow::Ok((entra, server))
-        })?;
-        Ok(Self { runtime, entra, server })
+        let entra = runtime.block_on(FakeEntra::start(fake_entra::Options::default()))?;
+        let upstream = match yours {
+            Some(url) => Upstream::Yours(url),
+            None => Upstream::Sample(runtime.block_on(sample(&entra))?),
+        };
+        Ok(Self { runtime, entra, upstream })
     }
+}
+
+impl Upstream {
+    fn pool(&self) -> pool::Settings {
+        match self {
+            Self::Sample(server) => pool::Settings::single("sample", &format!("http://{}", server.address())),
+            Self::Yours(url) => {
+                pool::Settings { endpoint: url.path().to_owned(), ..pool::Settings::single("yours", url.as_str()) }
+            }
+        }
+    }
+}
+
+async fn sample(entra: &FakeEntra) -> anyhow::Result<mcp_server::Running> {
+    mcp_server::start(mcp_server::Settings {
+        listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+        allowed_callers: vec![entra.gateway_client_id().to_owned()],
+        graph_url: entra.graph_url().parse()?,
+        graph_scopes: vec!["https://graph.microsoft.com/User.Read".to_owned()],
+        authority: Authority::new(&entra.authority(), entra.tenant_id())?,
+        client_id: entra.server_client_id().to_owned(),
+        extra_ca_file: None,
+        accept_emulator: true,
+        clock: mcp_server::clock::Clock::system(),
+        credential: Credential::ManagedIdentity {
+            client_id: Some(entra.server_identity().to_owned()),
+            host: IdentityHost::Metadata { endpoint: entra.imds_url() },
+        },
+    })
+    .await
 }
 
 /// As `serve` has them by default.
@@ -203,6 +230,47 @@ fn emulated(entra: &FakeEntra, client_id: &str) -> anyhow::Result<entra::Setting
     })
 }
 
+/// Where everything else of this command is: on loopback, so without TLS.
+fn upstream(text: &str) -> Result<Url, String> {
+    let url = Url::parse(text).map_err(|error| error.to_string())?;
+    let loopback = match url.host() {
+        Some(url::Host::Domain(name)) => name == "localhost",
+        Some(url::Host::Ipv4(address)) => address.is_loopback(),
+        Some(url::Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    };
+    let plain =
+        url.query().is_none() && url.fragment().is_none() && url.username().is_empty() && url.password().is_none();
+    if url.scheme() == "http" && loopback && plain {
+        Ok(url)
+    } else {
+        Err("this is no http address on loopback, like http://localhost:3000/mcp".to_owned())
+    }
+}
+
 fn free_on(address: std::net::IpAddr, port: u16) -> std::io::Result<()> {
     TcpListener::bind((address, port)).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::upstream;
+
+    #[test]
+    fn a_server_of_your_own_is_on_loopback() {
+        for good in ["http://localhost:3000/mcp", "http://127.0.0.1:3000/", "http://[::1]:3000/a/b"] {
+            assert_eq!(upstream(good).unwrap().as_str(), good);
+        }
+        for bad in [
+            "localhost:3000/mcp",
+            "http://mcp.contoso.com/mcp",
+            "http://10.0.0.1:3000/mcp",
+            "http://localhost.contoso.com/mcp",
+            "https://localhost:3000/mcp",
+            "http://user@localhost:3000/mcp",
+            "http://localhost:3000/mcp?a=b",
+        ] {
+            assert!(upstream(bad).is_err(), "{bad}");
+        }
+    }
 }

@@ -6,6 +6,7 @@ import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { DRIVERS, clients } from "./drivers.mjs";
 import { Edge } from "./edge.mjs";
+import { Fixtures } from "./fixtures.mjs";
 import { STAGES, TroubledEdge } from "./hardships.mjs";
 import { endAll, launch, succeeds } from "./programs.mjs";
 import { checkPage, checkPins, render, write } from "./table.mjs";
@@ -28,7 +29,9 @@ mkdirSync(process.env.ARTIFACTS, { recursive: true });
 const versions = clients();
 const { names, table } = chosen(process.argv.slice(2));
 const survivors = names.filter((name) => DRIVERS[name].survives);
-await inGoodTimes(names.filter((name) => !survivors.includes(name)));
+const beforeFixtures = names.filter((name) => DRIVERS[name].fixtures);
+await inGoodTimes(names.filter((name) => !survivors.includes(name) && !beforeFixtures.includes(name)));
+if (beforeFixtures.length > 0) await withFixtures(beforeFixtures);
 if (survivors.length > 0) await inHardTimes(survivors);
 if (table && failed === 0) write(render(results));
 await report("compatibility-table", () => checkTable());
@@ -55,6 +58,14 @@ async function inGoodTimes(names) {
     if (index === 0 && passed === 1) console.log(`the first tool call was made within ${((Date.now() - begun) / 1000).toFixed(1)} s of the start`);
   }
   await report("graceful-stop", () => edge.stop());
+}
+
+/** At an edge whose server is the conformance suite's fixtures; the drivers also get the address of the same without an edge. */
+async function withFixtures(names) {
+  const fixtures = await started("sallyport-fixtures", () => Fixtures.start());
+  if (!fixtures) return;
+  for (const name of names) await report(name, () => runDriver(name, name, fixtures.origin, fixtures.direct));
+  await report("graceful-stop-fixtures", () => fixtures.stop());
 }
 
 /** Stage by stage, all clients in each: the store is wiped once and the ring rotated once. */
@@ -108,9 +119,9 @@ async function report(name, work) {
   }
 }
 
-async function runDriver(name, logName, origin, ...stage) {
+async function runDriver(name, logName, origin, ...more) {
   const { program, file, path, rest, client, transport } = DRIVERS[name];
-  const child = launch(logName, [program, join(HERE, file), `${origin}${path}`, ...rest, ...stage]);
+  const child = launch(logName, [program, join(HERE, file), `${origin}${path}`, ...rest, ...more]);
   await succeeds(`${name} ends`, DRIVER_WITHIN_MS, child);
   if (client) results.push({ client: versions.find((each) => each.name === client.name), transport, shown: shownIn(child.log) });
 }

@@ -15,6 +15,7 @@ const MCP_REMOTE = { name: "mcp-remote", package: "mcp-remote" };
 const INSPECTOR_CLI = { name: "MCP Inspector, command line", package: "@modelcontextprotocol/inspector" };
 const INSPECTOR_WEB = { name: "MCP Inspector, web page", package: "@modelcontextprotocol/inspector" };
 const CONFORMANCE = { name: "MCP conformance suite, `authorization`", package: "@modelcontextprotocol/conformance" };
+const CONFORMANCE_SERVER = { name: "MCP conformance suite, `server`", package: "@modelcontextprotocol/conformance" };
 
 const STREAMABLE = "Streamable HTTP";
 const STATELESS = "Streamable HTTP, protocol of 2026-07-28";
@@ -22,7 +23,8 @@ const LEGACY = "HTTP+SSE";
 
 /**
  * Name to driver. `client` and `transport` are for the compatibility table and absent where no client is shown;
- * one that `survives` runs stage by stage against an edge that loses its store and whose key ring is rotated.
+ * one that `survives` runs stage by stage against an edge that loses its store and whose key ring is rotated; one with
+ * `fixtures` at an edge whose server is what the conformance suite wants to see.
  */
 export const DRIVERS = {
   "typescript-1-http": { client: TYPESCRIPT_1, transport: STREAMABLE, ...node("ts-sdk-1.mjs", HTTP, "http") },
@@ -45,6 +47,7 @@ export const DRIVERS = {
   "inspector-web-http": { client: INSPECTOR_WEB, transport: STREAMABLE, ...node("inspector-web.mjs", HTTP, "http") },
   "inspector-web-sse": { client: INSPECTOR_WEB, transport: LEGACY, ...node("inspector-web.mjs", SSE, "sse") },
   conformance: { client: CONFORMANCE, transport: "OAuth only", ...node("conformance.mjs", HTTP) },
+  "conformance-server": { client: CONFORMANCE_SERVER, transport: "Streamable HTTP, both protocols", fixtures: true, ...node("conformance-server.mjs", HTTP) },
   refresh: node("refresh.mjs", HTTP),
   "consent-page": node("consent-page.mjs", HTTP),
   connections: node("connections.mjs", HTTP),

@@ -114,6 +114,9 @@ async function run(folder, port, meanwhile) {
 async function signIn(said) {
   const link = await until("the address to sign in at", SIGN_IN_WITHIN_MS, () => AUTHORIZE.exec(said.stderr)?.[1]);
   check(link.startsWith(new URL("/authorize?", url).href), "it asks to sign in at the edge's /authorize", link);
+  // It prints the address before it listens; no person is as fast as this browser.
+  const { origin } = new URL(new URL(link).searchParams.get("redirect_uri"));
+  await until("its callback listens", SIGN_IN_WITHIN_MS, () => fetch(origin).catch(() => null));
   const page = await new Browser().signIn(link);
   check(page.status === 200 && page.url.pathname === "/oauth/callback", "the browser ends at its redirect URI", page.url.href);
 }

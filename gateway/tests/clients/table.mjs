@@ -2,6 +2,7 @@
 
 import { readFileSync, writeFileSync } from "node:fs";
 import { ANEW, AT_A_401, IN_TIME, ROTATED, WIPED, check } from "./checks.mjs";
+import { REVISIONS, alike } from "./verdicts.mjs";
 
 const TABLE = new URL("../../../docs/compatibility.md", import.meta.url);
 const TITLES = ["Client", "Version", "Transport", "Shown"];
@@ -18,13 +19,15 @@ const STEPS = [
   WIPED,
   ROTATED,
   "2 of 2 scenarios",
+  ...REVISIONS.map(alike),
 ];
 const INTRODUCTION = `# Clients that work with Sallyport
 
 Written by the client tests (\`gateway/tests/clients/run --table\`) from what they saw; not edited by hand. Each line is a
 program of the pinned version that went through the edge: refused with 401, it found its way by the metadata, registered,
 a person allowed it and signed in, and it did what the last column says. (The conformance suite starts at the metadata, as a
-client registered for it.) A run fails when this page is not what it saw.
+client registered for it; its \`server\` command has a token, and asks a server with what the suite wants to see.) A run fails
+when this page is not what it saw.
 `;
 
 /**
