@@ -215,8 +215,8 @@ async fn events(stream: &mut TcpStream, target: &str) -> std::io::Result<()> {
         if target.contains("do=idle") {
             let mut rest = [0; 64];
             // Nobody sends anything more: this is the end of the connection.
-            stream.read(&mut rest).await?;
-            return Err(std::io::ErrorKind::ConnectionAborted.into());
+            let read = stream.read(&mut rest).await?;
+            return Err(std::io::Error::other(format!("{read} bytes on a stream that nobody answers")));
         } else if target.contains("do=flood") {
             chunk(stream, &flood).await?;
         } else if target.contains("do=drip") {

@@ -153,9 +153,9 @@ async fn attacked(attack: Attack, address: [u8; 4], port: u16, head: String) -> 
             // It reads whatever comes.
             _ => {
                 let mut answer = [0; 4096];
-                match timeout(Duration::from_secs(1), stream.read(&mut answer)).await {
-                    Ok(Ok(0) | Err(_)) => return begun.elapsed(),
-                    Ok(Ok(_)) | Err(_) => {}
+                let read = timeout(Duration::from_secs(1), stream.read(&mut answer)).await;
+                if let Ok(Ok(0) | Err(_)) = read {
+                    return begun.elapsed();
                 }
             }
         }
