@@ -12,9 +12,10 @@ mod defaults;
 pub(crate) use defaults::GRAPH;
 
 /// What the stand-in knows when it starts. `Seed::default()` is a tenant with two apps (gateway and MCP server), the
-/// single app of the one-registration shape, Microsoft's Graph and Redis, four users and two managed identities.
+/// single app of the one-registration shape, Microsoft's Graph and Redis, four users and two managed identities. A file
+/// (JSON or TOML) that leaves a part out gets the default's.
 #[derive(Clone, Debug, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
+#[serde(default, deny_unknown_fields)]
 pub struct Seed {
     pub tenant_id: String,
     pub tenant_name: String,
@@ -70,12 +71,23 @@ pub struct App {
     #[serde(default)]
     pub optional_claims: Vec<String>,
     #[serde(default)]
-    pub secrets: Vec<String>,
+    pub secrets: Vec<Secret>,
+    /// Certificates in PEM, by whose keys the app may sign assertions.
+    #[serde(default)]
+    pub certificates: Vec<String>,
     #[serde(default)]
     pub federated_credentials: Vec<FederatedCredential>,
     /// Clients that may use every scope of this app without consent.
     #[serde(default)]
     pub preauthorized: Vec<String>,
+}
+
+/// A client secret: its value, or the value and when it expires (seconds since the epoch).
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(untagged)]
+pub enum Secret {
+    Lasting(String),
+    Expiring { value: String, expires: i64 },
 }
 
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -115,7 +127,7 @@ pub enum TrustedIssuer {
     Url(String),
 }
 
-/// A user-assigned managed identity, assigned to the machine whose IMDS this is.
+/// A managed identity of the machine whose IMDS this is.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Identity {
@@ -123,6 +135,9 @@ pub struct Identity {
     pub client_id: String,
     pub principal_id: String,
     pub resource_id: String,
+    /// The machine's own: what a request that names no identity gets. The others are user-assigned.
+    #[serde(default)]
+    pub system_assigned: bool,
     /// Workload identity on the identity itself: what AADSTS700231 is about.
     #[serde(default)]
     pub federated_credentials: Vec<FederatedCredential>,
@@ -258,6 +273,24 @@ impl Seed {
         } else {
             None
         }
+    }
+}
+
+impl From<&str> for Secret {
+    fn from(value: &str) -> Secret {
+        Secret::Lasting(value.into())
+    }
+}
+
+impl Secret {
+    pub(crate) fn value(&self) -> &str {
+        match self {
+            Secret::Lasting(value) | Secret::Expiring { value, .. } => value,
+        }
+    }
+
+    pub(crate) fn is_expired(&self, now: i64) -> bool {
+        matches!(self, Secret::Expiring { expires, .. } if *expires <= now)
     }
 }
 

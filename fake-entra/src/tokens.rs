@@ -18,6 +18,7 @@ pub(crate) const EXCHANGE_URI: &str = "api://AzureADTokenExchange";
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Proof {
     Secret,
+    Certificate,
     Federated,
 }
 
@@ -40,7 +41,7 @@ impl Proof {
     fn code(self) -> &'static str {
         match self {
             Proof::Secret => "1",
-            Proof::Federated => "2",
+            Proof::Certificate | Proof::Federated => "2",
         }
     }
 }

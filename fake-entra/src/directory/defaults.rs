@@ -125,6 +125,7 @@ fn app(client_id: &str, name: &str, version: u8) -> App {
         scopes: vec![],
         optional_claims: vec![],
         secrets: vec![],
+        certificates: vec![],
         federated_credentials: vec![],
         preauthorized: vec![],
     }
@@ -145,6 +146,7 @@ fn identities() -> Vec<Identity> {
             client_id: "7f2e90b3-861c-4d5a-b504-ad316e8c4201".into(),
             principal_id: GATEWAY_PRINCIPAL.into(),
             resource_id: resource("gateway-mi"),
+            system_assigned: false,
             federated_credentials: vec![cluster_credential("system:serviceaccount:sallyport:sallyport")],
         },
         Identity {
@@ -152,6 +154,7 @@ fn identities() -> Vec<Identity> {
             client_id: "7f2e90b3-861c-4d5a-b504-ad316e8c4202".into(),
             principal_id: SERVER_PRINCIPAL.into(),
             resource_id: resource("mcp-mi"),
+            system_assigned: false,
             federated_credentials: vec![],
         },
     ]

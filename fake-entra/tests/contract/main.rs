@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod authorize;
+mod azure_identity;
 mod client_authentication;
 mod code;
 mod control;
@@ -14,3 +15,4 @@ mod on_behalf_of;
 mod program;
 mod refresh;
 mod support;
+mod tls;
