@@ -3,7 +3,7 @@
 //! A [`Seed`] is both what a caller hands in and what the running stand-in changes (a user disabled, a consent given);
 //! `reset` puts the caller's copy back. Nothing is written to disk.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -44,9 +44,19 @@ pub struct User {
     pub job_title: Option<String>,
     #[serde(default)]
     pub disabled: bool,
+    #[serde(default)]
+    pub business_phones: Vec<String>,
+    #[serde(default)]
+    pub mobile_phone: Option<String>,
     /// Conditional access asks for a second factor before any token is issued.
     #[serde(default)]
     pub mfa_required: bool,
+    /// Object ids of the groups this user is in; apps with `group_claims` see them.
+    #[serde(default)]
+    pub groups: Vec<String>,
+    /// App roles the user is assigned, by the client id of the app that has them.
+    #[serde(default)]
+    pub roles: BTreeMap<String, Vec<String>>,
     /// One line for people who choose a user.
     #[serde(default)]
     pub note: String,
@@ -77,6 +87,12 @@ pub struct App {
     pub certificates: Vec<String>,
     #[serde(default)]
     pub federated_credentials: Vec<FederatedCredential>,
+    /// Tokens for this app say which groups the user is in, or, from 201 on, only where to ask.
+    #[serde(default)]
+    pub group_claims: bool,
+    /// Only users with one of the app's roles may sign in to it (AADSTS50105).
+    #[serde(default)]
+    pub assignment_required: bool,
     /// Clients that may use every scope of this app without consent.
     #[serde(default)]
     pub preauthorized: Vec<String>,
@@ -173,6 +189,31 @@ pub struct Policies {
     pub crlf_errors: bool,
     /// Sign this user in without a page, always.
     pub auto_login: Option<String>,
+    pub conditional_access: Vec<ConditionalAccess>,
+}
+
+/// A policy of conditional access.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct ConditionalAccess {
+    /// What a claims challenge calls it (`capolids`).
+    pub id: String,
+    /// Object ids or user principal names; none: everybody.
+    #[serde(default)]
+    pub users: Vec<String>,
+    /// Client ids of resources; none: every resource.
+    #[serde(default)]
+    pub resources: Vec<String>,
+    pub effect: Effect,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Effect {
+    /// AADSTS53003: nothing the user can do.
+    Block,
+    /// AADSTS50076 with a claims challenge, until a sign-in answered it.
+    StepUp,
 }
 
 /// What `resource` on a v2 request leads to.
@@ -200,6 +241,7 @@ impl Default for Policies {
             short_codes: false,
             crlf_errors: false,
             auto_login: None,
+            conditional_access: vec![],
         }
     }
 }
@@ -263,6 +305,11 @@ impl Seed {
             })
         };
         resource.scopes.iter().filter(granted).cloned().collect()
+    }
+
+    /// May this user sign in to that app at all?
+    pub(crate) fn assigned(&self, app: &App, user: &User) -> bool {
+        !app.assignment_required || user.roles.get(&app.client_id).is_some_and(|roles| !roles.is_empty())
     }
 
     pub(crate) fn tenant(&self, name: &str) -> Option<TenantName> {

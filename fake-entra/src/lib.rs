@@ -16,7 +16,9 @@
 //! | `tickets` | codes, refresh tokens, sessions, half-done sign-ins |
 //! | `imds`, `graph`, `cluster` | the other three services |
 //! | `errors` | AADSTS numbers and the shapes they are shown in |
-//! | `observe`, `journal`, `faults`, `connection`, `control` | what tests see and script |
+//! | `conditional_access` | policies that block or ask for more |
+//! | `tls`, `connection` | TLS by an authority of its own; connections that can be cut |
+//! | `observe`, `journal`, `faults`, `control` | what tests see and script |
 //! | `world`, `clock` | the state all of them share |
 //!
 //! # Signing in with a plain HTTP client
@@ -36,7 +38,7 @@
 //! `Authorization: Bearer {control token}` on every call; bodies are JSON. `POST /_emu/reset` · `GET|POST /_emu/clock
 //! {"offset_s":0}` · `POST /_emu/keys/rotate {"mode":"publish|activate|retire|emergency"}` · `GET|POST|DELETE /_emu/faults`
 //! (a [`Fault`]) · `POST /_emu/next-login {"upn":"…"}` · `POST
-//! /_emu/users/{oid or upn}/{disable|enable|revoke|require-mfa|satisfy-mfa}` · `POST /_emu/consents` (a
+//! /_emu/users/{oid or upn}/{disable|enable|revoke|require-mfa|satisfy-mfa|require-sign-in}` · `POST /_emu/consents` (a
 //! [`directory::Grant`]) · `POST /_emu/fics {"client_id":…,"credential":…}` · `GET|PUT /_emu/policies`
 //! ([`directory::Policies`]) · `POST /_emu/service-account-token {"subject":"…"}` · `GET /_emu/journal?since=N` · `GET
 //! /_emu/counters`.
@@ -56,6 +58,7 @@ mod call;
 mod client_auth;
 mod clock;
 mod cluster;
+mod conditional_access;
 mod connection;
 mod control;
 pub mod directory;
@@ -284,6 +287,8 @@ fn router(world: Arc<World>) -> Router {
         .route("/{tenant}/oauth2/v2.0/token", post(token_endpoint::token))
         .route("/{tenant}/oauth2/v2.0/logout", get(authorize::sign_out))
         .route("/{tenant}/oauth2/{*rest}", any(discovery::left_out))
+        .route("/{tenant}/saml2", any(discovery::left_out))
+        .route("/{tenant}/kerberos", any(discovery::left_out))
         .route("/{tenant}/login", post(authorize::continue_flow))
         .route("/{metadata}/identity/oauth2/token", get(imds::token))
         .route("/{metadata}/identity/getplatformmetadata", any(imds::second_version))

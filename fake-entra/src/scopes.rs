@@ -1,6 +1,6 @@
 //! The `scope` parameter: which resources and permissions it names, and what of that is granted.
 
-use crate::directory::{App, GRAPH, Seed};
+use crate::directory::{App, GRAPH, Seed, User};
 use crate::errors::EntraError;
 
 const OIDC: [&str; 4] = ["openid", "profile", "email", "offline_access"];
@@ -130,6 +130,16 @@ pub(crate) fn not_consented(client: &App) -> EntraError {
         "The user or administrator has not consented to use the application with ID '{}' named '{}'. Send an interactive \
          authorization request for this user and resource.",
         client.client_id, client.name
+    ))
+}
+
+/// 50105, which names the user and the application.
+pub(crate) fn not_assigned(app: &App, user: &User) -> EntraError {
+    EntraError::new(50105).saying(format!(
+        "Your administrator has configured the application {} ('{}') to block users unless they are specifically granted \
+         ('assigned') access to the application. The signed in user '{}' is blocked because they are not a direct member of \
+         a group with access, nor had access directly assigned by an administrator.",
+        app.name, app.client_id, user.upn
     ))
 }
 

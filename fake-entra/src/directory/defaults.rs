@@ -1,6 +1,6 @@
 //! The built-in directory. Its ids are fixed, so that documents, tests and people can name them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{App, FederatedCredential, Grant, Identity, Policies, RedirectUri, Seed, TrustedIssuer, User};
 
@@ -56,7 +56,11 @@ fn user(tail: &str, alias: &str, given: &str, surname: &str, job: Option<&str>, 
         mail: Some(format!("{alias}@contoso.example")),
         job_title: job.map(Into::into),
         disabled: false,
+        business_phones: vec![],
+        mobile_phone: None,
         mfa_required: false,
+        groups: vec![],
+        roles: BTreeMap::new(),
         note: note.into(),
     }
 }
@@ -127,6 +131,8 @@ fn app(client_id: &str, name: &str, version: u8) -> App {
         secrets: vec![],
         certificates: vec![],
         federated_credentials: vec![],
+        group_claims: false,
+        assignment_required: false,
         preauthorized: vec![],
     }
 }
