@@ -1,12 +1,10 @@
-"""One fake-entra over TLS for the whole run, with a directory of its own, and a browser for its pages.
+"""One fake-entra over TLS for the whole run, with a directory of its own.
 
 Clients trust it by the certificate it writes: nothing here turns verification off.
 """
 
 import base64
 import datetime
-import functools
-import html.parser
 import json
 import os
 import pathlib
@@ -14,7 +12,7 @@ import shutil
 import subprocess
 import tempfile
 import threading
-from urllib.parse import parse_qsl, urljoin, urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 import msal
 import requests
@@ -23,7 +21,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import NameOID
 
-ADELE = "adele@contoso.example"
+import pages
+from pages import ADELE, PATIENCE
+
 ALEX = "alex@contoso.example"
 CALLBACK = "http://localhost:8400/oauth-callback"
 EXCHANGE = "api://AzureADTokenExchange"
@@ -31,8 +31,6 @@ GRAPH_SCOPE = "https://graph.microsoft.com/User.Read"
 SECRET = "s3cret~of.the+tests"
 EXPIRED_SECRET = "a-secret-that-expired"
 WORKLOAD = "system:serviceaccount:sallyport:sallyport"
-# No wait of this run is longer.
-PATIENCE = 20
 
 _running = None
 
@@ -129,11 +127,7 @@ class Stand:
 
     def http(self) -> requests.Session:
         """A session that trusts the stand-in and nobody else."""
-        session = requests.Session()
-        session.trust_env = False
-        session.verify = str(self.authority_file)
-        session.request = functools.partial(session.request, timeout=PATIENCE)
-        return session
+        return pages.session(str(self.authority_file))
 
     def order(self, method: str, path: str, body=None):
         headers = {"Authorization": f"Bearer {self.control_token}"}
@@ -175,39 +169,10 @@ class Stand:
 
     def walk(self, url: str, choices: dict) -> dict:
         """Clicks through the pages as `choices` say; the parameters that reach the redirect URI."""
-        browser = self.http()
-        answer = browser.get(url, allow_redirects=False)
-        for _ in range(5):
-            if answer.status_code == 302:
-                location = urlsplit(answer.headers["location"])
-                if not answer.headers["location"].startswith(CALLBACK):
-                    raise AssertionError("the browser is sent elsewhere")
-                return dict(parse_qsl(location.query))
-            page = Page(answer.text)
-            button = next((name, choices[name]) for name in page.buttons if name in choices)
-            form = dict(page.hidden, **dict([button]))
-            answer = browser.post(urljoin(answer.url, page.action), data=form, allow_redirects=False)
-        raise AssertionError(f"no end after five pages: {answer.status_code}")
-
-
-class Page(html.parser.HTMLParser):
-    """The form of a page: where it posts to, what it hides, which buttons it has."""
-
-    def __init__(self, text: str):
-        super().__init__()
-        self.action, self.hidden, self.buttons = None, {}, []
-        self.feed(text)
-        if self.action is None:
-            raise AssertionError(f"no form: {text}")
-
-    def handle_starttag(self, tag, attributes):
-        attributes = dict(attributes)
-        if tag == "form":
-            self.action = attributes["action"]
-        elif tag == "input" and attributes.get("type") == "hidden":
-            self.hidden[attributes["name"]] = attributes["value"]
-        elif tag == "button" and "name" in attributes:
-            self.buttons.append(attributes["name"])
+        location = pages.walk(self.http(), url, choices)
+        if not location.startswith(CALLBACK):
+            raise AssertionError("the browser is sent elsewhere")
+        return dict(parse_qsl(urlsplit(location).query))
 
 
 def claims(token: str) -> dict:

@@ -4,7 +4,8 @@ import unittest
 
 import jwt
 
-from stand import ADELE, ALEX, CALLBACK, GRAPH_SCOPE, Page, claims, stand
+from pages import Page
+from stand import ADELE, ALEX, CALLBACK, GRAPH_SCOPE, claims, stand
 
 
 class SignIn(unittest.TestCase):
