@@ -20,7 +20,7 @@ pub(crate) fn check(
         return Err(EntraError::new(53003));
     }
     match matching.iter().find(|policy| !satisfied.contains(&policy.id)) {
-        Some(policy) => Err(EntraError::challenge(&policy.id)),
+        Some(policy) => Err(EntraError::challenge(resource, &policy.id)),
         None => Ok(()),
     }
 }

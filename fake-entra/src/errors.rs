@@ -51,9 +51,17 @@ impl EntraError {
         EntraError { error, ..self }
     }
 
-    /// 50076 with a challenge that names this policy.
-    pub fn challenge(policy: &str) -> EntraError {
-        EntraError { claims: Some(policy_challenge(policy)), ..EntraError::new(50076) }
+    /// 50076 at this resource, with a challenge that names some policy, as its number's entry has it.
+    pub fn second_factor(resource: &str) -> EntraError {
+        EntraError::new(50076).saying(format!(
+            "Due to a configuration change made by your administrator, or because you moved to a new location, you must use \
+             multi-factor authentication to access '{resource}'."
+        ))
+    }
+
+    /// The same with a challenge that names this policy.
+    pub fn challenge(resource: &str, policy: &str) -> EntraError {
+        EntraError { claims: Some(policy_challenge(policy)), ..EntraError::second_factor(resource) }
     }
 
     /// 900144: a parameter is absent.

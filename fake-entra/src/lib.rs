@@ -2,6 +2,8 @@
 //! on loopback. It exists so that the edge and the sample server can be developed and tested against something that is
 //! strict where Entra is strict. It shares no code with the crate `entra`, or a shared mistake would pass.
 //!
+//! The program, its seed files and what it leaves out are in README.md beside this crate.
+//!
 //! **It proves nobody's identity.** A sign-in is a click, everything is forgotten at exit, it binds 127.0.0.1 only, every
 //! token carries `"emu": true`, and their issuer is this process's own URL, so that nothing that trusts Entra trusts them.
 //!

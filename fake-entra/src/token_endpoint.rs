@@ -117,7 +117,7 @@ impl Request<'_> {
         let world = self.world;
         let client = self.app()?;
         let permissions = self.permissions(issue.scope)?;
-        let (user, session) = check_user(world, &issue.authorization.oid, &issue.authorization.sid)?;
+        let (user, session) = check_user(world, issue.authorization, &permissions.resource)?;
         let directory = world.directory().clone();
         let resource = directory.app(&permissions.resource).ok_or_else(|| EntraError::new(500011))?;
         if let Some(app) = [resource, client].into_iter().find(|app| !directory.assigned(app, &user)) {
@@ -190,7 +190,8 @@ impl Request<'_> {
 ///
 /// # Errors
 /// 50034 gone, 50057 disabled, 50173 session revoked, 70043 session too old, 50076 second factor due.
-fn check_user(world: &World, oid: &str, sid: &str) -> Result<(User, Session), EntraError> {
+fn check_user(world: &World, grant: &Authorization, resource: &str) -> Result<(User, Session), EntraError> {
+    let (oid, sid) = (grant.oid.as_str(), grant.sid.as_str());
     let session = world.tickets().session(sid).cloned();
     let user = world.directory().user(oid).cloned().ok_or_else(|| EntraError::new(50034))?;
     let session = session.filter(|session| session.oid == oid && !session.revoked);
@@ -198,7 +199,7 @@ fn check_user(world: &World, oid: &str, sid: &str) -> Result<(User, Session), En
         _ if user.disabled => Err(EntraError::new(50057)),
         None => Err(EntraError::new(50173)),
         Some(session) if session.stale => Err(EntraError::new(70043)),
-        Some(session) if user.mfa_required && !session.mfa => Err(EntraError::new(50076)),
+        Some(session) if user.mfa_required && !session.mfa => Err(EntraError::second_factor(resource)),
         Some(session) => Ok((user, session)),
     }
 }

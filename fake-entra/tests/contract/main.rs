@@ -19,4 +19,5 @@ mod program;
 mod refresh;
 mod seed;
 mod support;
+mod texts;
 mod tls;
