@@ -96,6 +96,21 @@ pub struct App {
     /// Clients that may use every scope of this app without consent.
     #[serde(default)]
     pub preauthorized: Vec<String>,
+    /// Clients whose users consent to `required_permissions` along with `.default` of this app.
+    #[serde(default)]
+    pub known_clients: Vec<String>,
+    /// What this app needs of others, as its registration lists it.
+    #[serde(default)]
+    pub required_permissions: Vec<RequiredPermission>,
+}
+
+/// Scopes of one resource.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct RequiredPermission {
+    /// Client id of the resource.
+    pub resource: String,
+    pub scopes: BTreeSet<String>,
 }
 
 /// A client secret: its value, or the value and when it expires (seconds since the epoch).

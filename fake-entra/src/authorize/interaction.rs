@@ -13,7 +13,7 @@ use uuid::Uuid;
 use super::{AuthorizeRequest, Prompt};
 use crate::call::{Call, Outcome};
 use crate::conditional_access;
-use crate::directory::{Grant, User};
+use crate::directory::User;
 use crate::errors::EntraError;
 use crate::pages::{self, Step};
 use crate::scopes::{not_assigned, not_consented};
@@ -168,15 +168,8 @@ fn consent(world: &World, flow: &mut Flow) {
     let Due::Consent(user, _) = due(world, flow) else { return };
     let mut directory = world.directory();
     for asked in &flow.request.requested.resources {
-        let scopes = asked.unconsented(&directory, &flow.request.client, &user.oid);
-        if !scopes.is_empty() {
-            directory.grants.push(Grant {
-                client: flow.request.client.client_id.clone(),
-                resource: asked.resource.clone(),
-                user: Some(user.oid.clone()),
-                scopes: scopes.into_iter().collect(),
-            });
-        }
+        let due = asked.grants_due(&directory, &flow.request.client, &user.oid);
+        directory.grants.extend(due);
     }
     flow.consented = true;
 }
@@ -225,8 +218,10 @@ fn due(world: &World, flow: &Flow) -> Due {
         return Due::Refusal(error);
     }
     let asked = request.requested.resources.iter();
-    let missing: Vec<String> =
-        asked.flat_map(|asked| asked.unconsented(&directory, &request.client, &user.oid)).collect();
+    let missing: Vec<String> = asked
+        .flat_map(|asked| asked.grants_due(&directory, &request.client, &user.oid))
+        .flat_map(|grant| grant.scopes)
+        .collect();
     let forced = request.prompt == Prompt::Consent && !flow.consented;
     match (missing.is_empty(), forced) {
         (true, false) => Due::Nothing(user),

@@ -134,6 +134,8 @@ fn app(client_id: &str, name: &str, version: u8) -> App {
         group_claims: false,
         assignment_required: false,
         preauthorized: vec![],
+        known_clients: vec![],
+        required_permissions: vec![],
     }
 }
 

@@ -1,7 +1,7 @@
 //! Who may use what: roles and groups in tokens, apps that want an assignment, policies of conditional access.
 
 use fake_entra::Seed;
-use fake_entra::directory::{App, ConditionalAccess, Effect};
+use fake_entra::directory::{App, ConditionalAccess, Effect, RequiredPermission};
 use serde_json::{Value, json};
 
 use crate::support::*;
@@ -157,4 +157,35 @@ async fn sign_in_frequency_ends_a_refresh_token_and_the_single_sign_on() {
         bench.authorize_with_cookie(&[("prompt", "none")], &cookie).await.refusal(),
         ("login_required".into(), 50058)
     );
+}
+
+/// Entra asks for what the server needs on Graph only where the server's registration knows the gateway.
+#[tokio::test]
+async fn one_page_asks_for_client_and_server_if_the_server_knows_the_client() {
+    for known in [true, false] {
+        let bench = bench_with(seed(|seed| {
+            let (gateway, server) = (seed.gateway.clone(), seed.server.clone());
+            seed.grants.clear();
+            let app = app(seed, &server);
+            app.preauthorized.clear();
+            app.required_permissions =
+                vec![RequiredPermission { resource: GRAPH.into(), scopes: ["User.Read".into()].into() }];
+            app.known_clients = if known { vec![gateway] } else { vec![] };
+        }))
+        .await;
+        let scope = format!("api://{}/.default", bench.entra.server_client_id());
+        let asked = format!("{scope} openid offline_access");
+        let users = bench.authorize(&[("scope", &asked)]).await;
+        let consent = bench.click(&users, ("user", ADELE)).await;
+        assert!(consent.body.contains("<li>access_as_user</li>"), "{}", consent.body);
+        assert_eq!(consent.body.contains("<li>User.Read</li>"), known);
+        let code = bench.click(&consent, ("consent", "accept")).await.redirect()["code"].clone();
+        let tokens = bench.redeem(&code, &[("scope", &asked)]).await.json();
+        let exchange = bench.on_behalf_of(tokens["access_token"].as_str().unwrap(), &[]).await;
+        if known {
+            assert_eq!(exchange.status, 200, "{}", exchange.body);
+        } else {
+            assert_eq!(exchange.error(), ("invalid_grant".into(), 65001));
+        }
+    }
 }
