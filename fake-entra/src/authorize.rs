@@ -43,6 +43,8 @@ pub(crate) struct AuthorizeRequest {
     pub cae: bool,
     /// The request replays a conditional-access challenge: a second factor is due.
     pub step_up: bool,
+    /// The policies that challenge names.
+    pub challenged: Vec<String>,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -123,6 +125,7 @@ impl AuthorizeRequest {
             client_info: parameters.get("client_info") == Some("1"),
             cae,
             step_up,
+            challenged: challenged(parameters),
             client: client.clone(),
             return_to,
         })
@@ -225,6 +228,13 @@ pub(crate) fn claims(parameters: &Params) -> Result<(bool, bool), EntraError> {
     let capabilities = wanted["xms_cc"]["values"].as_array();
     let cae = capabilities.is_some_and(|values| values.iter().any(|value| value == "cp1"));
     Ok((cae, ["capolids", "polids"].iter().any(|name| !wanted[*name].is_null())))
+}
+
+/// The policies that a replayed challenge names, of a `claims` that was checked before.
+fn challenged(parameters: &Params) -> Vec<String> {
+    let claims: Value = parameters.get("claims").and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
+    let values = claims["access_token"]["capolids"]["values"].as_array();
+    values.into_iter().flatten().filter_map(Value::as_str).map(Into::into).collect()
 }
 
 pub(crate) fn duplicated(name: &str) -> EntraError {

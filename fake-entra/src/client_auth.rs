@@ -1,5 +1,5 @@
-//! Who calls the token endpoint, and does it prove so: by a federated assertion or (if the directory gave the app one)
-//! a secret.
+//! Who calls the token endpoint, and does it prove so: by a federated assertion, an assertion signed with the key of a
+//! certificate ([`certificate`]) or a secret, as the directory gave the app one.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -8,10 +8,11 @@ use crate::authorize::unknown_client;
 use crate::call::Call;
 use crate::directory::{App, FederatedCredential, Identity, Seed, TrustedIssuer};
 use crate::errors::EntraError;
-use crate::journal::digest;
 use crate::jwt::Jwt;
 use crate::tokens::{EXCHANGE_GUID, EXCHANGE_URI, Proof};
 use crate::world::World;
+
+mod certificate;
 
 const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 
@@ -59,19 +60,25 @@ pub(crate) fn identify(directory: &Seed, call: &Call) -> Result<Caller, EntraErr
 }
 
 /// # Errors
-/// 7000218 nothing given, 7000215 wrong secret, and those of federated assertions.
+/// 7000218 nothing given, 7000215 wrong secret, 7000222 expired secret, and those of assertions.
 pub(crate) fn authenticate(world: &World, call: &Call, caller: &Caller) -> Result<Proof, EntraError> {
     if let Some(assertion) = call.form.get("client_assertion") {
         world.journal.canary(assertion);
         return match call.form.get("client_assertion_type") {
-            Some(ASSERTION_TYPE) => federated(world, caller, assertion),
+            Some(ASSERTION_TYPE) => asserted(world, caller, assertion),
             Some(_) => Err(EntraError::new(90023).saying("Unsupported 'client_assertion_type' value.")),
             None => Err(EntraError::missing("client_assertion_type")),
         };
     }
     let secret = call.form.get("client_secret").map(Into::into).or_else(|| basic(call).map(|(_, secret)| secret));
     let Some(secret) = secret else { return Err(EntraError::new(7000218)) };
-    match caller.app().filter(|app| app.secrets.contains(&secret)) {
+    let known = caller.app().and_then(|app| app.secrets.iter().find(|known| known.value() == secret));
+    match known {
+        Some(known) if known.is_expired(world.clock.now()) => Err(EntraError::new(7000222).saying(format!(
+            "The provided client secret keys for app '{}' are expired. Visit the Azure portal to create new keys for your app, \
+             or consider using certificate credentials for added security.",
+            caller.client_id()
+        ))),
         Some(_) => Ok(Proof::Secret),
         None => Err(EntraError::new(7000215).saying(format!(
             "Invalid client secret provided. Ensure the secret being sent in the request is the client secret value, not the \
@@ -81,16 +88,12 @@ pub(crate) fn authenticate(world: &World, call: &Call, caller: &Caller) -> Resul
     }
 }
 
-/// An assertion of another issuer: known issuer, then signature, time, and the credential's subject and audience.
-fn federated(world: &World, caller: &Caller, assertion: &str) -> Result<Proof, EntraError> {
+/// The client's own assertion, or one of another issuer: known issuer, then signature, time, and the credential's subject and audience.
+fn asserted(world: &World, caller: &Caller, assertion: &str) -> Result<Proof, EntraError> {
     let token = Jwt::parse(assertion).ok_or_else(|| EntraError::new(50027))?;
     let issuer = token.text("iss");
-    if issuer == caller.client_id() {
-        // A certificate assertion; no app of this directory has a certificate.
-        return Err(EntraError::new(700027).saying(format!(
-            "Client assertion failed signature validation. [Reason - The key was not found., Thumbprint of key used by client: '{}']",
-            digest(token.header["x5t#S256"].as_str().or(token.header["x5t"].as_str()).unwrap_or_default())
-        )));
+    if let Some(app) = caller.app().filter(|app| app.client_id == issuer) {
+        return certificate::prove(world, app, &token);
     }
     let trusted = issuer_role(world, issuer)?;
     let credentials: Vec<&FederatedCredential> =

@@ -7,20 +7,36 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use axum::extract::connect_info::Connected;
 use axum::serve::{IncomingStream, Listener};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
 
-/// Accepts connections and gives each a [`Cutter`].
-pub(crate) struct CuttableListener(pub TcpListener);
+/// How long a TLS handshake may take.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+
+/// Accepts connections, over TLS if it has an acceptor, and gives each a [`Cutter`].
+pub(crate) struct CuttableListener {
+    listener: TcpListener,
+    tls: Option<TlsAcceptor>,
+    /// Handshakes under way: a client that dawdles holds up nobody else.
+    handshakes: JoinSet<Option<(CuttableStream, SocketAddr)>>,
+}
 
 /// A connection; once cut, nothing more is written to it.
 pub(crate) struct CuttableStream {
-    stream: TcpStream,
+    stream: Box<dyn Transport>,
     cutter: Cutter,
 }
+
+/// TCP, or TLS over it.
+trait Transport: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Transport for T {}
 
 /// Cuts the connection a request came by.
 #[derive(Clone, Default)]
@@ -37,20 +53,54 @@ impl Cutter {
     }
 }
 
+impl CuttableListener {
+    pub fn new(listener: TcpListener, tls: Option<TlsAcceptor>) -> CuttableListener {
+        CuttableListener { listener, tls, handshakes: JoinSet::new() }
+    }
+}
+
 impl Listener for CuttableListener {
     type Io = CuttableStream;
     type Addr = SocketAddr;
 
     async fn accept(&mut self) -> (CuttableStream, SocketAddr) {
-        let (stream, address) = Listener::accept(&mut self.0).await;
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, "TCP_NODELAY could not be set");
+        loop {
+            tokio::select! {
+                (stream, address) = Listener::accept(&mut self.listener) => {
+                    if let Err(error) = stream.set_nodelay(true) {
+                        tracing::debug!(%error, "TCP_NODELAY could not be set");
+                    }
+                    match &self.tls {
+                        None => return (CuttableStream::over(stream), address),
+                        Some(tls) => self.handshakes.spawn(shake_hands(tls.clone(), stream, address)),
+                    };
+                }
+                Some(done) = self.handshakes.join_next() => {
+                    if let Ok(Some(accepted)) = done { return accepted }
+                }
+            }
         }
-        (CuttableStream { stream, cutter: Cutter::default() }, address)
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.0.local_addr()
+        self.listener.local_addr()
+    }
+}
+
+impl CuttableStream {
+    fn over(stream: impl Transport + 'static) -> CuttableStream {
+        CuttableStream { stream: Box::new(stream), cutter: Cutter::default() }
+    }
+}
+
+async fn shake_hands(tls: TlsAcceptor, stream: TcpStream, from: SocketAddr) -> Option<(CuttableStream, SocketAddr)> {
+    match tokio::time::timeout(HANDSHAKE, tls.accept(stream)).await {
+        Ok(Ok(stream)) => Some((CuttableStream::over(stream), from)),
+        Ok(Err(error)) => {
+            tracing::debug!(%error, "a TLS handshake failed");
+            None
+        }
+        Err(_) => None,
     }
 }
 

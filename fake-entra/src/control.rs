@@ -122,6 +122,7 @@ enum UserAction {
     Revoke,
     RequireMfa,
     SatisfyMfa,
+    RequireSignIn,
 }
 
 /// `{oid}` may also be a user principal name.
@@ -134,13 +135,14 @@ async fn change_user(State(control): State<Control>, Path((name, action)): Path<
             UserAction::Disable => user.disabled = true,
             UserAction::Enable => user.disabled = false,
             UserAction::RequireMfa => user.mfa_required = true,
-            UserAction::Revoke | UserAction::SatisfyMfa => {}
+            UserAction::Revoke | UserAction::SatisfyMfa | UserAction::RequireSignIn => {}
         }
         user.oid.clone()
     };
     match action {
         UserAction::Revoke => world.tickets().revoke_sessions(&oid),
         UserAction::SatisfyMfa => world.tickets().satisfy_mfa(&oid),
+        UserAction::RequireSignIn => world.tickets().require_sign_in(&oid),
         UserAction::Disable | UserAction::Enable | UserAction::RequireMfa => {}
     }
     StatusCode::NO_CONTENT

@@ -3,7 +3,7 @@
 //! A [`Seed`] is both what a caller hands in and what the running stand-in changes (a user disabled, a consent given);
 //! `reset` puts the caller's copy back. Nothing is written to disk.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -12,9 +12,10 @@ mod defaults;
 pub(crate) use defaults::GRAPH;
 
 /// What the stand-in knows when it starts. `Seed::default()` is a tenant with two apps (gateway and MCP server), the
-/// single app of the one-registration shape, Microsoft's Graph and Redis, four users and two managed identities.
+/// single app of the one-registration shape, Microsoft's Graph and Redis, four users and two managed identities. A file
+/// (JSON or TOML) that leaves a part out gets the default's.
 #[derive(Clone, Debug, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
+#[serde(default, deny_unknown_fields)]
 pub struct Seed {
     pub tenant_id: String,
     pub tenant_name: String,
@@ -43,9 +44,19 @@ pub struct User {
     pub job_title: Option<String>,
     #[serde(default)]
     pub disabled: bool,
+    #[serde(default)]
+    pub business_phones: Vec<String>,
+    #[serde(default)]
+    pub mobile_phone: Option<String>,
     /// Conditional access asks for a second factor before any token is issued.
     #[serde(default)]
     pub mfa_required: bool,
+    /// Object ids of the groups this user is in; apps with `group_claims` see them.
+    #[serde(default)]
+    pub groups: Vec<String>,
+    /// App roles the user is assigned, by the client id of the app that has them.
+    #[serde(default)]
+    pub roles: BTreeMap<String, Vec<String>>,
     /// One line for people who choose a user.
     #[serde(default)]
     pub note: String,
@@ -70,12 +81,44 @@ pub struct App {
     #[serde(default)]
     pub optional_claims: Vec<String>,
     #[serde(default)]
-    pub secrets: Vec<String>,
+    pub secrets: Vec<Secret>,
+    /// Certificates in PEM, by whose keys the app may sign assertions.
+    #[serde(default)]
+    pub certificates: Vec<String>,
     #[serde(default)]
     pub federated_credentials: Vec<FederatedCredential>,
+    /// Tokens for this app say which groups the user is in, or, from 201 on, only where to ask.
+    #[serde(default)]
+    pub group_claims: bool,
+    /// Only users with one of the app's roles may sign in to it (AADSTS50105).
+    #[serde(default)]
+    pub assignment_required: bool,
     /// Clients that may use every scope of this app without consent.
     #[serde(default)]
     pub preauthorized: Vec<String>,
+    /// Clients whose users consent to `required_permissions` along with `.default` of this app.
+    #[serde(default)]
+    pub known_clients: Vec<String>,
+    /// What this app needs of others, as its registration lists it.
+    #[serde(default)]
+    pub required_permissions: Vec<RequiredPermission>,
+}
+
+/// Scopes of one resource.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct RequiredPermission {
+    /// Client id of the resource.
+    pub resource: String,
+    pub scopes: BTreeSet<String>,
+}
+
+/// A client secret: its value, or the value and when it expires (seconds since the epoch).
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(untagged)]
+pub enum Secret {
+    Lasting(String),
+    Expiring { value: String, expires: i64 },
 }
 
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -115,7 +158,7 @@ pub enum TrustedIssuer {
     Url(String),
 }
 
-/// A user-assigned managed identity, assigned to the machine whose IMDS this is.
+/// A managed identity of the machine whose IMDS this is.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Identity {
@@ -123,6 +166,9 @@ pub struct Identity {
     pub client_id: String,
     pub principal_id: String,
     pub resource_id: String,
+    /// The machine's own: what a request that names no identity gets. The others are user-assigned.
+    #[serde(default)]
+    pub system_assigned: bool,
     /// Workload identity on the identity itself: what AADSTS700231 is about.
     #[serde(default)]
     pub federated_credentials: Vec<FederatedCredential>,
@@ -158,6 +204,31 @@ pub struct Policies {
     pub crlf_errors: bool,
     /// Sign this user in without a page, always.
     pub auto_login: Option<String>,
+    pub conditional_access: Vec<ConditionalAccess>,
+}
+
+/// A policy of conditional access.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct ConditionalAccess {
+    /// What a claims challenge calls it (`capolids`).
+    pub id: String,
+    /// Object ids or user principal names; none: everybody.
+    #[serde(default)]
+    pub users: Vec<String>,
+    /// Client ids of resources; none: every resource.
+    #[serde(default)]
+    pub resources: Vec<String>,
+    pub effect: Effect,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Effect {
+    /// AADSTS53003: nothing the user can do.
+    Block,
+    /// AADSTS50076 with a claims challenge, until a sign-in answered it.
+    StepUp,
 }
 
 /// What `resource` on a v2 request leads to.
@@ -185,6 +256,7 @@ impl Default for Policies {
             short_codes: false,
             crlf_errors: false,
             auto_login: None,
+            conditional_access: vec![],
         }
     }
 }
@@ -250,6 +322,11 @@ impl Seed {
         resource.scopes.iter().filter(granted).cloned().collect()
     }
 
+    /// May this user sign in to that app at all?
+    pub(crate) fn assigned(&self, app: &App, user: &User) -> bool {
+        !app.assignment_required || user.roles.get(&app.client_id).is_some_and(|roles| !roles.is_empty())
+    }
+
     pub(crate) fn tenant(&self, name: &str) -> Option<TenantName> {
         if name.eq_ignore_ascii_case(&self.tenant_id) || name.eq_ignore_ascii_case(&self.domain) {
             Some(TenantName::Ours)
@@ -258,6 +335,24 @@ impl Seed {
         } else {
             None
         }
+    }
+}
+
+impl From<&str> for Secret {
+    fn from(value: &str) -> Secret {
+        Secret::Lasting(value.into())
+    }
+}
+
+impl Secret {
+    pub(crate) fn value(&self) -> &str {
+        match self {
+            Secret::Lasting(value) | Secret::Expiring { value, .. } => value,
+        }
+    }
+
+    pub(crate) fn is_expired(&self, now: i64) -> bool {
+        matches!(self, Secret::Expiring { expires, .. } if *expires <= now)
     }
 }
 

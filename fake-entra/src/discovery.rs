@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use axum::extract::{Path, State};
+use axum::http::uri::Authority;
 use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
@@ -73,14 +74,16 @@ pub(crate) async fn instance(State(world): State<Arc<World>>, Extension(call): E
     let (Ok(asked), Some(own)) = (asked.parse::<Uri>(), authority(&world.base)) else {
         return EntraError::new(50049).answer(&world, &call);
     };
-    if asked.authority().map(ToString::to_string) != Some(own.clone()) {
+    // MSAL drops the port of its authority when it asks: Entra has none.
+    let names = [own.as_str(), own.host()];
+    if !asked.authority().is_some_and(|asked| names.contains(&asked.as_str())) {
         return EntraError::new(50049).answer(&world, &call);
     }
     let tenant = asked.path().split('/').nth(1).unwrap_or("common").to_owned();
     Json(json!({
         "tenant_discovery_endpoint": format!("{}/{tenant}/v2.0/.well-known/openid-configuration", world.base),
         "api-version": call.query.get("api-version").unwrap_or("1.1"),
-        "metadata": [{ "preferred_network": own, "preferred_cache": own, "aliases": [own] }],
+        "metadata": [{ "preferred_network": names[0], "preferred_cache": names[0], "aliases": names }],
     }))
     .into_response()
 }
@@ -128,6 +131,6 @@ fn shared(base: &str, tenant: &str, oauth: &str) -> Value {
     })
 }
 
-fn authority(base: &str) -> Option<String> {
-    base.parse::<Uri>().ok()?.authority().map(ToString::to_string)
+fn authority(base: &str) -> Option<Authority> {
+    base.parse::<Uri>().ok()?.authority().cloned()
 }

@@ -37,7 +37,7 @@ impl EntraError {
             error: entry.error,
             text: entry.text.into(),
             suberror: entry.suberror,
-            claims: entry.challenge.then(policy_challenge),
+            claims: entry.challenge.then(|| policy_challenge(&Uuid::new_v4().to_string())),
             subcode: None,
         }
     }
@@ -49,6 +49,19 @@ impl EntraError {
     /// With another OAuth error code: a few numbers have one on /token and another on /authorize.
     pub fn with_error(self, error: &'static str) -> EntraError {
         EntraError { error, ..self }
+    }
+
+    /// 50076 at this resource, with a challenge that names some policy, as its number's entry has it.
+    pub fn second_factor(resource: &str) -> EntraError {
+        EntraError::new(50076).saying(format!(
+            "Due to a configuration change made by your administrator, or because you moved to a new location, you must use \
+             multi-factor authentication to access '{resource}'."
+        ))
+    }
+
+    /// The same with a challenge that names this policy.
+    pub fn challenge(resource: &str, policy: &str) -> EntraError {
+        EntraError { claims: Some(policy_challenge(policy)), ..EntraError::second_factor(resource) }
     }
 
     /// 900144: a parameter is absent.
@@ -134,9 +147,8 @@ pub(crate) fn token_headers(response: &mut Response, call: &Call, request_id: &s
     }
 }
 
-/// A conditional-access challenge naming one (random) policy.
-fn policy_challenge() -> String {
-    let challenge: Value =
-        json!({"access_token": {"capolids": {"essential": true, "values": [Uuid::new_v4().to_string()]}}});
+/// A conditional-access challenge naming one policy.
+fn policy_challenge(policy: &str) -> String {
+    let challenge: Value = json!({"access_token": {"capolids": {"essential": true, "values": [policy]}}});
     challenge.to_string()
 }

@@ -209,8 +209,8 @@ fn may_read(scp: &[String]) -> Result<(), GraphError> {
 /// The user, whole or as `$select` wants it.
 fn profile(user: &User, call: &Call) -> Result<Value, GraphError> {
     let whole = json!({
-        "businessPhones": [], "displayName": user.name, "givenName": user.given_name, "jobTitle": user.job_title,
-        "mail": user.mail, "mobilePhone": null, "officeLocation": null, "preferredLanguage": null,
+        "businessPhones": user.business_phones, "displayName": user.name, "givenName": user.given_name, "jobTitle": user.job_title,
+        "mail": user.mail, "mobilePhone": user.mobile_phone, "officeLocation": null, "preferredLanguage": null,
         "surname": user.surname, "userPrincipalName": user.upn, "id": user.oid,
     });
     let Some(select) = call.query.get("$select") else {

@@ -1,4 +1,5 @@
-//! The instance metadata service: tokens of the machine's managed identities.
+//! The instance metadata service: tokens of the machine's managed identities. The same identities in the form App
+//! Service gives them are in [`app_service`].
 
 use std::sync::Arc;
 
@@ -13,6 +14,8 @@ use crate::directory::{Identity, Seed};
 use crate::jwt::Jwt;
 use crate::tokens::identity_token;
 use crate::world::World;
+
+pub(crate) mod app_service;
 
 /// First API version with this endpoint.
 const OLDEST: &str = "2018-02-01";
@@ -59,12 +62,7 @@ fn issue(world: &World, call: &Call) -> Result<Response, &'static str> {
         Some(_) => {}
     }
     let resource = call.query.get("resource").ok_or("Required query variable 'resource' is missing")?;
-    let directory = world.directory();
-    let identity = selected(&directory, call)?.clone();
-    drop(directory);
-    let token = identity_token(world, &identity, resource, false);
-    let times = Jwt::parse(&token).map(|token| (token.claims["nbf"].to_string(), token.claims["exp"].to_string()));
-    let (not_before, expires_on) = times.ok_or("The token could not be read back")?;
+    let Granted { identity, token, resource, not_before, expires_on } = grant(world, call, resource)?;
     // Every value is a string, unlike the token endpoint's.
     let mut response = Json(json!({
         "access_token": token, "client_id": identity.client_id, "expires_in": "86399", "expires_on": expires_on,
@@ -75,7 +73,27 @@ fn issue(world: &World, call: &Call) -> Result<Response, &'static str> {
     Ok(response)
 }
 
-/// The identity the query names, or the only one.
+/// A token of one of the machine's identities.
+struct Granted {
+    identity: Identity,
+    token: String,
+    resource: String,
+    /// Seconds since the epoch, as text.
+    not_before: String,
+    expires_on: String,
+}
+
+/// # Errors
+/// The query names no identity, or none of these.
+fn grant(world: &World, call: &Call, resource: &str) -> Result<Granted, &'static str> {
+    let identity = selected(&world.directory(), call)?.clone();
+    let token = identity_token(world, &identity, resource, false);
+    let times = Jwt::parse(&token).map(|token| (token.claims["nbf"].to_string(), token.claims["exp"].to_string()));
+    let (not_before, expires_on) = times.ok_or("The token could not be read back")?;
+    Ok(Granted { identity, token, resource: resource.into(), not_before, expires_on })
+}
+
+/// The identity the query names, else the machine's own, else the only one.
 fn selected<'a>(directory: &'a Seed, call: &Call) -> Result<&'a Identity, &'static str> {
     let query = &call.query;
     let mut identities = directory.identities.iter();
@@ -85,6 +103,8 @@ fn selected<'a>(directory: &'a Seed, call: &Call) -> Result<&'a Identity, &'stat
         identities.find(|identity| identity.principal_id.eq_ignore_ascii_case(id))
     } else if let Some(id) = query.get("msi_res_id").or(query.get("mi_res_id")) {
         identities.find(|identity| identity.resource_id.eq_ignore_ascii_case(id))
+    } else if let Some(own) = directory.identities.iter().find(|identity| identity.system_assigned) {
+        return Ok(own);
     } else if directory.identities.len() > 1 {
         return Err(
             "Multiple user assigned identities exist, please specify the clientId / resourceId of the identity in the token request",

@@ -52,6 +52,7 @@ pub struct Counters {
     pub authorize: u64,
     pub discovery: u64,
     pub keys: u64,
+    /// Managed identity, by either form.
     pub imds: u64,
     pub graph: u64,
     pub other: u64,
@@ -147,7 +148,7 @@ impl Counters {
             &mut self.keys
         } else if path.ends_with("/.well-known/openid-configuration") || path.ends_with("/discovery/instance") {
             &mut self.discovery
-        } else if path.ends_with("/identity/oauth2/token") {
+        } else if path.ends_with("/identity/oauth2/token") || path == "/msi/token" {
             &mut self.imds
         } else if path.starts_with("/graph/") {
             &mut self.graph

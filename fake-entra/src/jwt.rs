@@ -3,6 +3,7 @@
 use base64::Engine;
 use base64::alphabet::URL_SAFE;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use jsonwebtoken::{Algorithm, DecodingKey, crypto};
 use serde_json::Value;
 
 use crate::keys::{KeyRing, encode_part, hashed_nonce};
@@ -39,6 +40,16 @@ impl<'a> Jwt<'a> {
         header["nonce"] = hashed_nonce(nonce).into();
         let Some((_, claims)) = self.message.split_once('.') else { return false };
         self.is_rs256() && ring.verify(self.kid(), &format!("{}.{claims}", encode_part(&header)), self.signature)
+    }
+
+    /// By the key of a certificate: PS256, or RS256 as older clients have it.
+    pub fn signed_with(&self, key: &DecodingKey) -> bool {
+        let algorithm = match self.header["alg"].as_str() {
+            Some("PS256") => Algorithm::PS256,
+            Some("RS256") => Algorithm::RS256,
+            _ => return false,
+        };
+        crypto::verify(self.signature, self.message.as_bytes(), key, algorithm).unwrap_or(false)
     }
 
     pub fn text(&self, claim: &str) -> &str {

@@ -2,6 +2,8 @@
 //! on loopback. It exists so that the edge and the sample server can be developed and tested against something that is
 //! strict where Entra is strict. It shares no code with the crate `entra`, or a shared mistake would pass.
 //!
+//! The program, its seed files and what it leaves out are in README.md beside this crate.
+//!
 //! **It proves nobody's identity.** A sign-in is a click, everything is forgotten at exit, it binds 127.0.0.1 only, every
 //! token carries `"emu": true`, and their issuer is this process's own URL, so that nothing that trusts Entra trusts them.
 //!
@@ -16,7 +18,9 @@
 //! | `tickets` | codes, refresh tokens, sessions, half-done sign-ins |
 //! | `imds`, `graph`, `cluster` | the other three services |
 //! | `errors` | AADSTS numbers and the shapes they are shown in |
-//! | `observe`, `journal`, `faults`, `connection`, `control` | what tests see and script |
+//! | `conditional_access` | policies that block or ask for more |
+//! | `tls`, `connection` | TLS by an authority of its own; connections that can be cut |
+//! | `observe`, `journal`, `faults`, `control` | what tests see and script |
 //! | `world`, `clock` | the state all of them share |
 //!
 //! # Signing in with a plain HTTP client
@@ -36,12 +40,12 @@
 //! `Authorization: Bearer {control token}` on every call; bodies are JSON. `POST /_emu/reset` · `GET|POST /_emu/clock
 //! {"offset_s":0}` · `POST /_emu/keys/rotate {"mode":"publish|activate|retire|emergency"}` · `GET|POST|DELETE /_emu/faults`
 //! (a [`Fault`]) · `POST /_emu/next-login {"upn":"…"}` · `POST
-//! /_emu/users/{oid or upn}/{disable|enable|revoke|require-mfa|satisfy-mfa}` · `POST /_emu/consents` (a
+//! /_emu/users/{oid or upn}/{disable|enable|revoke|require-mfa|satisfy-mfa|require-sign-in}` · `POST /_emu/consents` (a
 //! [`directory::Grant`]) · `POST /_emu/fics {"client_id":…,"credential":…}` · `GET|PUT /_emu/policies`
 //! ([`directory::Policies`]) · `POST /_emu/service-account-token {"subject":"…"}` · `GET /_emu/journal?since=N` · `GET
 //! /_emu/counters`.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Context, Result};
@@ -56,6 +60,7 @@ mod call;
 mod client_auth;
 mod clock;
 mod cluster;
+mod conditional_access;
 mod connection;
 mod control;
 pub mod directory;
@@ -71,6 +76,7 @@ mod observe;
 mod pages;
 mod scopes;
 mod tickets;
+mod tls;
 mod token_endpoint;
 mod tokens;
 mod world;
@@ -81,6 +87,7 @@ pub use faults::{Fault, Match};
 pub use journal::{Counters, Entry};
 use keys::KeyRing;
 pub use keys::Rotation;
+use tls::Tls;
 use world::World;
 
 /// How to start. The default: free ports, the built-in directory.
@@ -90,6 +97,8 @@ pub struct Options {
     pub port: u16,
     /// Port of the control listener, likewise.
     pub control_port: u16,
+    /// Serve TLS, by a certificate of [`FakeEntra::authority_certificate`]. The control listener stays plain.
+    pub tls: bool,
     pub seed: Seed,
 }
 
@@ -98,6 +107,7 @@ pub struct FakeEntra {
     world: Arc<World>,
     control_url: String,
     control_token: String,
+    authority_certificate: Option<String>,
     /// Dropping it tells both listeners to stop.
     _running: watch::Sender<()>,
 }
@@ -108,22 +118,32 @@ impl FakeEntra {
     /// # Errors
     /// A port is taken, or no key could be made.
     pub async fn start(options: Options) -> Result<FakeEntra> {
-        let (listener, base) = bind(options.port).await?;
-        let (control_listener, control_url) = bind(options.control_port).await?;
+        let tls = options.tls.then(Tls::generate).transpose()?;
+        let (listener, address) = bind(options.port).await?;
+        let base = format!("{}://{address}", if options.tls { "https" } else { "http" });
+        let (control_listener, control_address) = bind(options.control_port).await?;
+        let control_url = format!("http://{control_address}");
         // Key generation takes tenths of a second of pure computing.
         let keys = tokio::task::spawn_blocking(|| KeyRing::generate(2));
         let keys = keys.await.context("key generation was interrupted")??;
         let world = Arc::new(World::new(base, options.seed, keys));
         let control_token = tickets::random_text(32);
         let (running, stop) = watch::channel(());
-        serve(listener, router(world.clone()), stop.clone());
+        let (acceptor, authority_certificate) = tls.map(|tls| (tls.acceptor, tls.authority)).unzip();
+        serve(CuttableListener::new(listener, acceptor), router(world.clone()), stop.clone());
+        let control_listener = CuttableListener::new(control_listener, None);
         serve(control_listener, control::router(world.clone(), &control_token), stop);
-        Ok(FakeEntra { world, control_url, control_token, _running: running })
+        Ok(FakeEntra { world, control_url, control_token, authority_certificate, _running: running })
     }
 
-    /// `http://127.0.0.1:PORT`, in place of `https://login.microsoftonline.com`.
+    /// `http://127.0.0.1:PORT` (`https` with TLS), in place of `https://login.microsoftonline.com`.
     pub fn authority(&self) -> String {
         self.world.base.clone()
+    }
+
+    /// With TLS, what clients have to trust: a certificate in PEM.
+    pub fn authority_certificate(&self) -> Option<&str> {
+        self.authority_certificate.as_deref()
     }
 
     /// In place of `https://graph.microsoft.com`.
@@ -134,6 +154,16 @@ impl FakeEntra {
     /// In place of `http://169.254.169.254`.
     pub fn imds_url(&self) -> String {
         self.world.base.clone()
+    }
+
+    /// `IDENTITY_ENDPOINT` of App Service and Container Apps.
+    pub fn identity_endpoint(&self) -> String {
+        format!("{}/msi/token", self.world.base)
+    }
+
+    /// `IDENTITY_HEADER` that goes with it.
+    pub fn identity_header(&self) -> &str {
+        &self.world.identity_header
     }
 
     /// Issuer of service-account tokens.
@@ -259,10 +289,13 @@ fn router(world: Arc<World>) -> Router {
         .route("/{tenant}/oauth2/v2.0/token", post(token_endpoint::token))
         .route("/{tenant}/oauth2/v2.0/logout", get(authorize::sign_out))
         .route("/{tenant}/oauth2/{*rest}", any(discovery::left_out))
+        .route("/{tenant}/saml2", any(discovery::left_out))
+        .route("/{tenant}/kerberos", any(discovery::left_out))
         .route("/{tenant}/login", post(authorize::continue_flow))
         .route("/{metadata}/identity/oauth2/token", get(imds::token))
         .route("/{metadata}/identity/getplatformmetadata", any(imds::second_version))
         .route("/{metadata}/identity/issuecredential", any(imds::second_version))
+        .route("/msi/token", get(imds::app_service::token))
         .route("/k8s/.well-known/openid-configuration", get(cluster::configuration))
         .route("/k8s/openid/v1/jwks", get(cluster::keys))
         .route("/graph/v1.0/me", get(graph::me))
@@ -274,22 +307,22 @@ fn router(world: Arc<World>) -> Router {
 }
 
 /// Loopback only: there is no option for another address.
-async fn bind(port: u16) -> Result<(TcpListener, String)> {
+async fn bind(port: u16) -> Result<(TcpListener, SocketAddr)> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))
         .await
         .with_context(|| format!("cannot listen on 127.0.0.1:{port}"))?;
-    let url = format!("http://{}", listener.local_addr()?);
-    Ok((listener, url))
+    let address = listener.local_addr()?;
+    Ok((listener, address))
 }
 
-fn serve(listener: TcpListener, router: Router, mut stop: watch::Receiver<()>) {
+fn serve(listener: CuttableListener, router: Router, mut stop: watch::Receiver<()>) {
     let stopped = async move {
         // Nothing is ever sent: the error that the sender is gone is the signal.
         while stop.changed().await.is_ok() {}
     };
     tokio::spawn(async move {
         let service = router.into_make_service_with_connect_info::<Cutter>();
-        let served = axum::serve(CuttableListener(listener), service).with_graceful_shutdown(stopped);
+        let served = axum::serve(listener, service).with_graceful_shutdown(stopped);
         if let Err(error) = served.await {
             tracing::error!(%error, "a listener of fake-entra failed");
         }

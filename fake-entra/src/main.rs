@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::Parser;
@@ -10,7 +11,8 @@ use fake_entra::{FakeEntra, Options, Seed};
 use serde_json::{Value, json};
 use tokio::signal::unix::{SignalKind, signal};
 
-/// A stand-in for Entra ID, Microsoft Graph, IMDS and a cluster's token issuer. It listens on 127.0.0.1 only.
+/// A stand-in for Entra ID, Microsoft Graph, IMDS and a cluster's token issuer. It listens on 127.0.0.1 only and proves
+/// nobody's identity.
 #[derive(Parser)]
 #[command(version)]
 struct Arguments {
@@ -20,12 +22,28 @@ struct Arguments {
     /// Port of the control listener; 0 takes a free one.
     #[arg(long, default_value_t = 0)]
     control_port: u16,
-    /// Also write the URLs and the control token to this file (mode 0600). Without it the token is printed.
+    /// Also write the URLs, the control token and the App Service identity header to this file (mode 0600). Without it
+    /// they are printed.
     #[arg(long)]
     state_file: Option<PathBuf>,
-    /// A directory to use instead of the built-in one (JSON).
+    /// A directory (JSON, or TOML by its name) to use instead of the built-in one; parts it leaves out are built in.
     #[arg(long)]
     seed: Option<PathBuf>,
+    /// Print the built-in directory as TOML, to start a seed from.
+    #[arg(long)]
+    print_seed: bool,
+    /// Serve TLS, as Microsoft's SDKs demand, and write the certificate that clients have to trust to this file (PEM).
+    #[arg(long, value_name = "FILE")]
+    tls_ca: Option<PathBuf>,
+    /// Keep a service-account token of the cluster in this file, as a kubelet does: replaced by rename before it expires.
+    #[arg(long, value_name = "FILE", requires = "service_account")]
+    service_account_token: Option<PathBuf>,
+    /// Whose token that is, such as system:serviceaccount:sallyport:sallyport.
+    #[arg(long, value_name = "SUBJECT", requires = "service_account_token")]
+    service_account: Option<String>,
+    /// Seconds between two tokens of --service-account-token.
+    #[arg(long, value_name = "SECONDS", default_value_t = 2880, value_parser = clap::value_parser!(u64).range(1..))]
+    service_account_renewal: u64,
 }
 
 #[tokio::main]
@@ -49,31 +67,55 @@ async fn run(arguments: Arguments) -> Result<()> {
     // Before anything is printed: whoever read the URLs may send a signal at once.
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
-    let seed = arguments.seed.as_deref().map_or_else(|| Ok(Seed::default()), read_seed)?;
-    let entra = FakeEntra::start(Options { port: arguments.port, control_port: arguments.control_port, seed }).await?;
-    let mut shown = summary(&entra);
-    match &arguments.state_file {
-        Some(file) => {
-            let mut state = shown.clone();
-            state["control_token"] = json!(entra.control_token());
-            write_private(file, &state).with_context(|| format!("cannot write {}", file.display()))?;
-        }
-        None => shown["control_token"] = json!(entra.control_token()),
-    }
     let mut out = std::io::stdout();
+    if arguments.print_seed {
+        write!(out, "{}", toml::to_string_pretty(&Seed::default())?)?;
+        return Ok(());
+    }
+    let seed = arguments.seed.as_deref().map_or_else(|| Ok(Seed::default()), read_seed)?;
+    let entra = FakeEntra::start(Options {
+        port: arguments.port,
+        control_port: arguments.control_port,
+        tls: arguments.tls_ca.is_some(),
+        seed,
+    })
+    .await?;
+    if let (Some(file), Some(certificate)) = (&arguments.tls_ca, entra.authority_certificate()) {
+        replace(file, 0o644, certificate.as_bytes())?;
+    }
+    let mut shown = summary(&entra);
+    let mut whole = shown.clone();
+    whole["control_token"] = json!(entra.control_token());
+    whole["identity_header"] = json!(entra.identity_header());
+    match &arguments.state_file {
+        Some(file) => replace(file, 0o600, serde_json::to_string_pretty(&whole)?.as_bytes())?,
+        None => shown = whole,
+    }
+    let workload = arguments.service_account_token.as_deref().zip(arguments.service_account.as_deref());
+    if let Some((file, subject)) = workload {
+        replace(file, 0o600, entra.mint_service_account_token(subject).as_bytes())?;
+    }
     writeln!(out, "{}", serde_json::to_string(&shown)?)?;
     out.flush()?;
     eprintln!("fake-entra proves nobody's identity: for development and tests only");
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
+    let renewal = Duration::from_secs(arguments.service_account_renewal);
+    loop {
+        tokio::select! {
+            _ = interrupt.recv() => return Ok(()),
+            _ = terminate.recv() => return Ok(()),
+            () = tokio::time::sleep(renewal), if workload.is_some() => {
+                if let Some((file, subject)) = workload {
+                    replace(file, 0o600, entra.mint_service_account_token(subject).as_bytes())?;
+                }
+            }
+        }
     }
-    Ok(())
 }
 
 fn summary(entra: &FakeEntra) -> Value {
     json!({
         "authority": entra.authority(), "graph_url": entra.graph_url(), "imds_url": entra.imds_url(),
+        "identity_endpoint": entra.identity_endpoint(),
         "cluster_issuer": entra.cluster_issuer(), "control_url": entra.control_url(), "tenant_id": entra.tenant_id(),
         "gateway_client_id": entra.gateway_client_id(), "server_client_id": entra.server_client_id(),
         "gateway_identity": entra.gateway_identity(), "server_identity": entra.server_identity(),
@@ -82,18 +124,25 @@ fn summary(entra: &FakeEntra) -> Value {
 }
 
 fn read_seed(file: &Path) -> Result<Seed> {
-    let text = std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
-    serde_json::from_slice(&text).with_context(|| format!("{} is not a directory", file.display()))
+    let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+    let seed = match file.extension() {
+        Some(extension) if extension == "toml" => toml::from_str(&text).map_err(anyhow::Error::from),
+        _ => serde_json::from_str(&text).map_err(anyhow::Error::from),
+    };
+    seed.with_context(|| format!("{} is not a directory", file.display()))
 }
 
-/// Written beside and renamed, so that a reader never sees half of it; readable by its owner only.
-fn write_private(file: &Path, state: &Value) -> Result<()> {
+/// Written beside and renamed, so that a reader never sees half of it.
+fn replace(file: &Path, mode: u32, content: &[u8]) -> Result<()> {
+    write_beside(file, mode, content).with_context(|| format!("cannot write {}", file.display()))
+}
+
+fn write_beside(file: &Path, mode: u32, content: &[u8]) -> std::io::Result<()> {
     use std::os::unix::fs::OpenOptionsExt;
     let beside = file.with_extension(format!("{}.tmp", std::process::id()));
     let mut open = std::fs::OpenOptions::new();
-    let mut written = open.write(true).create_new(true).mode(0o600).open(&beside)?;
-    written.write_all(serde_json::to_string_pretty(state)?.as_bytes())?;
+    let mut written = open.write(true).create_new(true).mode(mode).open(&beside)?;
+    written.write_all(content)?;
     written.sync_all()?;
-    std::fs::rename(&beside, file)?;
-    Ok(())
+    std::fs::rename(&beside, file)
 }

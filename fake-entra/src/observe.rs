@@ -113,6 +113,8 @@ fn scripted(world: &World, call: &Call, fault: &Fault, cutter: &Cutter) -> Optio
         EntraError::new(code).answer(world, call)
     } else if call.path.starts_with("/graph/") {
         GraphError::with_status(failing).answer(world, call)
+    } else if call.path == "/msi/token" {
+        imds::app_service::error(failing, imds_words(failing).1)
     } else if call.path.to_ascii_lowercase().starts_with("/metadata/") {
         let (code, text) = imds_words(failing);
         imds::error(failing, code, text)

@@ -1,6 +1,6 @@
 //! The `scope` parameter: which resources and permissions it names, and what of that is granted.
 
-use crate::directory::{App, GRAPH, Seed};
+use crate::directory::{App, GRAPH, Grant, Seed, User};
 use crate::errors::EntraError;
 
 const OIDC: [&str; 4] = ["openid", "profile", "email", "offline_access"];
@@ -104,6 +104,28 @@ impl Permissions {
         }
     }
 
+    /// The consents this needs: of the user to the client, and, where the resource knows the client and `.default` is
+    /// asked for, to what the resource itself requires of others (`knownClientApplications`: one page for both).
+    pub fn grants_due(&self, directory: &Seed, client: &App, user: &str) -> Vec<Grant> {
+        let grant = |client: &App, resource: &str, scopes: Vec<String>| Grant {
+            client: client.client_id.clone(),
+            resource: resource.into(),
+            user: Some(user.into()),
+            scopes: scopes.into_iter().collect(),
+        };
+        let mut due = vec![grant(client, &self.resource, self.unconsented(directory, client, user))];
+        let resource = directory.app(&self.resource).filter(|app| app.known_clients.contains(&client.client_id));
+        if let Some(resource) = resource.filter(|_| self.default) {
+            due.extend(resource.required_permissions.iter().filter_map(|required| {
+                let granted = directory.granted(resource, directory.app(&required.resource)?, user);
+                let missing = required.scopes.iter().filter(|scope| !granted.contains(scope)).cloned().collect();
+                Some(grant(resource, &required.resource, missing))
+            }));
+        }
+        due.retain(|grant| !grant.scopes.is_empty());
+        due
+    }
+
     /// An app may ask for a token for itself only by its GUID, and only if it may read profiles on Graph.
     ///
     /// # Errors
@@ -130,6 +152,16 @@ pub(crate) fn not_consented(client: &App) -> EntraError {
         "The user or administrator has not consented to use the application with ID '{}' named '{}'. Send an interactive \
          authorization request for this user and resource.",
         client.client_id, client.name
+    ))
+}
+
+/// 50105, which names the user and the application.
+pub(crate) fn not_assigned(app: &App, user: &User) -> EntraError {
+    EntraError::new(50105).saying(format!(
+        "Your administrator has configured the application {} ('{}') to block users unless they are specifically granted \
+         ('assigned') access to the application. The signed in user '{}' is blocked because they are not a direct member of \
+         a group with access, nor had access directly assigned by an administrator.",
+        app.name, app.client_id, user.upn
     ))
 }
 

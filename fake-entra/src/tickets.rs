@@ -1,6 +1,6 @@
 //! What was handed out and must be recognised when it comes back: codes, refresh tokens, sessions, half-done sign-ins.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -32,9 +32,12 @@ pub(crate) struct Tickets {
 #[derive(Clone, Debug)]
 pub(crate) struct Session {
     pub oid: String,
-    pub auth_time: i64,
     pub mfa: bool,
+    /// Policies of conditional access that this sign-in answered.
+    pub satisfied: BTreeSet<String>,
     pub revoked: bool,
+    /// A policy on how often people sign in wants them to do so again.
+    pub stale: bool,
 }
 
 /// What a code or refresh token stands for.
@@ -127,7 +130,7 @@ impl Tickets {
     pub fn sessions_of(&self, browser: &str) -> Vec<(String, Session)> {
         let held = self.browsers.get(browser).into_iter().flatten();
         held.filter_map(|sid| self.sessions.get(sid).map(|session| (sid.clone(), session.clone())))
-            .filter(|(_, session)| !session.revoked)
+            .filter(|(_, session)| !session.revoked && !session.stale)
             .collect()
     }
 
@@ -139,6 +142,13 @@ impl Tickets {
     pub fn revoke_sessions(&mut self, oid: &str) {
         for session in self.sessions.values_mut().filter(|session| session.oid == oid) {
             session.revoked = true;
+        }
+    }
+
+    /// Every session so far has become too old for a policy; its refresh tokens answer so.
+    pub fn require_sign_in(&mut self, oid: &str) {
+        for session in self.sessions.values_mut().filter(|session| session.oid == oid) {
+            session.stale = true;
         }
     }
 

@@ -12,10 +12,11 @@ use uuid::Uuid;
 use crate::authorize::{duplicated, known_tenant, unknown_client};
 use crate::call::{Call, Outcome};
 use crate::client_auth::{self, Caller};
+use crate::conditional_access;
 use crate::directory::{Platform, TenantName, User};
 use crate::errors::{EntraError, token_headers};
-use crate::scopes::{Permissions, Requested, not_consented};
-use crate::tickets::Authorization;
+use crate::scopes::{Permissions, Requested, not_assigned, not_consented};
+use crate::tickets::{Authorization, Session};
 use crate::tokens::{self, Proof, UserToken};
 use crate::world::World;
 
@@ -111,18 +112,22 @@ impl Request<'_> {
     }
 
     /// # Errors
-    /// 50057, 50173, 50076, then consent (65001) and self-use (90008, 90009).
+    /// 50057, 50173, 70043, 50076, 50105, 53003, then consent (65001) and self-use (90008, 90009).
     fn issue(&self, issue: &Issue) -> Result<Value, EntraError> {
         let world = self.world;
         let client = self.app()?;
         let permissions = self.permissions(issue.scope)?;
-        let (user, mfa) = check_user(world, &issue.authorization.oid, &issue.authorization.sid)?;
+        let (user, session) = check_user(world, issue.authorization, &permissions.resource)?;
         let directory = world.directory().clone();
+        let resource = directory.app(&permissions.resource).ok_or_else(|| EntraError::new(500011))?;
+        if let Some(app) = [resource, client].into_iter().find(|app| !directory.assigned(app, &user)) {
+            return Err(not_assigned(app, &user));
+        }
+        conditional_access::check(&directory, &user, &resource.client_id, &session.satisfied)?;
         permissions.check_self(&directory, client, &user.oid)?;
         if !permissions.unconsented(&directory, client, &user.oid).is_empty() {
             return Err(not_consented(client));
         }
-        let resource = directory.app(&permissions.resource).ok_or_else(|| EntraError::new(500011))?;
         let granted = directory.granted(client, resource, &user.oid);
         let is_graph = resource.client_id == crate::directory::GRAPH;
         let oidc: Vec<&str> = if is_graph {
@@ -143,7 +148,7 @@ impl Request<'_> {
             named: &permissions.named,
             user: &user,
             sid: &issue.authorization.sid,
-            mfa,
+            mfa: session.mfa,
             scp: &scp,
             cae: issue.cae,
             proof: issue.proof,
@@ -181,18 +186,20 @@ impl Request<'_> {
     }
 }
 
-/// The user behind a grant, if tokens may be issued at all; and whether a second factor was given.
+/// The user behind a grant, if tokens may be issued at all, and the session.
 ///
 /// # Errors
-/// 50034 gone, 50057 disabled, 50173 session revoked, 50076 second factor due.
-fn check_user(world: &World, oid: &str, sid: &str) -> Result<(User, bool), EntraError> {
+/// 50034 gone, 50057 disabled, 50173 session revoked, 70043 session too old, 50076 second factor due.
+fn check_user(world: &World, grant: &Authorization, resource: &str) -> Result<(User, Session), EntraError> {
+    let (oid, sid) = (grant.oid.as_str(), grant.sid.as_str());
     let session = world.tickets().session(sid).cloned();
     let user = world.directory().user(oid).cloned().ok_or_else(|| EntraError::new(50034))?;
     let session = session.filter(|session| session.oid == oid && !session.revoked);
     match session {
         _ if user.disabled => Err(EntraError::new(50057)),
         None => Err(EntraError::new(50173)),
-        Some(session) if user.mfa_required && !session.mfa => Err(EntraError::new(50076)),
-        Some(session) => Ok((user, session.mfa)),
+        Some(session) if session.stale => Err(EntraError::new(70043)),
+        Some(session) if user.mfa_required && !session.mfa => Err(EntraError::second_factor(resource)),
+        Some(session) => Ok((user, session)),
     }
 }

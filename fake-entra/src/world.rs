@@ -14,7 +14,7 @@ use crate::faults::Faults;
 use crate::journal::Journal;
 use crate::keys::KeyRing;
 use crate::lock;
-use crate::tickets::Tickets;
+use crate::tickets::{Tickets, random_text};
 
 /// Shared by every handler. Locks are held for lookups only, never across an await, and never two of one kind.
 pub(crate) struct World {
@@ -26,6 +26,8 @@ pub(crate) struct World {
     cluster_keys: OnceLock<KeyRing>,
     pub journal: Journal,
     pub faults: Faults,
+    /// `IDENTITY_HEADER` of the App Service this stands for.
+    pub identity_header: String,
     seed: Seed,
     directory: Mutex<Seed>,
     tickets: Mutex<Tickets>,
@@ -42,6 +44,7 @@ impl World {
             cluster_keys: OnceLock::new(),
             journal: Journal::default(),
             faults: Faults::default(),
+            identity_header: random_text(24),
             directory: Mutex::new(seed.clone()),
             tickets: Mutex::default(),
             next_logins: Mutex::default(),

@@ -1,6 +1,7 @@
 //! The people's part of a sign-in: choose a user, approve a second factor, consent. Each step is a page with a form that
 //! posts to `/{tenant}/login`; what is known so far is a [`Flow`], kept here and named by the form's hidden `flow`.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use axum::Extension;
@@ -11,10 +12,11 @@ use uuid::Uuid;
 
 use super::{AuthorizeRequest, Prompt};
 use crate::call::{Call, Outcome};
-use crate::directory::{Grant, User};
+use crate::conditional_access;
+use crate::directory::User;
 use crate::errors::EntraError;
 use crate::pages::{self, Step};
-use crate::scopes::not_consented;
+use crate::scopes::{not_assigned, not_consented};
 use crate::tickets::{Authorization, Code, Session, random_text};
 use crate::tokens;
 use crate::world::World;
@@ -102,6 +104,7 @@ fn silent(world: &World, call: &Call, mut flow: Flow, sessions: Vec<(String, Ses
         Due::User if several && flow.request.login_hint.is_none() => EntraError::new(16000),
         Due::User => EntraError::new(50058),
         Due::Disabled => EntraError::new(50057).with_error("interaction_required"),
+        Due::Unassigned(error) => error.with_error("interaction_required"),
         Due::SecondFactor(_) => EntraError::new(50076).with_error("interaction_required"),
         Due::Consent(..) => not_consented(&flow.request.client).with_error("consent_required"),
         Due::Refusal(error) => error,
@@ -116,12 +119,15 @@ fn sign_in(world: &World, call: &Call, mut flow: Flow, upn: &str) -> Response {
     if user.disabled {
         return choose(world, flow, Some(EntraError::new(50057)));
     }
-    let now = world.clock.now();
     let held = world.tickets().sessions_of(&flow.browser);
     let held = held.into_iter().find(|(_, session)| session.oid == user.oid && flow.request.prompt != Prompt::Login);
     let sid = match held {
         Some((sid, _)) => sid,
-        None => begin_session(world, &flow, &user.oid, now, false),
+        None => begin_session(
+            world,
+            &flow,
+            Session { oid: user.oid.clone(), mfa: false, satisfied: BTreeSet::new(), revoked: false, stale: false },
+        ),
     };
     let browser = flow.browser.clone();
     flow.sid = Some(sid);
@@ -133,14 +139,28 @@ fn sign_in(world: &World, call: &Call, mut flow: Flow, upn: &str) -> Response {
 /// A second factor begins a new session: tokens of the old one stay single-factor.
 fn approve(world: &World, flow: &mut Flow) {
     let session = flow.sid.as_deref().and_then(|sid| world.tickets().session(sid).cloned());
-    if let Some(session) = session {
-        flow.sid = Some(begin_session(world, flow, &session.oid, session.auth_time, true));
+    if let Some(mut session) = session {
+        session.mfa = true;
+        session.satisfied.extend(flow.request.challenged.iter().cloned());
+        session.satisfied.extend(asked_policies(world, &flow.request, &session.oid));
+        flow.sid = Some(begin_session(world, flow, session));
         flow.approved = true;
     }
 }
 
-fn begin_session(world: &World, flow: &Flow, oid: &str, auth_time: i64, mfa: bool) -> String {
-    world.tickets().begin_session(&flow.browser, Session { oid: oid.into(), auth_time, mfa, revoked: false })
+/// The policies that stand before the resources a request names: a second factor satisfies them all.
+fn asked_policies(world: &World, request: &AuthorizeRequest, oid: &str) -> Vec<String> {
+    let directory = world.directory();
+    let Some(user) = directory.user(oid) else { return vec![] };
+    let resources = request.requested.resources.iter();
+    resources
+        .flat_map(|asked| conditional_access::policies(&directory, user, &asked.resource))
+        .map(|policy| policy.id.clone())
+        .collect()
+}
+
+fn begin_session(world: &World, flow: &Flow, session: Session) -> String {
+    world.tickets().begin_session(&flow.browser, session)
 }
 
 /// Stores the user's consent to everything this request asks for.
@@ -148,15 +168,8 @@ fn consent(world: &World, flow: &mut Flow) {
     let Due::Consent(user, _) = due(world, flow) else { return };
     let mut directory = world.directory();
     for asked in &flow.request.requested.resources {
-        let scopes = asked.unconsented(&directory, &flow.request.client, &user.oid);
-        if !scopes.is_empty() {
-            directory.grants.push(Grant {
-                client: flow.request.client.client_id.clone(),
-                resource: asked.resource.clone(),
-                user: Some(user.oid.clone()),
-                scopes: scopes.into_iter().collect(),
-            });
-        }
+        let due = asked.grants_due(&directory, &flow.request.client, &user.oid);
+        directory.grants.extend(due);
     }
     flow.consented = true;
 }
@@ -165,6 +178,8 @@ fn consent(world: &World, flow: &mut Flow) {
 enum Due {
     User,
     Disabled,
+    /// The app is not for this user: Entra says so on a page.
+    Unassigned(EntraError),
     SecondFactor(User),
     /// The user, and the scopes to consent to.
     Consent(User, Vec<String>),
@@ -175,12 +190,23 @@ enum Due {
 
 fn due(world: &World, flow: &Flow) -> Due {
     let session = flow.sid.as_deref().and_then(|sid| world.tickets().session(sid).cloned());
-    let Some(session) = session.filter(|session| !session.revoked) else { return Due::User };
+    let Some(session) = session.filter(|session| !session.revoked && !session.stale) else { return Due::User };
     let directory = world.directory();
     let Some(user) = directory.user(&session.oid).cloned() else { return Due::User };
     let request = &flow.request;
     if user.disabled {
         return Due::Disabled;
+    }
+    let resources = request.requested.resources.iter().filter_map(|asked| directory.app(&asked.resource));
+    if let Some(app) = resources.chain([&request.client]).find(|app| !directory.assigned(app, &user)) {
+        return Due::Unassigned(not_assigned(app, &user));
+    }
+    for asked in &request.requested.resources {
+        match conditional_access::check(&directory, &user, &asked.resource, &session.satisfied) {
+            Err(error) if error.code == 53003 => return Due::Refusal(error.with_error("access_denied")),
+            Err(_) => return Due::SecondFactor(user),
+            Ok(()) => {}
+        }
     }
     if !flow.approved && (request.step_up || user.mfa_required && !session.mfa) {
         return Due::SecondFactor(user);
@@ -192,8 +218,10 @@ fn due(world: &World, flow: &Flow) -> Due {
         return Due::Refusal(error);
     }
     let asked = request.requested.resources.iter();
-    let missing: Vec<String> =
-        asked.flat_map(|asked| asked.unconsented(&directory, &request.client, &user.oid)).collect();
+    let missing: Vec<String> = asked
+        .flat_map(|asked| asked.grants_due(&directory, &request.client, &user.oid))
+        .flat_map(|grant| grant.scopes)
+        .collect();
     let forced = request.prompt == Prompt::Consent && !flow.consented;
     match (missing.is_empty(), forced) {
         (true, false) => Due::Nothing(user),
@@ -206,6 +234,7 @@ fn proceed(world: &World, call: &Call, flow: Flow) -> Response {
     match due(world, &flow) {
         Due::User => choose(world, flow, None),
         Due::Disabled => choose(world, flow, Some(EntraError::new(50057))),
+        Due::Unassigned(error) => error.page(world, call),
         Due::SecondFactor(user) => {
             let id = keep(world, flow);
             step(

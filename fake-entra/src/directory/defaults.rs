@@ -1,6 +1,6 @@
 //! The built-in directory. Its ids are fixed, so that documents, tests and people can name them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{App, FederatedCredential, Grant, Identity, Policies, RedirectUri, Seed, TrustedIssuer, User};
 
@@ -56,7 +56,11 @@ fn user(tail: &str, alias: &str, given: &str, surname: &str, job: Option<&str>, 
         mail: Some(format!("{alias}@contoso.example")),
         job_title: job.map(Into::into),
         disabled: false,
+        business_phones: vec![],
+        mobile_phone: None,
         mfa_required: false,
+        groups: vec![],
+        roles: BTreeMap::new(),
         note: note.into(),
     }
 }
@@ -125,8 +129,13 @@ fn app(client_id: &str, name: &str, version: u8) -> App {
         scopes: vec![],
         optional_claims: vec![],
         secrets: vec![],
+        certificates: vec![],
         federated_credentials: vec![],
+        group_claims: false,
+        assignment_required: false,
         preauthorized: vec![],
+        known_clients: vec![],
+        required_permissions: vec![],
     }
 }
 
@@ -145,6 +154,7 @@ fn identities() -> Vec<Identity> {
             client_id: "7f2e90b3-861c-4d5a-b504-ad316e8c4201".into(),
             principal_id: GATEWAY_PRINCIPAL.into(),
             resource_id: resource("gateway-mi"),
+            system_assigned: false,
             federated_credentials: vec![cluster_credential("system:serviceaccount:sallyport:sallyport")],
         },
         Identity {
@@ -152,6 +162,7 @@ fn identities() -> Vec<Identity> {
             client_id: "7f2e90b3-861c-4d5a-b504-ad316e8c4202".into(),
             principal_id: SERVER_PRINCIPAL.into(),
             resource_id: resource("mcp-mi"),
+            system_assigned: false,
             federated_credentials: vec![],
         },
     ]

@@ -163,6 +163,11 @@ pub(crate) fn known(code: u32) -> Known {
             "A token that was itself obtained by a federated identity credential may not be used as one.",
         ),
         700236 => plain("invalid_client", "A policy of the tenant does not allow this federated identity credential."),
+        700021 => plain(
+            "invalid_client",
+            "Client assertion application identifier doesn't match 'client_id' parameter. Review the documentation.",
+        ),
+        700023 => plain("invalid_client", "Client assertion audience claim does not match Realm issuer."),
         700024 => plain("invalid_client", "Client assertion is not within its valid time range."),
         700027 => plain("invalid_client", "Client assertion failed signature validation."),
         90033 => plain("temporarily_unavailable", "A transient error has occurred. Please try again."),

@@ -97,7 +97,11 @@ async fn instance_discovery_knows_this_host_only() {
     };
     let known = ask(bench.url("/oauth2/v2.0/authorize")).await.json();
     assert_eq!(known["tenant_discovery_endpoint"], json!(bench.url("/v2.0/.well-known/openid-configuration")));
-    assert_eq!(known["metadata"], json!([{"preferred_network": host, "preferred_cache": host, "aliases": [host]}]));
+    let aliases = json!([host, "127.0.0.1"]);
+    assert_eq!(known["metadata"], json!([{"preferred_network": host, "preferred_cache": host, "aliases": aliases}]));
+    // MSAL for Python leaves the port out.
+    assert_eq!(ask("https://127.0.0.1/common/oauth2/v2.0/authorize".into()).await.status, 200);
+    assert_eq!(ask("https://127.0.0.1:1/common/oauth2/v2.0/authorize".into()).await.status, 400);
     let foreign = ask("https://login.example/common/oauth2/v2.0/authorize".into()).await;
     assert_eq!(foreign.error(), ("invalid_instance".into(), 50049));
 }

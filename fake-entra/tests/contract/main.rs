@@ -3,7 +3,11 @@
 // A test that cannot get what it needs should panic, helpers included.
 #![allow(clippy::unwrap_used)]
 
+mod access;
+mod app_service;
 mod authorize;
+mod azure_identity;
+mod certificates;
 mod client_authentication;
 mod code;
 mod control;
@@ -13,4 +17,7 @@ mod imds;
 mod on_behalf_of;
 mod program;
 mod refresh;
+mod seed;
 mod support;
+mod texts;
+mod tls;

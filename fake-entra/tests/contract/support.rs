@@ -39,16 +39,21 @@ pub async fn bench() -> Bench {
 }
 
 pub async fn bench_with(seed: Seed) -> Bench {
+    bench_of(Options { seed, ..Options::default() }).await
+}
+
+pub async fn bench_of(options: Options) -> Bench {
     // Already installed by another test of this process: the same one.
     rustls::crypto::aws_lc_rs::default_provider().install_default().ok();
-    let entra = FakeEntra::start(Options { seed, ..Options::default() }).await.unwrap();
-    let http = reqwest::Client::builder()
+    let entra = FakeEntra::start(options).await.unwrap();
+    let mut http = reqwest::Client::builder()
         .redirect(reqwest::redirect::Policy::none())
         .no_proxy()
-        .timeout(std::time::Duration::from_secs(10))
-        .build()
-        .unwrap();
-    Bench { entra, http }
+        .timeout(std::time::Duration::from_secs(10));
+    if let Some(certificate) = entra.authority_certificate() {
+        http = http.tls_certs_only([reqwest::Certificate::from_pem(certificate.as_bytes()).unwrap()]);
+    }
+    Bench { entra, http: http.build().unwrap() }
 }
 
 impl Bench {
