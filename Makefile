@@ -6,13 +6,14 @@
 #   ARTIFACTS         where the client tests keep logs and pictures; likewise
 
 .DEFAULT_GOAL := help
-.PHONY: help dev build test test-rust test-clients flood chaos check fmt fmt-check clippy
+.PHONY: help dev build test test-rust test-clients test-register flood chaos check fmt fmt-check clippy shellcheck
 
 help:
 	@echo 'make dev           build and run everything on loopback: the edge, a sample MCP server, a stand-in for Entra'
 	@echo 'make test          every test that CI runs (about 20 minutes the first time)'
 	@echo 'make test-rust     the Rust tests only'
 	@echo 'make test-clients  the real MCP clients and the browser only; DRIVERS="takeover consent-page" picks some'
+	@echo 'make test-register the script that registers in Entra only, against a stand-in for az'
 	@echo 'make flood         offers a million registrations and measures memory (half a minute; make test offers 100000)'
 	@echo 'make chaos         three replicas while Redis and Entra fail, in the long form (half an hour); SEED=1 chooses the run'
 	@echo 'make check         formatting and lints'
@@ -29,13 +30,17 @@ build:
 # Goes on after a failure, so that one run shows all of them, and closes with the total.
 test:
 	@.ci/install test
-	@.ci/total $(MAKE) --no-print-directory --keep-going fmt-check test-rust test-clients clippy
+	@.ci/total $(MAKE) --no-print-directory --keep-going fmt-check test-rust test-clients test-register clippy shellcheck
 
 test-rust: build
 	cargo test --workspace --locked --no-fail-fast
 
 test-clients: build
 	gateway/tests/clients/run $(DRIVERS)
+
+# deploy/entra/register against a recorded az.
+test-register:
+	deploy/entra/tests/run
 
 # By itself, for it measures the memory of its process.
 flood:
@@ -49,7 +54,7 @@ chaos:
 	@SALLYPORT_CHAOS=long SALLYPORT_REQUIRE_REDIS=1 .ci/total cargo test --locked -p sallyport --test it -- \
 		--nocapture --test-threads 1 chaos::
 
-check: fmt-check clippy
+check: fmt-check clippy shellcheck
 
 fmt:
 	cargo fmt --all
@@ -59,3 +64,6 @@ fmt-check:
 
 clippy:
 	cargo clippy --workspace --all-targets --locked -- -D warnings
+
+shellcheck:
+	shellcheck deploy/entra/register deploy/entra/tests/sleep .ci/install .ci/run .ci/total
