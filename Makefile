@@ -6,7 +6,7 @@
 #   ARTIFACTS         where the client tests keep logs and pictures; likewise
 
 .DEFAULT_GOAL := help
-.PHONY: help dev build test test-rust test-clients test-interop flood chaos check fmt fmt-check clippy
+.PHONY: help dev build test test-rust test-clients test-interop test-register flood chaos check fmt fmt-check clippy shellcheck
 
 help:
 	@echo 'make dev           build and run everything on loopback: the edge, a sample MCP server, a stand-in for Entra'
@@ -14,6 +14,7 @@ help:
 	@echo 'make test-rust     the Rust tests only'
 	@echo 'make test-clients  the real MCP clients and the browser only; DRIVERS="takeover consent-page" picks some'
 	@echo "make test-interop  Microsoft's own library for Python against the stand-in for Entra"
+	@echo 'make test-register the script that registers in Entra only, against a stand-in for az'
 	@echo 'make flood         offers a million registrations and measures memory (half a minute; make test offers 100000)'
 	@echo 'make chaos         three replicas while Redis and Entra fail, in the long form (half an hour); SEED=1 chooses the run'
 	@echo 'make check         formatting and lints'
@@ -30,7 +31,7 @@ build:
 # Goes on after a failure, so that one run shows all of them, and closes with the total.
 test:
 	@.ci/install test
-	@.ci/total $(MAKE) --no-print-directory --keep-going fmt-check test-rust test-clients test-interop clippy
+	@.ci/total $(MAKE) --no-print-directory --keep-going fmt-check test-rust test-clients test-interop test-register clippy shellcheck
 
 test-rust: build
 	cargo test --workspace --locked --no-fail-fast
@@ -42,6 +43,10 @@ test-clients: build
 
 test-interop: build
 	fake-entra/tests/interop/run
+
+# deploy/entra/register against a recorded az.
+test-register:
+	deploy/entra/tests/run
 
 # By itself, for it measures the memory of its process.
 flood:
@@ -55,7 +60,7 @@ chaos:
 	@SALLYPORT_CHAOS=long SALLYPORT_REQUIRE_REDIS=1 .ci/total cargo test --locked -p sallyport --test it -- \
 		--nocapture --test-threads 1 chaos::
 
-check: fmt-check clippy
+check: fmt-check clippy shellcheck
 
 fmt:
 	cargo fmt --all
@@ -65,3 +70,6 @@ fmt-check:
 
 clippy:
 	cargo clippy --workspace --all-targets --locked --features sallyport-mcp-server/conformance -- -D warnings
+
+shellcheck:
+	shellcheck deploy/entra/register deploy/entra/tests/sleep .ci/install .ci/run .ci/total
