@@ -6,13 +6,14 @@
 #   ARTIFACTS         where the client tests keep logs and pictures; likewise
 
 .DEFAULT_GOAL := help
-.PHONY: help dev build test test-rust test-clients flood chaos check fmt fmt-check clippy
+.PHONY: help dev build test test-rust test-clients test-load flood chaos check fmt fmt-check clippy
 
 help:
 	@echo 'make dev           build and run everything on loopback: the edge, a sample MCP server, a stand-in for Entra'
 	@echo 'make test          every test that CI runs (about 20 minutes the first time)'
 	@echo 'make test-rust     the Rust tests only'
 	@echo 'make test-clients  the real MCP clients and the browser only; DRIVERS="takeover consent-page" picks some'
+	@echo 'make test-load     the k6 scripts only: their types, and a run without k6'
 	@echo 'make flood         offers a million registrations and measures memory (half a minute; make test offers 100000)'
 	@echo 'make chaos         three replicas while Redis and Entra fail, in the long form (half an hour); SEED=1 chooses the run'
 	@echo 'make check         formatting and lints'
@@ -29,13 +30,16 @@ build:
 # Goes on after a failure, so that one run shows all of them, and closes with the total.
 test:
 	@.ci/install test
-	@.ci/total $(MAKE) --no-print-directory --keep-going fmt-check test-rust test-clients clippy
+	@.ci/total $(MAKE) --no-print-directory --keep-going fmt-check test-rust test-clients test-load clippy
 
 test-rust: build
 	cargo test --workspace --locked --no-fail-fast
 
 test-clients: build
 	gateway/tests/clients/run $(DRIVERS)
+
+test-load: build
+	loadtest/k6/test
 
 # By itself, for it measures the memory of its process.
 flood:
