@@ -77,10 +77,10 @@ fn seconds(area: &Area, timeline: &[Slice]) -> Drawn {
         .y_label_area_size(60)
         .build_cartesian_2d(0.0..last as f64, (low..high).log_scale())?;
     chart.configure_mesh().x_desc("second").y_desc("ms").draw()?;
-    let lines: [(&str, RGBColor, fn(&Slice) -> f64); 3] =
-        [("p50", BLUE, |slice| slice.p50), ("p99", ORANGE, |slice| slice.p99), ("longest", RED, |slice| slice.longest)];
-    for (name, color, value) in lines {
-        let points = timeline.iter().map(|slice| (slice.second as f64, value(slice).max(low)));
+    let lines = [("p50", BLUE), ("p99", ORANGE), ("longest", RED)];
+    for (index, (name, color)) in lines.into_iter().enumerate() {
+        let value = |slice: &Slice| [slice.p50, slice.p99, slice.longest][index].max(low);
+        let points = timeline.iter().map(|slice| (slice.second as f64, value(slice)));
         chart
             .draw_series(LineSeries::new(points, &color))?
             .label(name)
