@@ -32,7 +32,9 @@ pub struct Figures {
     pub unit: &'static str,
     pub count: u64,
     pub seconds: f64,
-    pub per_second: f64,
+    /// None for what is held rather than repeated.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub per_second: Option<f64>,
     /// Of the observed processes together.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cpu_us_each: Option<f64>,
@@ -75,7 +77,7 @@ impl Report {
     /// `figures` are dropped when the run is void.
     pub fn new(run: String, voids: &[Void], mut figures: Figures, cost: Cost) -> Self {
         let void: Vec<_> = voids.iter().map(ToString::to_string).collect();
-        if let (Some(process), 1..) = (cost.process, figures.count) {
+        if let (Some(process), Some(_), 1..) = (cost.process, figures.per_second, figures.count) {
             figures.cpu_us_each = Some(process.cpu_seconds * 1e6 / figures.count as f64);
         }
         let figures = void.is_empty().then_some(figures);
@@ -107,6 +109,7 @@ impl Figures {
         let opening = seen.opening.iter().map(|latencies| Quantiles::of("opening", latencies));
         let each = |(before, held): (u64, u64)| held.saturating_sub(before) as f64 / seen.opened.max(1) as f64;
         Self {
+            per_second: None,
             resident_kib_each: resident_kib.map(each),
             counts: vec![("events", seen.events), ("heartbeats", seen.heartbeats)],
             latencies: delay.chain(opening).collect(),
@@ -123,7 +126,7 @@ impl Figures {
 
     fn counted(unit: &'static str, count: u64, took: Duration) -> Self {
         let seconds = took.as_secs_f64();
-        let per_second = if seconds > 0.0 { count as f64 / seconds } else { 0.0 };
+        let per_second = (seconds > 0.0).then(|| count as f64 / seconds);
         Self { unit, count, seconds, per_second, ..Self::default() }
     }
 }

@@ -39,7 +39,10 @@ impl Display for Report {
 
 impl Display for Figures {
     fn fmt(&self, formatter: &mut Formatter<'_>) -> Result {
-        write!(formatter, "{} {} in {:.1} s, {:.1} in a second", self.count, self.unit, self.seconds, self.per_second)?;
+        write!(formatter, "{} {} in {:.1} s", self.count, self.unit, self.seconds)?;
+        if let Some(rate) = self.per_second {
+            write!(formatter, ", {rate:.1} in a second")?;
+        }
         for (name, count) in &self.counts {
             write!(formatter, "; {count} {name}")?;
         }
