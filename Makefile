@@ -6,7 +6,7 @@
 #   ARTIFACTS         where the client tests keep logs and pictures; likewise
 
 .DEFAULT_GOAL := help
-.PHONY: help dev build test test-rust test-clients test-interop test-register flood chaos check fmt fmt-check clippy shellcheck
+.PHONY: help dev build test test-rust test-clients test-interop test-register test-load flood chaos check fmt fmt-check clippy shellcheck
 
 help:
 	@echo 'make dev           build and run everything on loopback: the edge, a sample MCP server, a stand-in for Entra'
@@ -15,6 +15,7 @@ help:
 	@echo 'make test-clients  the real MCP clients and the browser only; DRIVERS="takeover consent-page" picks some'
 	@echo "make test-interop  Microsoft's own library for Python against the stand-in for Entra"
 	@echo 'make test-register the script that registers in Entra only, against a stand-in for az'
+	@echo 'make test-load     the k6 scripts only: their types, and a run without k6'
 	@echo 'make flood         offers a million registrations and measures memory (half a minute; make test offers 100000)'
 	@echo 'make chaos         three replicas while Redis and Entra fail, in the long form (half an hour); SEED=1 chooses the run'
 	@echo 'make check         formatting and lints'
@@ -31,7 +32,7 @@ build:
 # Goes on after a failure, so that one run shows all of them, and closes with the total.
 test:
 	@.ci/install test
-	@.ci/total $(MAKE) --no-print-directory --keep-going fmt-check test-rust test-clients test-interop test-register clippy shellcheck
+	@.ci/total $(MAKE) --no-print-directory --keep-going fmt-check test-rust test-clients test-interop test-register test-load clippy shellcheck
 
 test-rust: build
 	cargo test --workspace --locked --no-fail-fast
@@ -47,6 +48,9 @@ test-interop: build
 # deploy/entra/register against a recorded az.
 test-register:
 	deploy/entra/tests/run
+
+test-load: build
+	loadtest/k6/test
 
 # By itself, for it measures the memory of its process.
 flood:

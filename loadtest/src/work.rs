@@ -1,0 +1,148 @@
+//! Requests, prepared once and sent many times, and what their answers must be.
+
+use bytes::Bytes;
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri};
+use http_body_util::Full;
+use memchr::memmem;
+use rand::Rng;
+
+use crate::failure::Failure;
+use crate::mix::Mix;
+use crate::target::Target;
+
+/// `tools/list` of the 2026-07-28 revision, which needs no session of MCP's: each request stands alone.
+const TOOLS_LIST: &str = r#"{"jsonrpc":"2.0","id":1,"method":"tools/list","params":{"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientInfo":{"name":"loadtest","version":"0.1"},"io.modelcontextprotocol/clientCapabilities":{}}}}"#;
+
+pub struct Work {
+    method: Method,
+    path: Uri,
+    headers: HeaderMap,
+    body: Bytes,
+    /// One `Authorization` for each session; none: the headers say all.
+    bearers: Vec<HeaderValue>,
+    mix: Option<Mix>,
+    expected: Expected,
+}
+
+/// What makes an answer a good one.
+#[derive(Clone, Debug)]
+pub struct Expected {
+    pub status: StatusCode,
+    /// Text that the body has: a JSON-RPC error comes with 200 too.
+    pub text: Option<&'static str>,
+}
+
+impl Work {
+    /// A POST of `body`, or a GET without one, with `headers` and nothing else.
+    pub fn new(target: &Target, mut headers: HeaderMap, body: Option<Bytes>, expected: Expected) -> Self {
+        headers.insert(HOST, target.host().clone());
+        let method = if body.is_some() { Method::POST } else { Method::GET };
+        let path = target.path();
+        Self { method, path, headers, body: body.unwrap_or_default(), bearers: Vec::new(), mix: None, expected }
+    }
+
+    /// `tools/list`.
+    pub fn tools_list(target: &Target, expected: Expected) -> Self {
+        Self::new(target, tools_list_headers(), Some(Self::tools_list_body()), expected)
+    }
+
+    pub fn tools_list_body() -> Bytes {
+        Bytes::from_static(TOOLS_LIST.as_bytes())
+    }
+
+    /// Sent by these tokens, chosen by `mix`.
+    ///
+    /// # Errors
+    /// When a token cannot stand in a header.
+    pub fn by<'a>(mut self, tokens: impl IntoIterator<Item = &'a str>, mix: Mix) -> anyhow::Result<Self> {
+        for token in tokens {
+            let mut value = HeaderValue::from_str(&format!("Bearer {token}"))?;
+            value.set_sensitive(true);
+            self.bearers.push(value);
+        }
+        self.mix = Some(mix);
+        Ok(self)
+    }
+
+    /// The next request.
+    pub fn request(&self, random: &mut impl Rng) -> Request<Full<Bytes>> {
+        let mut headers = self.headers.clone();
+        if let Some(mix) = &self.mix
+            && let Some(bearer) = self.bearers.get(mix.choose(random))
+        {
+            headers.insert(AUTHORIZATION, bearer.clone());
+        }
+        let mut request = Request::new(Full::new(self.body.clone()));
+        *request.method_mut() = self.method.clone();
+        *request.uri_mut() = self.path.clone();
+        *request.headers_mut() = headers;
+        request
+    }
+
+    /// # Errors
+    /// Says what the answer is not.
+    pub fn judge(&self, answer: &Response<Bytes>) -> Result<(), Failure> {
+        self.judge_status(answer.status())?;
+        match self.expected.text {
+            Some(text) if memmem::find(answer.body(), text.as_bytes()).is_none() => Err(Failure::Content(text)),
+            _ => Ok(()),
+        }
+    }
+
+    /// # Errors
+    /// When it is not the expected one.
+    pub fn judge_status(&self, status: StatusCode) -> Result<(), Failure> {
+        if status == self.expected.status { Ok(()) } else { Err(Failure::Status(status.as_u16())) }
+    }
+}
+
+impl Expected {
+    /// A result of JSON-RPC.
+    pub const RESULT: Self = Self { status: StatusCode::OK, text: Some("\"result\"") };
+    /// The refusal of a token.
+    pub const REFUSED: Self = Self { status: StatusCode::UNAUTHORIZED, text: None };
+}
+
+fn tools_list_headers() -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    headers.insert(ACCEPT, HeaderValue::from_static("application/json, text/event-stream"));
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert("mcp-protocol-version", HeaderValue::from_static("2026-07-28"));
+    headers.insert("mcp-method", HeaderValue::from_static("tools/list"));
+    headers
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::SeedableRng;
+    use rand::rngs::SmallRng;
+
+    use super::*;
+
+    #[test]
+    fn an_error_that_comes_with_200_is_an_error() {
+        let work = Work::tools_list(&"http://localhost/mcp".parse().unwrap(), Expected::RESULT);
+        let answer = |status, body: &'static str| {
+            let mut answer = Response::new(Bytes::from_static(body.as_bytes()));
+            *answer.status_mut() = status;
+            work.judge(&answer)
+        };
+        assert_eq!(answer(StatusCode::OK, r#"{"id":1,"result":{}}"#), Ok(()));
+        assert_eq!(answer(StatusCode::OK, r#"{"id":1,"error":{}}"#), Err(Failure::Content("\"result\"")));
+        assert_eq!(answer(StatusCode::SERVICE_UNAVAILABLE, ""), Err(Failure::Status(503)));
+    }
+
+    #[test]
+    fn each_session_sends_its_own_token_and_none_is_shown() {
+        let work = Work::tools_list(&"http://localhost:1/mcp".parse().unwrap(), Expected::RESULT);
+        let work = work.by(["one", "two"], Mix::new(2, 0.0).unwrap()).unwrap();
+        let mut random = SmallRng::seed_from_u64(3);
+        let requests: Vec<_> = (0..50).map(|_| work.request(&mut random)).collect();
+        for token in ["Bearer one", "Bearer two"] {
+            assert!(requests.iter().any(|request| request.headers()["authorization"] == token), "{token}");
+        }
+        assert!(!format!("{:?}", requests[0]).contains("Bearer"));
+        assert_eq!(requests[0].headers()["host"], "localhost:1");
+    }
+}
