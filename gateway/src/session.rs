@@ -4,7 +4,8 @@
 //! secret inside the client's tokens. [`Sessions::admit`] is the hot path, and the only maker of an [`Admitted`]; what it
 //! found it keeps at hand for a moment (`cache`), and hears from other replicas when that has ended (`hearing`).
 //! [`Sessions::refresh`] keeps a session going: Entra's tokens are renewed when they are close to their end, by one caller
-//! at a time, and the client's refresh token is rotated. [`Sessions::end`] and [`Sessions::revoke`] end it everywhere, and
+//! at a time, and the client's refresh token is rotated. [`Sessions::renew_refused`] does so early for a token that its server
+//! refuses. [`Sessions::end`] and [`Sessions::revoke`] end it everywhere, and
 //! [`Sessions::over`] tells what is open for it.
 //! What an operator may know of sessions, and how one ends them, is in the [`Roster`].
 
@@ -19,6 +20,7 @@ mod lookup;
 mod over;
 mod record;
 mod refresh;
+mod refused;
 mod renewal;
 mod revocation;
 mod roster;

@@ -7,6 +7,7 @@
 //! | duty | where |
 //! | --- | --- |
 //! | connect, reuse connections, try again where nothing was sent | `connect` |
+//! | a server that refuses Entra's token: once more with a new one, or our own challenge (B11) | here |
 //! | hop-by-hop headers and framing, each hop its own (T25) | `upstream_hop`, `headers::hop_by_hop`, `request_body` |
 //! | the request's body: bounded, while watching for an early answer and for a client that leaves | `request_body` |
 //! | interim answers, answers without a body, bodies as they come | `answer` |
@@ -23,6 +24,7 @@ mod events;
 mod pace;
 mod request_body;
 
+use http::StatusCode;
 use pingora::prelude::Result;
 use pingora_proxy::Session;
 
@@ -44,6 +46,18 @@ impl Edge {
         let mut link = self.connect(journey).await?;
         let mut body = RequestBody::of(session);
         let mut done = self.exchange(session, journey, &mut link, &mut body).await;
+        if let Ok(AnswerEnd::Refused) = &done {
+            match self.renew(journey).await {
+                Ok(()) if body.is_at_hand() => {
+                    // The server has refused to execute it: even a POST may come again.
+                    link = self.connect(journey).await?;
+                    done = self.exchange(session, journey, &mut link, &mut body).await;
+                }
+                // The client still has the body, and its next try finds the new token.
+                Ok(()) => {}
+                Err(denied) => done = Ok(AnswerEnd::Denied(denied)),
+            }
+        }
         if let Err(error) = &done
             && link.was_stale(error)
             && body.is_untouched()
@@ -62,9 +76,13 @@ impl Edge {
         match done? {
             AnswerEnd::Whole if body.is_done() => self.upstreams.keep(link).await,
             AnswerEnd::Whole | AnswerEnd::Unread => drop(link),
+            AnswerEnd::Refused => {
+                drop(link);
+                self.deny(session, journey, &journey.destination()?.target, &Denied::Refused).await?;
+            }
             AnswerEnd::Denied(denied) => {
                 drop(link);
-                return self.deny(session, journey, &journey.destination()?.target, &denied).await;
+                self.deny(session, journey, &journey.destination()?.target, &denied).await?;
             }
         }
         if !body.is_done() {
@@ -90,6 +108,10 @@ impl Edge {
             Err(denied) => return Ok(AnswerEnd::Denied(denied)),
         };
         journey.destination()?.pool().answered(journey.peer()?.address);
+        if response.status == StatusCode::UNAUTHORIZED {
+            return Ok(AnswerEnd::Refused);
+        }
+        body.forget();
         self.metrics.first_byte(journey.started.elapsed());
         let answer = self.receive(session.req_header(), &mut response, journey)?;
         let response = Box::new(response);
@@ -108,6 +130,16 @@ impl Edge {
             AnswerBody::Events(rewriter) => self.events(session, journey, link, body, response, rewriter).await,
         }
     }
+
+    /// An upstream that refuses Entra's token speaks of its own authority, and the client only knows us: nothing of such an
+    /// answer is passed on. A newer token may do (B11).
+    async fn renew(&self, journey: &mut Journey) -> std::result::Result<(), Denied> {
+        let Some(destination) = &mut journey.destination else { return Err(Denied::Refused) };
+        let upstream = &destination.target.upstream.pool.settings().name;
+        tracing::warn!(request_id = journey.id, upstream, "the upstream refused Entra's token");
+        self.metrics.upstream_failed(upstream, "refused_token");
+        self.sessions.renew_refused(&mut destination.admitted).await
+    }
 }
 
 /// How far the upstream's answer was read.
@@ -115,7 +147,9 @@ enum AnswerEnd {
     Whole,
     /// Its connection cannot be used again.
     Unread,
-    /// Not at all: the session ended before it came.
+    /// Not at all: it is 401.
+    Refused,
+    /// Not at all: the session ended before it came, or has no token that serves.
     Denied(Denied),
 }
 

@@ -29,6 +29,7 @@ pub(super) const KIND: &str = "session";
 #[derive(Serialize, Deserialize)]
 pub(super) struct EntraTokens {
     pub access_token: String,
+    pub obtained: Timestamp,
     /// A little before Entra says, so that a token of ours never outlives the one it stands for.
     pub ends: Timestamp,
     pub renew_from: Timestamp,
@@ -66,6 +67,12 @@ impl Record {
         self.entra.refresh_token.is_some() && self.entra.renew_from.has_passed(now)
     }
 
+    /// Whether a token that its server refuses should be renewed before its time. One that is new is not: what refuses it
+    /// would refuse the next one too, and a broken server must not become a flood at Entra (B11).
+    pub fn may_be_renewed_early(&self, now: Timestamp) -> bool {
+        self.entra.refresh_token.is_some() && self.entra.obtained.after(NEW).has_passed(now)
+    }
+
     /// From when on Entra should be asked; `None` when it gave nothing to ask with.
     pub fn renews_from(&self) -> Option<Timestamp> {
         let pause = self.trouble.map(|trouble| trouble.not_before);
@@ -88,6 +95,7 @@ impl EntraTokens {
         let lifetime = access_token.expires_in;
         Self {
             access_token: access_token.token.expose().to_owned(),
+            obtained: now,
             ends: now.after(lifetime.saturating_sub(MARGIN)),
             renew_from: now.after(lifetime.mul_f64(RENEWED_AFTER + RENEWED_WITHIN * chance)),
             refresh_token: refresh_token.map(|token| token.expose().to_owned()),
@@ -130,6 +138,8 @@ const MARGIN: Duration = Duration::from_secs(30);
 const RENEWED_AFTER: f64 = 0.75;
 const RENEWED_WITHIN: f64 = 0.1;
 const PRECISION: Duration = Duration::from_secs(60);
+/// How long a token of Entra's counts as new.
+const NEW: Duration = Duration::from_secs(60);
 const WINDOW: Duration = Duration::from_secs(300);
 const FAILURES_AT_MOST: u8 = 3;
 const PAUSE: Duration = Duration::from_secs(5);

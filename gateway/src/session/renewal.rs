@@ -12,6 +12,7 @@ use entra::{Error, Renewed, Secret};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::record::{Record, Trouble};
+use super::refused::Refused;
 use super::{Handle, NotRefreshed, Sessions, reference};
 use crate::clock::Timestamp;
 use crate::sealed::Index;
@@ -24,7 +25,7 @@ impl Sessions {
         &self,
         handle: &Handle,
         session: Index,
-        occasion: Occasion,
+        occasion: Occasion<'_>,
     ) -> Result<Record, NotRefreshed> {
         let record = self.load(handle).await?;
         if !self.is_due(&record, occasion) {
@@ -45,21 +46,32 @@ impl Sessions {
                 return written;
             }
             // Whoever holds the lock writes that the session goes on; only a token is worth waiting for.
-            if !record.should_be_renewed(self.clock.now()) || Instant::now() >= patience {
+            if !self.wants_token(&record, occasion) || Instant::now() >= patience {
                 return self.worth_something(record);
             }
             sleep(POLL).await;
         }
     }
 
-    fn is_due(&self, record: &Record, occasion: Occasion) -> bool {
+    fn is_due(&self, record: &Record, occasion: Occasion<'_>) -> bool {
         let now = self.clock.now();
         (occasion == Occasion::Refresh && record.should_be_kept(now, self.settings.session_idle))
-            || (record.should_be_renewed(now) && record.pause(now).is_none())
+            || self.asks_entra(record, occasion)
+    }
+
+    fn asks_entra(&self, record: &Record, occasion: Occasion<'_>) -> bool {
+        self.wants_token(record, occasion) && record.pause(self.clock.now()).is_none()
+    }
+
+    /// Whether a token is missing that Entra would be asked for at once, but for a pause after trouble.
+    pub(super) fn wants_token(&self, record: &Record, occasion: Occasion<'_>) -> bool {
+        let now = self.clock.now();
+        record.should_be_renewed(now)
+            || matches!(occasion, Occasion::Refused(refused) if refused.is_of(record) && record.may_be_renewed_early(now))
     }
 
     /// With the lock: what is due, and nothing that another holder has done since we looked.
-    async fn write_on(&self, handle: &Handle, session: Index, occasion: Occasion) -> Result<Record, NotRefreshed> {
+    async fn write_on(&self, handle: &Handle, session: Index, occasion: Occasion<'_>) -> Result<Record, NotRefreshed> {
         let before = self.moment();
         let mut record = self.load(handle).await?;
         if !self.is_due(&record, occasion) {
@@ -67,7 +79,7 @@ impl Sessions {
             return self.worth_something(record);
         }
         let now = self.clock.now();
-        if record.should_be_renewed(now) && record.pause(now).is_none() {
+        if self.asks_entra(&record, occasion) {
             match self.ask_entra(&record).await {
                 Ok(renewed) => {
                     record.entra = record.entra.renewed(&renewed, now, random_fraction());
@@ -131,12 +143,14 @@ impl Sessions {
 }
 
 /// Why a session is looked at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Occasion {
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Occasion<'a> {
     /// The client refreshes: the session lives on.
     Refresh,
     /// The client calls: only Entra's token may be due.
     Call,
+    /// The upstream refuses Entra's token.
+    Refused(&'a Refused),
 }
 
 fn retry_after(error: &Error) -> Option<Duration> {

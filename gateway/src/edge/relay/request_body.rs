@@ -18,6 +18,8 @@ use super::connect::Link;
 const BETWEEN_PIECES: Duration = Duration::from_secs(30);
 /// For the whole body: a byte now and then must not hold two connections (T32). The longest body needs 14 KiB a second.
 const WHOLE: Duration = Duration::from_secs(300);
+/// Bytes that are kept of a body until its answer comes. Calls are smaller, all but a few.
+const KEPT: u64 = 64 * 1024;
 
 pub struct RequestBody {
     framing: Framing,
@@ -27,6 +29,8 @@ pub struct RequestBody {
     received: u64,
     /// When the client was asked for the first piece of it.
     begun: Option<Instant>,
+    /// What came so far, while it may have to be sent again.
+    kept: Option<Vec<Bytes>>,
 }
 
 /// How the body is framed for the upstream: by what Pingora understood of the client's framing, never by copying that.
@@ -59,7 +63,7 @@ impl RequestBody {
         };
         let state = if done { State::Done } else { State::Coming };
         let expects_continue = !done && header.headers.contains_key(EXPECT);
-        Self { framing, state, expects_continue, received: 0, begun: None }
+        Self { framing, state, expects_continue, received: 0, begun: None, kept: Some(Vec::new()) }
     }
 
     pub fn frame(&self, request: &mut RequestHeader) -> Result<()> {
@@ -72,10 +76,32 @@ impl RequestBody {
 
     /// Asks the client for the body, now that there is somebody to take it.
     pub async fn begin(&mut self, session: &mut Session, link: &mut Link) -> Result<()> {
-        if self.expects_continue {
+        if std::mem::take(&mut self.expects_continue) {
             session.write_continue_response().await.map_err(|error| error.into_down())?;
         }
-        if self.is_done() { self.finish(link).await } else { Ok(()) }
+        let done = session.is_body_done();
+        for piece in self.kept.iter().flatten() {
+            if let Err(error) = link.http.write_request_body(piece.clone(), false).await {
+                self.state = State::Refused(error.into_up());
+                return Ok(());
+            }
+        }
+        if done {
+            self.state = State::Done;
+            return self.finish(link).await;
+        }
+        self.state = State::Coming;
+        Ok(())
+    }
+
+    /// Lets go of what is kept: the answer has come.
+    pub fn forget(&mut self) {
+        self.kept = None;
+    }
+
+    /// Whether another exchange could begin it anew.
+    pub fn is_at_hand(&self) -> bool {
+        self.kept.is_some()
     }
 
     /// The next piece; `None` is the end. When the body is done: waits until the client leaves, which is an error.
@@ -102,6 +128,12 @@ impl RequestBody {
             self.received += piece.len() as u64;
             if self.received > MCP_BODY_LIMIT {
                 return Err(status_error(413, "the body is longer than an MCP message may be"));
+            }
+            if self.received > KEPT {
+                self.kept = None;
+            }
+            if let Some(kept) = &mut self.kept {
+                kept.push(piece.clone());
             }
             if let Err(error) = link.http.write_request_body(piece, last).await {
                 self.state = State::Refused(error.into_up());

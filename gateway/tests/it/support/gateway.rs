@@ -93,11 +93,16 @@ impl Gateway {
 
     /// Like [`Gateway::start`], with settings of the test's own. The given port is the edge's.
     pub async fn start_changed(upstream: &str, change: impl FnOnce(&mut Settings, u16)) -> Self {
+        Self::start_at(upstream, &Clock::system(), change).await
+    }
+
+    /// Likewise, with a time of its own.
+    pub async fn start_at(upstream: &str, clock: &Clock, change: impl FnOnce(&mut Settings, u16)) -> Self {
         let entra = stand_in(None).await;
         let port = free_port();
         let mut settings = settings(&entra, Options::simple(upstream), port, free_port());
         change(&mut settings, port);
-        Self::run(entra, settings, Clock::system()).await
+        Self::run(entra, settings, clock.clone()).await
     }
 
     /// Like [`Gateway::start`], with a key ring in a file.

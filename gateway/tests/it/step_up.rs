@@ -1,0 +1,4 @@
+//! What happens when an upstream refuses Entra's token (B11), and when Entra wants more of the user.
+
+mod guard;
+mod refused;
