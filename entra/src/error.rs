@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{ClaimsError, Secret};
+use crate::{ClaimsError, ClaimsRequest};
 
 /// Why a token call gave no token. `Display` is for the log: it names the error, the AADSTS numbers and the correlation
 /// id, and never a token, a code, the content of claims, or Entra's prose (which names tenants and users).
@@ -33,8 +33,8 @@ pub struct Refusal {
     /// AADSTS numbers. For logs; no decision is made by them.
     pub codes: Vec<u32>,
     pub correlation_id: Option<String>,
-    /// The claims challenge to send along with the next sign-in: a JSON object as text.
-    pub claims: Option<Secret>,
+    /// The claims challenge to send along with the next sign-in.
+    pub claims: Option<ClaimsRequest>,
 }
 
 impl std::fmt::Display for Refusal {

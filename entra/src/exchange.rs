@@ -43,7 +43,7 @@ impl Exchange {
                 ..token
             });
         }
-        let outcome = self.client.on_behalf_of(user_token, &self.scope).await;
+        let outcome = self.client.on_behalf_of(user_token, &self.scope, None).await;
         let until = match &outcome {
             Ok(token) => user.expires_at.min(now + token.expires_in.saturating_sub(MARGIN)),
             Err(error) => now + failure_lasts(error),

@@ -5,13 +5,16 @@
 //! assertion from an [`AssertionSource`], never with a secret of its own.
 //!
 //! The map: [`authority`] knows URLs, [`credential`] where assertions come from, `token` the token endpoint and its
-//! error answers, [`ApplicationTokens`] what signs the gateway itself in elsewhere, [`claims`] what a token must say, `keys` who may have signed it. This crate knows nothing of our own
+//! error answers, [`ApplicationTokens`] what signs the gateway itself in elsewhere, [`ClaimsRequest`] and
+//! `challenge` what a resource wants of the next token, [`claims`] what a token must say, `keys` who may have signed it. This crate knows nothing of our own
 //! clients, cookies or stores. Whoever uses it installs the TLS provider (`rustls`) first and passes in the time.
 
 mod application;
 pub mod authority;
 mod authorize;
+mod challenge;
 pub mod claims;
+mod claims_request;
 mod client;
 pub mod credential;
 mod error;
@@ -25,6 +28,7 @@ pub use application::ApplicationTokens;
 pub use authority::{Authority, AuthorityError};
 pub use authorize::AuthorizeRequest;
 pub use claims::{AccessTokenPolicy, ClaimsError, User, VerifiedUser};
+pub use claims_request::ClaimsRequest;
 pub use client::{Client, SetUpError, Settings};
 pub use credential::{AssertionSource, CredentialError};
 pub use error::{Error, Refusal};

@@ -92,6 +92,7 @@ pub async fn start(settings: Settings) -> anyhow::Result<Running> {
             authority: settings.authority,
             client_id: settings.client_id,
             extra_ca_file: settings.extra_ca_file,
+            cae: false,
             accept_emulator: settings.accept_emulator,
         },
         credential,

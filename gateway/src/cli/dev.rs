@@ -198,6 +198,7 @@ fn emulated(entra: &FakeEntra, client_id: &str) -> anyhow::Result<entra::Setting
         authority: Authority::new(&entra.authority(), entra.tenant_id())?,
         client_id: client_id.to_owned(),
         extra_ca_file: None,
+        cae: false,
         accept_emulator: true,
     })
 }

@@ -68,6 +68,7 @@ fn nobody() -> entra::Client {
         authority: entra::Authority::new("http://127.0.0.1:9", "8f0c1c5e-0c3d-4b8e-9f59-5a3f1a2b3c4d").unwrap(),
         client_id: "g".into(),
         extra_ca_file: None,
+        cae: false,
         accept_emulator: false,
     };
     entra::Client::new(settings, Arc::new(NoCredential)).unwrap()

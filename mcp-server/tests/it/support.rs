@@ -84,6 +84,7 @@ impl Stage {
             authority: Authority::new(&self.fake.authority(), self.fake.tenant_id()).unwrap(),
             client_id: client_id.to_owned(),
             extra_ca_file: None,
+            cae: false,
             accept_emulator: true,
         };
         let identity = ManagedIdentity::new(Some(identity.to_owned()), &self.fake.imds_url()).unwrap();

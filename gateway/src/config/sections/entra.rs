@@ -35,6 +35,7 @@ pub fn read(section: &Section<'_>) -> Entra {
         authority,
         client_id,
         extra_ca_file,
+        cae: false,
         accept_emulator: false,
     });
     Entra { settings, credential, scope }

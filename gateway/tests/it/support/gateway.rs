@@ -284,6 +284,7 @@ fn settings(entra: &FakeEntra, options: Options, port: u16, admin_port: u16) -> 
             authority: Authority::new(&entra.authority(), entra.tenant_id()).unwrap(),
             client_id: entra.gateway_client_id().to_owned(),
             extra_ca_file: None,
+            cae: false,
             accept_emulator: true,
         },
         credential: Credential::ManagedIdentity {
