@@ -37,6 +37,18 @@ pub struct Refusal {
     pub claims: Option<ClaimsRequest>,
 }
 
+impl Refusal {
+    /// Whether going through Entra's pages again can bring what was missing (GU-9). A missing consent cannot be given
+    /// there unless it is asked for, so that is for an administrator.
+    pub fn can_be_answered(&self) -> bool {
+        match (self.error.as_str(), self.suberror.as_deref()) {
+            ("consent_required", _) | (_, Some("consent_required" | "message_only")) => false,
+            ("interaction_required" | "login_required", _) | (_, Some("basic_action" | "additional_action")) => true,
+            _ => self.claims.is_some(),
+        }
+    }
+}
+
 impl std::fmt::Display for Refusal {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.error)?;

@@ -24,7 +24,9 @@ mod events;
 mod pace;
 mod request_body;
 
-use http::StatusCode;
+use entra::ClaimsRequest;
+use http::header::WWW_AUTHENTICATE;
+use http::{HeaderValue, StatusCode};
 use pingora::prelude::Result;
 use pingora_proxy::Session;
 
@@ -46,8 +48,8 @@ impl Edge {
         let mut link = self.connect(journey).await?;
         let mut body = RequestBody::of(session);
         let mut done = self.exchange(session, journey, &mut link, &mut body).await;
-        if let Ok(AnswerEnd::Refused) = &done {
-            match self.renew(journey).await {
+        if let Ok(AnswerEnd::Refused(claims)) = &mut done {
+            match self.renew(journey, claims.take()).await {
                 Ok(()) if body.is_at_hand() => {
                     // The server has refused to execute it: even a POST may come again.
                     link = self.connect(journey).await?;
@@ -76,7 +78,7 @@ impl Edge {
         match done? {
             AnswerEnd::Whole if body.is_done() => self.upstreams.keep(link).await,
             AnswerEnd::Whole | AnswerEnd::Unread => drop(link),
-            AnswerEnd::Refused => {
+            AnswerEnd::Refused(_) => {
                 drop(link);
                 self.deny(session, journey, &journey.destination()?.target, &Denied::Refused).await?;
             }
@@ -109,7 +111,8 @@ impl Edge {
         };
         journey.destination()?.pool().answered(journey.peer()?.address);
         if response.status == StatusCode::UNAUTHORIZED {
-            return Ok(AnswerEnd::Refused);
+            let challenges = response.headers.get_all(WWW_AUTHENTICATE).iter().map(HeaderValue::as_bytes);
+            return Ok(AnswerEnd::Refused(ClaimsRequest::in_challenges(challenges)));
         }
         body.forget();
         self.metrics.first_byte(journey.started.elapsed());
@@ -133,12 +136,13 @@ impl Edge {
 
     /// An upstream that refuses Entra's token speaks of its own authority, and the client only knows us: nothing of such an
     /// answer is passed on. A newer token may do (B11).
-    async fn renew(&self, journey: &mut Journey) -> std::result::Result<(), Denied> {
+    async fn renew(&self, journey: &mut Journey, claims: Option<ClaimsRequest>) -> std::result::Result<(), Denied> {
         let Some(destination) = &mut journey.destination else { return Err(Denied::Refused) };
         let upstream = &destination.target.upstream.pool.settings().name;
-        tracing::warn!(request_id = journey.id, upstream, "the upstream refused Entra's token");
-        self.metrics.upstream_failed(upstream, "refused_token");
-        self.sessions.renew_refused(&mut destination.admitted).await
+        let wants_claims = claims.is_some();
+        tracing::warn!(request_id = journey.id, upstream, wants_claims, "the upstream refused Entra's token");
+        self.metrics.upstream_failed(upstream, if wants_claims { "insufficient_claims" } else { "refused_token" });
+        self.sessions.renew_refused(&mut destination.admitted, claims).await
     }
 }
 
@@ -147,8 +151,8 @@ enum AnswerEnd {
     Whole,
     /// Its connection cannot be used again.
     Unread,
-    /// Not at all: it is 401.
-    Refused,
+    /// Not at all: it is 401, and says what it wants if that is more than another token.
+    Refused(Option<ClaimsRequest>),
     /// Not at all: the session ended before it came, or has no token that serves.
     Denied(Denied),
 }

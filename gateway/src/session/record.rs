@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroize;
 
 use super::roster::Listing;
+use super::step_up;
 use crate::clock::Timestamp;
 
 #[derive(Serialize, Deserialize)]
@@ -20,6 +21,8 @@ pub(super) struct Record {
     pub kept_until: Timestamp,
     /// Since the last renewal.
     pub trouble: Option<Trouble>,
+    /// By the upstream, with claims; the last time that something was done about it.
+    pub challenged: Option<Challenged>,
 }
 
 /// Of its records in the store.
@@ -43,6 +46,14 @@ pub(super) struct Trouble {
     since: Timestamp,
     failures: u8,
     not_before: Timestamp,
+}
+
+/// What became of a claims challenge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Challenged {
+    at: Timestamp,
+    /// The user must sign in again.
+    waits: bool,
 }
 
 impl Record {
@@ -71,6 +82,18 @@ impl Record {
     /// would refuse the next one too, and a broken server must not become a flood at Entra (B11).
     pub fn may_be_renewed_early(&self, now: Timestamp) -> bool {
         self.entra.refresh_token.is_some() && self.entra.obtained.after(NEW).has_passed(now)
+    }
+
+    /// Whether Entra may be asked for a token that answers a claims challenge. The token may be as new as it likes, since the
+    /// challenge says what it lacks; but a server that is never content must not become a flood either.
+    pub fn may_answer_a_challenge(&self, now: Timestamp) -> bool {
+        let answered = self.challenged.is_some_and(|challenged| !challenged.at.after(NEW).has_passed(now));
+        self.entra.refresh_token.is_some() && !answered
+    }
+
+    /// Whether a challenge waits for the user to sign in again.
+    pub fn waits_for_step_up(&self, now: Timestamp) -> bool {
+        self.challenged.is_some_and(|it| it.waits && !it.at.after(step_up::LIFETIME).has_passed(now))
     }
 
     /// From when on Entra should be asked; `None` when it gave nothing to ask with.
@@ -113,6 +136,18 @@ impl Drop for EntraTokens {
     fn drop(&mut self) {
         self.access_token.zeroize();
         self.refresh_token.zeroize();
+    }
+}
+
+impl Challenged {
+    /// By Entra, as far as it could be.
+    pub fn answered(now: Timestamp) -> Self {
+        Self { at: now, waits: false }
+    }
+
+    /// It is for the user to answer.
+    pub fn waits(now: Timestamp) -> Self {
+        Self { at: now, waits: true }
     }
 }
 

@@ -3,7 +3,11 @@
 //! A server may know sooner than the token's own time says that it is worth nothing: its user was revoked, a key was
 //! withdrawn. One renewal, shared like any other, finds out; Entra's no ends the session. A server that refuses new tokens
 //! too is believed no further: for the rest of that minute nobody asks Entra for it.
+//!
+//! With a claims challenge the server says what it misses. The renewal asks for that; what only the user can give is kept
+//! for the next sign-in (`step_up`).
 
+use entra::ClaimsRequest;
 use http::HeaderValue;
 
 use super::admitted::{Admitted, Denied};
@@ -13,10 +17,11 @@ use super::renewal::Occasion;
 use super::{NotRefreshed, Sessions};
 
 /// What an upstream refused.
-#[derive(PartialEq, Eq)]
 pub(super) struct Refused {
     /// As it was sent.
     bearer: HeaderValue,
+    /// What it wants of the next one.
+    pub claims: Option<ClaimsRequest>,
 }
 
 impl Refused {
@@ -28,13 +33,14 @@ impl Refused {
 
 impl Sessions {
     /// Puts another token of Entra's into the permit, for one more try: one that somebody else has got meanwhile, or a
-    /// new one.
+    /// new one. With `claims` it is asked for as the upstream wants it.
     ///
     /// # Errors
-    /// [`Denied::Refused`] when none is to be had, or the refused one is new; [`Denied::Later`] when Entra or whoever
+    /// [`Denied::Refused`] when none is to be had, when the refused one is new, or when the user must answer the claims
+    /// first, which are kept then; [`Denied::Later`] when Entra or whoever
     /// asks it does not answer; [`Denied::Ended`] when Entra says no.
-    pub async fn renew_refused(&self, admitted: &mut Admitted) -> Result<(), Denied> {
-        let refused = Refused { bearer: admitted.bearer.clone() };
+    pub async fn renew_refused(&self, admitted: &mut Admitted, claims: Option<ClaimsRequest>) -> Result<(), Denied> {
+        let refused = Refused { bearer: admitted.bearer.clone(), claims };
         let occasion = Occasion::Refused(&refused);
         let before = self.moment();
         let record = match self.up_to_date(&admitted.handle, admitted.session(), occasion).await {

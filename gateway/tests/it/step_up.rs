@@ -1,4 +1,5 @@
 //! What happens when an upstream refuses Entra's token (B11), and when Entra wants more of the user.
 
+mod claims;
 mod guard;
 mod refused;

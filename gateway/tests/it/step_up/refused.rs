@@ -6,6 +6,7 @@ use fake_entra::{Fault, Match};
 use futures_util::future::join_all;
 use reqwest::Response;
 use sallyport::clock::Clock;
+use sallyport::oauth::Remember;
 use serde_json::Value;
 
 use super::guard::Guard;
@@ -25,7 +26,7 @@ impl Fixture {
     pub async fn start() -> Self {
         let guard = Guard::start().await;
         let clock = Clock::manual(Clock::system().now());
-        let gateway = Gateway::start_at(&guard.url, &clock, |_, _| {}).await;
+        let gateway = Gateway::start_at(&guard.url, &clock, |settings, _| settings.remember = Remember::Always).await;
         let client = Client::register(&gateway).await;
         Self { guard, clock, gateway, client }
     }
