@@ -168,6 +168,7 @@ impl Neighbours {
                 authority: Authority::new(&entra.authority(), entra.tenant_id())?,
                 client_id: entra.server_client_id().to_owned(),
                 extra_ca_file: None,
+                cae: false,
                 accept_emulator: true,
                 clock: mcp_server::clock::Clock::system(),
                 credential: mcp_server::Credential::ManagedIdentity {

@@ -19,7 +19,7 @@ fn the_example_is_read() {
     let text = include_str!("../../sallyport-mcp-server.example.toml");
     let settings = parse(text, None).unwrap();
     assert_eq!(settings.listen.to_string(), "127.0.0.1:8000");
-    assert!(!settings.accept_emulator);
+    assert!(!settings.accept_emulator && !settings.cae);
 }
 
 #[test]
@@ -34,6 +34,7 @@ fn the_example_names_every_key() {
         "tenant_id",
         "client_id",
         "extra_ca_file",
+        "cae",
         "kind",
         "token_file",
         "endpoint",

@@ -170,6 +170,7 @@ pub fn settings(fake: &FakeEntra) -> Settings {
             client_id: Some(fake.server_identity().to_owned()),
             endpoint: fake.imds_url(),
         },
+        cae: false,
         accept_emulator: true,
         clock: Clock::system(),
     }
