@@ -121,7 +121,7 @@ async fn a_refresh_sends_what_entra_wants_and_reads_what_it_may_leave_out() {
     let whole = json!({"token_type": "Bearer", "access_token": "a", "expires_in": 4000, "refresh_token": "new"});
     stage.will([answer(200, whole), token("b")]);
     let client = stage.client(GATEWAY);
-    let claims = secret(r#"{"access_token":{}}"#);
+    let claims = entra::ClaimsRequest::parse(r#"{"access_token":{"nbf":null}}"#).unwrap();
     let renewed = client.refresh(&secret("old"), SCOPE, Some(&claims)).await.unwrap();
     assert_eq!((renewed.access_token.token.expose(), renewed.access_token.expires_in.as_secs()), ("a", 4000));
     assert_eq!(renewed.refresh_token.unwrap().expose(), "new");
@@ -256,6 +256,7 @@ async fn an_extra_root_of_trust_must_be_one() {
             authority: authority.clone(),
             client_id: "c".into(),
             extra_ca_file: Some(file.clone()),
+            cae: false,
             accept_emulator: false,
         };
         let error = entra::Client::new(settings, Fixed::new("assertion")).err().expect("no certificate");
