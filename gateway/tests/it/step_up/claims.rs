@@ -2,15 +2,18 @@
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use fake_entra::Fault;
+use fake_entra::{Fault, Match};
 use futures_util::future::join_all;
+use sallyport::clock::Clock;
 use serde_json::Value;
 use url::Url;
 
-use super::refused::{Fixture, assert_plain_challenge};
+use super::guard::Guard;
+use super::refused::{Fixture, assert_plain_challenge, call};
 use crate::support::browser::{Browser, Page};
 use crate::support::gateway::Gateway;
 use crate::support::journey::{ADELE, ALEX, Client, query};
+use crate::support::redis_server::RedisServer;
 
 /// Of a policy, which fake-entra answers with a page about a second factor.
 pub fn policy() -> String {
@@ -189,4 +192,31 @@ async fn what_entra_itself_asks_at_a_renewal_is_kept_as_well() {
     let bounce = browser.get(&fixture.client.callback(&fixture.gateway, &browser, ADELE).await).await;
     let back = Url::parse(&follow_bounce(&browser, &bounce).await.next()).unwrap();
     assert!(query(&back, "code").is_some());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn replicas_share_what_waits_for_the_user_and_redis_cannot_read_it() {
+    let Some(redis) = RedisServer::start() else { return };
+    let guard = Guard::start().await;
+    let clock = Clock::manual(Clock::system().now());
+    let [first, second] = Gateway::replicas(&guard.url, &redis.url(), &clock).await;
+    let client = Client::register(&first).await;
+    let tokens = client.tokens(&first, ADELE).await;
+    assert_eq!(call(&second, &tokens, "first").await.status(), 200);
+    guard.refuse_known(&[&policy()]);
+    let matching = Match { grant: Some("refresh_token".into()), ..Match::default() };
+    first.entra.fault(Fault { matching, aadsts: Some(50076), ..Fault::default() });
+    assert_plain_challenge(&first, call(&second, &tokens, "second").await).await;
+    assert_eq!(client.refresh(&first, refresh_token(&tokens)).await.0, 400);
+    let dump = redis.dump();
+    let holds = |text: &str| dump.windows(text.len()).any(|window| window == text.as_bytes());
+    assert!(holds("sallyport:step-up:") && !holds("capolids"));
+
+    let browser = Browser::new();
+    let bounce = browser.get(&client.callback(&first, &browser, ADELE).await).await;
+    let back = Url::parse(&follow_bounce(&browser, &bounce).await.next()).unwrap();
+    let (status, tokens) = client.redeem(&first, &query(&back, "code").unwrap()).await;
+    assert_eq!((status, call(&second, &tokens, "second").await.status().as_u16()), (200, 200));
+    let dump = redis.dump();
+    assert!(!dump.windows(18).any(|window| window == b"sallyport:step-up:"));
 }
