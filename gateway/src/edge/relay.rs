@@ -45,30 +45,16 @@ impl Edge {
     /// Carries the request upstream and the answer back. After an error the answer may have begun, and then its client sees
     /// it break off.
     pub(super) async fn relay(&self, session: &mut Session, journey: &mut Journey) -> Result<()> {
-        let mut link = self.connect(journey).await?;
         let mut body = RequestBody::of(session);
-        let mut done = self.exchange(session, journey, &mut link, &mut body).await;
+        let (mut link, mut done) = self.attempt(session, journey, &mut body).await?;
         if let Ok(AnswerEnd::Refused(claims)) = &mut done {
             match self.renew(journey, claims.take()).await {
-                Ok(()) if body.is_at_hand() => {
-                    // The server has refused to execute it: even a POST may come again.
-                    link = self.connect(journey).await?;
-                    done = self.exchange(session, journey, &mut link, &mut body).await;
-                }
+                // The server has refused to execute it: even a POST may come again.
+                Ok(()) if body.is_at_hand() => (link, done) = self.attempt(session, journey, &mut body).await?,
                 // The client still has the body, and its next try finds the new token.
                 Ok(()) => {}
                 Err(denied) => done = Ok(AnswerEnd::Denied(denied)),
             }
-        }
-        if let Err(error) = &done
-            && link.was_stale(error)
-            && body.is_untouched()
-            && is_idempotent(&session.req_header().method)
-        {
-            // The server had closed a connection that was waiting here. A POST is never sent twice, whatever became of it.
-            link = self.connect(journey).await?;
-            body = RequestBody::of(session);
-            done = self.exchange(session, journey, &mut link, &mut body).await;
         }
         if let Err(error) = &done
             && link.broke(error)
@@ -91,6 +77,27 @@ impl Edge {
             linger(session).await;
         }
         Ok(())
+    }
+
+    /// One exchange, or two where the first did not reach the server.
+    async fn attempt(
+        &self,
+        session: &mut Session,
+        journey: &mut Journey,
+        body: &mut RequestBody,
+    ) -> Result<(Link, Result<AnswerEnd>)> {
+        let mut link = self.connect(journey).await?;
+        let mut done = self.exchange(session, journey, &mut link, body).await;
+        if let Err(error) = &done
+            && link.was_stale(error)
+            && body.is_untouched()
+            && is_idempotent(&session.req_header().method)
+        {
+            // The server had closed a connection that was waiting here. A POST is never sent twice for that.
+            link = self.connect(journey).await?;
+            done = self.exchange(session, journey, &mut link, body).await;
+        }
+        Ok((link, done))
     }
 
     async fn exchange(
