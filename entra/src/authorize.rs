@@ -3,6 +3,7 @@
 use url::Url;
 
 use crate::authority::Authority;
+use crate::{ClaimsRequest, Secret};
 
 /// One sign-in. There is deliberately no `resource`: Entra gives it a meaning of its own and refuses ours (GU-2).
 #[derive(Clone, Debug)]
@@ -16,11 +17,13 @@ pub struct AuthorizeRequest<'a> {
     pub code_challenge: &'a str,
     pub prompt: Option<&'a str>,
     pub login_hint: Option<&'a str>,
-    /// A claims challenge of Entra's own ([`crate::Refusal::claims`]), replayed so that the user can answer it.
-    pub claims: Option<&'a str>,
+    /// A claims challenge, Entra's own ([`crate::Refusal::claims`]) or a resource's, so that the user can answer it.
+    pub claims: Option<&'a ClaimsRequest>,
 }
 
-pub(crate) fn url(authority: &Authority, client_id: &str, request: &AuthorizeRequest<'_>) -> Url {
+/// With `cae` the client says that it understands claims challenges.
+pub(crate) fn url(authority: &Authority, client_id: &str, cae: bool, request: &AuthorizeRequest<'_>) -> Url {
+    let claims = ClaimsRequest::on_the_wire(request.claims, cae);
     let mut url = authority.authorize_url();
     let mut query = url.query_pairs_mut();
     query
@@ -33,7 +36,8 @@ pub(crate) fn url(authority: &Authority, client_id: &str, request: &AuthorizeReq
         .append_pair("nonce", request.nonce)
         .append_pair("code_challenge", request.code_challenge)
         .append_pair("code_challenge_method", "S256");
-    for (name, value) in [("prompt", request.prompt), ("login_hint", request.login_hint), ("claims", request.claims)] {
+    let claims = claims.as_ref().map(Secret::expose);
+    for (name, value) in [("prompt", request.prompt), ("login_hint", request.login_hint), ("claims", claims)] {
         if let Some(value) = value {
             query.append_pair(name, value);
         }
@@ -64,13 +68,17 @@ mod tests {
             ?client_id=client&response_type=code&redirect_uri=https%3A%2F%2Fmcp.example.com%2Foauth-callback\
             &response_mode=query&scope=api%3A%2F%2Fm%2Faccess_as_user+openid+a%26resource%3Db&state=st%23te&nonce=nonce\
             &code_challenge=challenge&code_challenge_method=S256";
-        assert_eq!(url(&authority, "client", &request).as_str(), expected);
+        assert_eq!(url(&authority, "client", false, &request).as_str(), expected);
 
         request.prompt = Some("select_account");
         request.login_hint = Some("a+b@contoso.example");
-        request.claims = Some(r#"{"a":1}"#);
-        let expected =
-            format!("{expected}&prompt=select_account&login_hint=a%2Bb%40contoso.example&claims=%7B%22a%22%3A1%7D");
-        assert_eq!(url(&authority, "client", &request).as_str(), expected);
+        let claims = ClaimsRequest::parse(r#"{"id_token":{"a":1}}"#).unwrap();
+        request.claims = Some(&claims);
+        let expected = format!("{expected}&prompt=select_account&login_hint=a%2Bb%40contoso.example");
+        let claims = "&claims=%7B%22id_token%22%3A%7B%22a%22%3A1%7D%7D";
+        assert_eq!(url(&authority, "client", false, &request).as_str(), format!("{expected}{claims}"));
+        request.claims = None;
+        let claims = "&claims=%7B%22access_token%22%3A%7B%22xms_cc%22%3A%7B%22values%22%3A%5B%22cp1%22%5D%7D%7D%7D";
+        assert_eq!(url(&authority, "client", true, &request).as_str(), format!("{expected}{claims}"));
     }
 }

@@ -14,7 +14,7 @@ use crate::http::{self, Answer, Peer, Silence};
 use crate::keys::Keys;
 use crate::throttle::Throttle;
 use crate::token::{AccessToken, Redemption, Renewed, SignIn, Success, failure, success};
-use crate::{AccessTokenPolicy, AuthorizeRequest, ClaimsError, Error, Secret, VerifiedUser, authorize};
+use crate::{AccessTokenPolicy, AuthorizeRequest, ClaimsError, ClaimsRequest, Error, Secret, VerifiedUser, authorize};
 
 /// What a [`Client`] is made of.
 #[derive(Clone, Debug)]
@@ -24,6 +24,9 @@ pub struct Settings {
     pub client_id: String,
     /// PEM; one more root of trust beside the system's.
     pub extra_ca_file: Option<PathBuf>,
+    /// Say at every call that claims challenges are understood (`cp1`), which makes Entra issue tokens that live for a day
+    /// and end at any moment (continuous access evaluation).
+    pub cae: bool,
     /// Accept tokens that carry the emulator's `emu` mark: only ever true for a loopback authority.
     pub accept_emulator: bool,
 }
@@ -72,7 +75,7 @@ impl Client {
 
     /// Where to send the browser (GU-1).
     pub fn authorize_url(&self, request: &AuthorizeRequest<'_>) -> Url {
-        authorize::url(&self.settings.authority, &self.settings.client_id, request)
+        authorize::url(&self.settings.authority, &self.settings.client_id, self.settings.cae, request)
     }
 
     /// Redeems a code with one token call, and believes the answer only if its id_token verifies. The call is never
@@ -137,25 +140,33 @@ impl Client {
         &self,
         refresh_token: &Secret,
         scope: &str,
-        claims: Option<&Secret>,
+        claims: Option<&ClaimsRequest>,
     ) -> Result<Renewed, Error> {
+        let claims = ClaimsRequest::on_the_wire(claims, self.settings.cae);
         let mut form =
             vec![("grant_type", "refresh_token"), ("refresh_token", refresh_token.expose()), ("scope", scope)];
-        form.extend(claims.map(|claims| ("claims", claims.expose())));
+        form.extend(claims.as_ref().map(|claims| ("claims", claims.expose())));
         let Success { access_token, refresh_token, .. } = self.persist("refresh_token", &form).await?;
         Ok(Renewed { access_token, refresh_token })
     }
 
     /// Exchanges a user's token for one with `scope`, of one resource (RFC 7523 with Entra's `on_behalf_of`, entra.md 5.4).
-    /// Nothing is kept; [`crate::Exchange`] keeps. One retry when Entra was out of reach or failing, and one with a new
+    /// `claims` answers a challenge. Nothing is kept; [`crate::Exchange`] keeps. One retry when Entra was out of reach or failing, and one with a new
     /// assertion when the old one was refused for its age.
-    pub async fn on_behalf_of(&self, user_token: &Secret, scope: &str) -> Result<AccessToken, Error> {
-        let form = vec![
+    pub async fn on_behalf_of(
+        &self,
+        user_token: &Secret,
+        scope: &str,
+        claims: Option<&ClaimsRequest>,
+    ) -> Result<AccessToken, Error> {
+        let claims = ClaimsRequest::on_the_wire(claims, self.settings.cae);
+        let mut form = vec![
             ("grant_type", "urn:ietf:params:oauth:grant-type:jwt-bearer"),
             ("requested_token_use", "on_behalf_of"),
             ("assertion", user_token.expose()),
             ("scope", scope),
         ];
+        form.extend(claims.as_ref().map(|claims| ("claims", claims.expose())));
         self.persist("on_behalf_of", &form).await.map(|answer| answer.access_token)
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{ClaimsError, Secret};
+use crate::{ClaimsError, ClaimsRequest};
 
 /// Why a token call gave no token. `Display` is for the log: it names the error, the AADSTS numbers and the correlation
 /// id, and never a token, a code, the content of claims, or Entra's prose (which names tenants and users).
@@ -33,8 +33,20 @@ pub struct Refusal {
     /// AADSTS numbers. For logs; no decision is made by them.
     pub codes: Vec<u32>,
     pub correlation_id: Option<String>,
-    /// The claims challenge to send along with the next sign-in: a JSON object as text.
-    pub claims: Option<Secret>,
+    /// The claims challenge to send along with the next sign-in.
+    pub claims: Option<ClaimsRequest>,
+}
+
+impl Refusal {
+    /// Whether going through Entra's pages again can bring what was missing (GU-9). A missing consent cannot be given
+    /// there unless it is asked for, so that is for an administrator.
+    pub fn can_be_answered(&self) -> bool {
+        match (self.error.as_str(), self.suberror.as_deref()) {
+            ("consent_required", _) | (_, Some("consent_required" | "message_only")) => false,
+            ("interaction_required" | "login_required", _) | (_, Some("basic_action" | "additional_action")) => true,
+            _ => self.claims.is_some(),
+        }
+    }
 }
 
 impl std::fmt::Display for Refusal {

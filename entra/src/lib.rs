@@ -4,14 +4,18 @@
 //! exchanges tokens on behalf of users, and verifies what comes back; it proves who it is by a
 //! [`ClientCredential`]: a federated assertion or one signed with a certificate, and by a secret in development only.
 //!
-//! The map: [`authority`] knows URLs, [`credential`] how we prove who we are, `token` the token endpoint and its
-//! error answers, [`ApplicationTokens`] what signs the gateway itself in elsewhere, [`claims`] what a token must say, `throttle` how much is asked at a time, `keys` who may have signed it. This crate knows nothing of our own
+//! The map: [`authority`] knows URLs, [`credential`] how we prove who we are, `token` the token endpoint and its error answers,
+//! `throttle` how much is asked of it at a time, [`ApplicationTokens`] what signs the gateway itself in elsewhere,
+//! [`ClaimsRequest`] and `challenge` what a resource wants of the next token, [`claims`] what a token must say, `keys` who may
+//! have signed it. This crate knows nothing of our own
 //! clients, cookies or stores. Whoever uses it installs the TLS provider (`rustls`) first and passes in the time.
 
 mod application;
 pub mod authority;
 mod authorize;
+mod challenge;
 pub mod claims;
+mod claims_request;
 mod client;
 pub mod credential;
 mod error;
@@ -26,6 +30,7 @@ pub use application::ApplicationTokens;
 pub use authority::{Authority, AuthorityError};
 pub use authorize::AuthorizeRequest;
 pub use claims::{AccessTokenPolicy, ClaimsError, User, VerifiedUser};
+pub use claims_request::ClaimsRequest;
 pub use client::{Client, SetUpError, Settings};
 pub use credential::{ClientCredential, Credential, CredentialError};
 pub use error::{Error, Refusal};

@@ -4,7 +4,8 @@
 //! secret inside the client's tokens. [`Sessions::admit`] is the hot path, and the only maker of an [`Admitted`]; what it
 //! found it keeps at hand for a moment (`cache`), and hears from other replicas when that has ended (`hearing`).
 //! [`Sessions::refresh`] keeps a session going: Entra's tokens are renewed when they are close to their end, by one caller
-//! at a time, and the client's refresh token is rotated. [`Sessions::end`] and [`Sessions::revoke`] end it everywhere, and
+//! at a time, and the client's refresh token is rotated. [`Sessions::renew_refused`] does so early for a token that its server
+//! refuses, and keeps what only the user can answer until that user comes (`step_up`). [`Sessions::end`] and [`Sessions::revoke`] end it everywhere, and
 //! [`Sessions::over`] tells what is open for it.
 //! What an operator may know of sessions, and how one ends them, is in the [`Roster`].
 
@@ -19,9 +20,11 @@ mod lookup;
 mod over;
 mod record;
 mod refresh;
+mod refused;
 mod renewal;
 mod revocation;
 mod roster;
+mod step_up;
 mod token;
 mod uses;
 mod watch;
@@ -42,9 +45,9 @@ pub use token::{Grant, IssuedTokens, RefreshToken};
 pub use watch::{StreamSlot, Watch};
 
 use crate::clock::{Clock, Timestamp};
-use crate::sealed::{Id, Index, Sealer};
+use crate::sealed::{Id, Index, Purpose, Sealer};
 use crate::secret::{SecretKey, random_fraction};
-use crate::store::{Generations, Locks, Store, StoreError, Table};
+use crate::store::{Generations, Locks, OpenTable, Store, StoreError, Table};
 use background::Background;
 use cache::Cache;
 use flights::Flights;
@@ -97,6 +100,8 @@ pub struct Sessions {
     background: Arc<Background>,
     roster: Arc<Roster>,
     uses: Uses,
+    /// Claims, as JSON.
+    step_ups: OpenTable<String>,
 }
 
 /// What opens a session: its name and the secret that its record is sealed with. Travels only inside sealed values.
@@ -135,6 +140,7 @@ impl Sessions {
             background: Arc::default(),
             roster: Arc::new(Roster::new(store.clone(), sealer.clone(), clock.clone())),
             uses: Uses::default(),
+            step_ups: OpenTable::new(store.clone(), sealer.clone(), clock.clone(), step_up::KIND, Purpose::StepUp),
             store,
             settings,
             sealer,
@@ -159,7 +165,8 @@ impl Sessions {
         let ends = if renewable { ends } else { ends.min(entra.ends) };
         let handle = Handle { id: self.sealer.new_id(), secret: SecretKey::random() };
         let listing = Listing::new(handle.id.key(), &sign_in.user, grant, client_name, now, ends);
-        let mut record = Record { entra, scope: scope.to_owned(), listing, kept_until: now, trouble: None };
+        let mut record =
+            Record { entra, scope: scope.to_owned(), listing, kept_until: now, trouble: None, challenged: None };
         let lifetime = record.keep(now, self.settings.session_idle);
         let unavailable = |cause: &str| StoreError::Unavailable(cause.to_owned());
         let session =

@@ -67,6 +67,7 @@ fn settings(root: &Section<'_>, variable: &dyn Fn(&str) -> Option<String>) -> Op
     });
     let client_id = entra.text("client_id", guid);
     let extra_ca_file = entra.optional_text("extra_ca_file", path);
+    let cae = entra.flag_or("cae", false);
     let credential = entra.section("credential");
     entra.finish();
 
@@ -81,6 +82,7 @@ fn settings(root: &Section<'_>, variable: &dyn Fn(&str) -> Option<String>) -> Op
         client_id: client_id?,
         extra_ca_file: extra_ca_file?,
         credential: credential?,
+        cae: cae?,
         accept_emulator: false,
         clock: Clock::system(),
     })

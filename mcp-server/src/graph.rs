@@ -5,7 +5,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use entra::{AccessToken, Url};
+use entra::{AccessToken, ClaimsRequest, Url};
 use reqwest::redirect::Policy;
 use reqwest::{Certificate, Client, StatusCode, header};
 use rmcp::schemars::{self, JsonSchema};
@@ -40,9 +40,11 @@ pub struct UserDetails {
 }
 
 /// Why there are no details.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum GraphError {
     Unauthorized,
+    /// The token must say more than it does.
+    Challenged(ClaimsRequest),
     Forbidden,
     NotFound,
     /// Throttled, and the wait would be too long.
@@ -139,7 +141,10 @@ fn refused(status: StatusCode, headers: &header::HeaderMap) -> Result<Asked, Gra
     let after = headers.get(header::RETRY_AFTER).and_then(|value| value.to_str().ok()).and_then(seconds);
     let again = |error| Ok(Asked::Again { after: after.unwrap_or(USUAL_PAUSE), error });
     match status.as_u16() {
-        401 => Err(GraphError::Unauthorized),
+        401 => {
+            let challenges = headers.get_all(header::WWW_AUTHENTICATE).iter().map(header::HeaderValue::as_bytes);
+            Err(ClaimsRequest::in_challenges(challenges).map_or(GraphError::Unauthorized, GraphError::Challenged))
+        }
         403 => Err(GraphError::Forbidden),
         404 => Err(GraphError::NotFound),
         429 => again(GraphError::Busy),

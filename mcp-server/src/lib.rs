@@ -3,13 +3,14 @@
 //!
 //! A request's journey: [`auth`] verifies the Entra token that the edge put into its `Authorization` header, before any
 //! MCP is read; `transport` speaks Streamable HTTP (both protocol eras) and legacy HTTP+SSE; `tools` run for the user
-//! of the very request that called them; [`graph`] fetches. [`config`] turns a file into [`Settings`]; the rest never
+//! of the very request that called them; [`graph`] fetches; `step_up` says what a caller's token lacks. [`config`] turns a file into [`Settings`]; the rest never
 //! sees the file.
 
 pub mod auth;
 pub mod clock;
 pub mod config;
 pub mod graph;
+mod step_up;
 mod tools;
 mod transport;
 
@@ -47,6 +48,8 @@ pub struct Settings {
     /// PEM; one more root of trust for the authority and Graph.
     pub extra_ca_file: Option<PathBuf>,
     pub credential: Credential,
+    /// Say to Entra that claims challenges are understood (`cp1`).
+    pub cae: bool,
     /// Accept the emulator's tokens. For development, with a loopback authority only; no configuration file sets it.
     pub accept_emulator: bool,
     pub clock: Clock,
@@ -79,6 +82,7 @@ pub async fn start(settings: Settings) -> anyhow::Result<Running> {
         authority: settings.authority,
         client_id: settings.client_id,
         extra_ca_file: settings.extra_ca_file,
+        cae: settings.cae,
         accept_emulator: settings.accept_emulator,
     };
     let clock = settings.clock.clone();

@@ -16,6 +16,7 @@ use tokio::sync::RwLock;
 use crate::auth::Caller;
 use crate::clock::Clock;
 use crate::graph::Graph;
+use crate::step_up::{Objection, Unfit};
 
 /// All tools with what they need. Cheap to clone: every session and stateless request has one.
 #[derive(Clone)]
@@ -32,6 +33,17 @@ struct Shared {
 impl Tools {
     pub fn new(exchange: Exchange, graph: Graph, clock: Clock) -> Self {
         Self(Arc::new(Shared { under_way: RwLock::default(), exchange, graph, clock }))
+    }
+
+    /// Whether the tool of this name asks Graph for its caller.
+    pub fn ask_graph(&self, name: &str) -> bool {
+        name == get_graph_user_details::NAME
+    }
+
+    /// Whether a call with this token of the caller's must fail, as far as that is known.
+    pub async fn known_unfit(&self, caller: &Caller) -> Option<Unfit> {
+        let failure = self.0.exchange.known_failure(caller.token(), self.0.clock.now()).await;
+        failure.as_ref().and_then(get_graph_user_details::unfit)
     }
 
     /// Waits until no call is under way. Calls that begin meanwhile wait until this future is dropped or done.
@@ -81,6 +93,11 @@ impl ServerHandler for Tools {
             tracing::error!("a tool call without a verified caller");
             return Err(ErrorData::internal_error("no verified caller", None));
         };
-        Ok(get_graph_user_details::call(&self.0, caller).await.into())
+        let objection = parts.and_then(|parts| parts.extensions.get::<Objection>());
+        let result = get_graph_user_details::call(&self.0, caller, objection).await;
+        if let Some(objection) = objection {
+            objection.waive();
+        }
+        Ok(result.into())
     }
 }

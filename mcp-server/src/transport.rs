@@ -21,6 +21,7 @@ use rmcp::transport::{StreamableHttpServerConfig, StreamableHttpService};
 use tokio_util::sync::CancellationToken;
 
 use crate::auth::{Caller, Door, guard};
+use crate::step_up;
 use crate::tools::Tools;
 use owned_sessions::OwnedSessions;
 use sse::Streams;
@@ -32,12 +33,14 @@ pub(crate) fn router(door: Arc<Door>, tools: Tools, stopping: &CancellationToken
         .with_max_request_body_bytes(LARGEST_BODY)
         .with_cancellation_token(stopping.child_token());
     let streams = Streams::new(tools.clone(), stopping.child_token());
+    let watch = middleware::from_fn_with_state(tools.clone(), step_up::watch);
     let service = StreamableHttpService::new(move || Ok(tools.clone()), Arc::new(OwnedSessions::default()), config);
     let guarded = Router::new()
         .route("/mcp", any_service(service).layer(middleware::from_fn(as_caller)))
         .route("/sse", get(sse::open))
         .route("/message", post(sse::message).layer(DefaultBodyLimit::max(LARGEST_BODY)))
         .with_state(streams)
+        .layer(watch)
         .method_not_allowed_fallback(async || json_error(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed"))
         .layer(middleware::from_fn_with_state(door, guard));
     guarded.route("/healthz", get(async || "ok")).fallback(async || json_error(StatusCode::NOT_FOUND, "not_found"))
@@ -56,4 +59,4 @@ fn json_error(status: StatusCode, error: &'static str) -> Response {
 }
 
 /// Bytes. Tool calls here have no arguments to speak of.
-const LARGEST_BODY: usize = 1 << 20;
+pub(crate) const LARGEST_BODY: usize = 1 << 20;

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::AccessToken;
 use crate::http::{Answer, guid};
-use crate::{Error, Refusal, Secret};
+use crate::{ClaimsRequest, Error, Refusal, Secret};
 
 /// A good answer.
 pub(crate) struct Success {
@@ -94,13 +94,12 @@ fn refusal(body: &[u8]) -> Option<Refusal> {
         Some(codes) => codes.iter().filter_map(Value::as_u64).filter_map(|code| code.try_into().ok()).take(8).collect(),
         None => text("error_description").and_then(first_code).into_iter().collect(),
     };
-    let claims = text("claims").filter(|claims| claims.len() <= LARGEST_CLAIMS);
     Some(Refusal {
         error: word(text("error")?)?,
         suberror: text("suberror").and_then(word),
         codes,
         correlation_id: text("correlation_id").and_then(guid),
-        claims: claims.map(|claims| Secret::new(claims.to_owned())),
+        claims: text("claims").and_then(ClaimsRequest::parse),
     })
 }
 
@@ -136,8 +135,6 @@ fn life(seconds: u64) -> Duration {
 
 /// Throttling of a tenant, and the "client request loop" answer: both end by waiting, whatever `error` they come with.
 const TOO_MANY: [u32; 2] = [90055, 50196];
-/// Bytes.
-const LARGEST_CLAIMS: usize = 8 * 1024;
 /// Seconds. Thirty days: nothing Entra issues lives longer, and sums with it cannot overflow.
 const LONGEST_LIFE: u64 = 30 * 24 * 3600;
 

@@ -29,6 +29,7 @@ async fn of_a_registration_by_a_workloads_token() {
         authority: Authority::new(&fake.authority(), fake.tenant_id()).unwrap(),
         client_id: fake.gateway_client_id().to_owned(),
         extra_ca_file: None,
+        cae: false,
         accept_emulator: true,
     };
     let client = Arc::new(Client::new(settings, Arc::new(WorkloadIdentity::new(file.clone()))).unwrap());

@@ -85,6 +85,7 @@ fn settings(stage: &Stage) -> Settings {
         authority: stage.authority(),
         client_id: GATEWAY.to_owned(),
         extra_ca_file: None,
+        cae: false,
         accept_emulator: false,
     }
 }

@@ -31,7 +31,8 @@ fn now() -> SystemTime {
 
 fn client(fake: &FakeEntra, client_id: &str, credential: Arc<dyn ClientCredential>) -> Client {
     let authority = Authority::new(&fake.authority(), fake.tenant_id()).unwrap();
-    let settings = Settings { authority, client_id: client_id.into(), extra_ca_file: None, accept_emulator: true };
+    let settings =
+        Settings { authority, client_id: client_id.into(), extra_ca_file: None, cae: false, accept_emulator: true };
     Client::new(settings, credential).unwrap()
 }
 
@@ -131,7 +132,7 @@ async fn from_the_authorize_url_to_a_graph_token() {
     let user = server.verify_access_token(token.expose(), &policy(&fake), now()).await.unwrap();
     assert_eq!(user.user.object_id, signed_in.user.object_id);
     assert_eq!(user.caller, fake.gateway_client_id());
-    let graph = server.on_behalf_of(token, USER_READ).await.unwrap();
+    let graph = server.on_behalf_of(token, USER_READ, None).await.unwrap();
     assert!(graph.scope.contains("User.Read"), "{}", graph.scope);
 
     // A Graph token proves nothing here, even to whoever asked for it.
@@ -184,7 +185,7 @@ async fn production_refuses_the_stand_in() {
     let fake = start().await;
     let authority = Authority::new(&fake.authority(), fake.tenant_id()).unwrap();
     let client_id = fake.gateway_client_id().to_owned();
-    let settings = Settings { authority, client_id, extra_ca_file: None, accept_emulator: false };
+    let settings = Settings { authority, client_id, extra_ca_file: None, cae: false, accept_emulator: false };
     let strict = Client::new(settings.clone(), managed(&fake, fake.gateway_identity())).unwrap();
     let code = code(&callback(&fake, &strict, "adele@contoso.example").await);
     assert!(matches!(redeem(&fake, &strict, &code).await, Err(Error::Untrusted(ClaimsError::Emulator))));
@@ -210,10 +211,10 @@ async fn outages_end_in_try_later() {
     ] {
         let shown = format!("{fault:?}");
         fake.fault(fault);
-        let error = server.on_behalf_of(&token, USER_READ).await.unwrap_err();
+        let error = server.on_behalf_of(&token, USER_READ, None).await.unwrap_err();
         assert!(matches!(error, Error::TryLater { .. }), "{shown}: {error}");
         // Use up what is left of the fault.
-        while server.on_behalf_of(&token, USER_READ).await.is_err() {}
+        while server.on_behalf_of(&token, USER_READ, None).await.is_err() {}
     }
 }
 
@@ -225,7 +226,7 @@ async fn errors_of_entra_reach_whom_they_concern() {
     let mut kinds = Vec::new();
     for aadsts in [50076, 65001, 53003, 50013, 700213, 90055] {
         fake.fault(Fault { aadsts: Some(aadsts), ..Fault::on("/oauth2/v2.0/token") });
-        let error = server.on_behalf_of(&token, USER_READ).await.unwrap_err();
+        let error = server.on_behalf_of(&token, USER_READ, None).await.unwrap_err();
         kinds.push(match error {
             Error::UserMustAct(_) => (aadsts, "user"),
             Error::Refused(_) => (aadsts, "refused"),

@@ -114,6 +114,7 @@ impl Stage {
             authority: self.authority(),
             client_id: client_id.to_owned(),
             extra_ca_file: None,
+            cae: false,
             accept_emulator,
         };
         Client::new(settings, credential).unwrap()

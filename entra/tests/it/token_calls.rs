@@ -70,9 +70,10 @@ async fn a_closed_port_and_a_missing_assertion_are_for_later() {
 
     let closed = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let authority = entra::Authority::new(&format!("http://{closed}"), TENANT).unwrap();
-    let settings = entra::Settings { authority, client_id: "c".into(), extra_ca_file: None, accept_emulator: false };
+    let settings =
+        entra::Settings { authority, client_id: "c".into(), extra_ca_file: None, cae: false, accept_emulator: false };
     let client = entra::Client::new(settings, Fixed::new("assertion")).unwrap();
-    let error = client.on_behalf_of(&secret("t"), SCOPE).await.unwrap_err();
+    let error = client.on_behalf_of(&secret("t"), SCOPE, None).await.unwrap_err();
     assert!(matches!(&error, Error::TryLater { .. }), "{error}");
 }
 
@@ -80,7 +81,7 @@ async fn a_closed_port_and_a_missing_assertion_are_for_later() {
 async fn on_behalf_of_sends_what_entra_wants() {
     let stage = Stage::start().await;
     stage.will([token("graph")]);
-    let got = stage.client(SERVER).on_behalf_of(&secret("inbound"), SCOPE).await.unwrap();
+    let got = stage.client(SERVER).on_behalf_of(&secret("inbound"), SCOPE, None).await.unwrap();
     assert_eq!((got.token.expose(), got.expires_in.as_secs(), got.scope.as_str()), ("graph", 3600, SCOPE));
     let call = stage.last_call();
     for (name, value) in [
@@ -109,7 +110,7 @@ async fn on_behalf_of_is_tried_once_more_when_that_may_help() {
         let stage = Stage::start().await;
         let first = (script[0].status, script[0].body.clone());
         stage.will(script);
-        let outcome = stage.client(SERVER).on_behalf_of(&secret("t"), SCOPE).await;
+        let outcome = stage.client(SERVER).on_behalf_of(&secret("t"), SCOPE, None).await;
         assert_eq!((stage.calls("/token"), outcome.is_ok()), (calls, good), "{first:?}");
     }
 }
@@ -120,7 +121,7 @@ async fn a_refresh_sends_what_entra_wants_and_reads_what_it_may_leave_out() {
     let whole = json!({"token_type": "Bearer", "access_token": "a", "expires_in": 4000, "refresh_token": "new"});
     stage.will([answer(200, whole), token("b")]);
     let client = stage.client(GATEWAY);
-    let claims = secret(r#"{"access_token":{}}"#);
+    let claims = entra::ClaimsRequest::parse(r#"{"access_token":{"nbf":null}}"#).unwrap();
     let renewed = client.refresh(&secret("old"), SCOPE, Some(&claims)).await.unwrap();
     assert_eq!((renewed.access_token.token.expose(), renewed.access_token.expires_in.as_secs()), ("a", 4000));
     assert_eq!(renewed.refresh_token.unwrap().expose(), "new");
@@ -163,7 +164,7 @@ async fn a_refused_assertion_is_replaced() {
     stage.will([answer(401, json!({"error": "invalid_client", "error_codes": [700024]})), token("t")]);
     let credential = Fixed::new("old");
     let client = stage.client_with(SERVER, Arc::clone(&credential), false);
-    client.on_behalf_of(&secret("t"), SCOPE).await.unwrap();
+    client.on_behalf_of(&secret("t"), SCOPE, None).await.unwrap();
     assert_eq!(stage.last_call().form["client_assertion"], "renewed");
     assert_eq!(stage.last_call().form["client_assertion"], "old");
 }
@@ -255,6 +256,7 @@ async fn an_extra_root_of_trust_must_be_one() {
             authority: authority.clone(),
             client_id: "c".into(),
             extra_ca_file: Some(file.clone()),
+            cae: false,
             accept_emulator: false,
         };
         let error = entra::Client::new(settings, Fixed::new("assertion")).err().expect("no certificate");

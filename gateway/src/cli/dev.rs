@@ -200,6 +200,7 @@ async fn sample(entra: &FakeEntra) -> anyhow::Result<mcp_server::Running> {
         authority: Authority::new(&entra.authority(), entra.tenant_id())?,
         client_id: entra.server_client_id().to_owned(),
         extra_ca_file: None,
+        cae: false,
         accept_emulator: true,
         clock: mcp_server::clock::Clock::system(),
         credential: Credential::ManagedIdentity {
@@ -226,6 +227,7 @@ fn emulated(entra: &FakeEntra, client_id: &str) -> anyhow::Result<entra::Setting
         authority: Authority::new(&entra.authority(), entra.tenant_id())?,
         client_id: client_id.to_owned(),
         extra_ca_file: None,
+        cae: false,
         accept_emulator: true,
     })
 }

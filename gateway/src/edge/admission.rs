@@ -119,7 +119,7 @@ impl Edge {
             _ => tracing::debug!(request_id = journey.id, cause = %denied, "not admitted"),
         }
         let source = self.client(session).map_or(SourceAddress::UNKNOWN, SourceAddress::new);
-        if !denied.is_trouble_of_ours()
+        if !denied.is_trouble_behind_us()
             && let Err(wait) = self.limits.refusal(source)
         {
             // Only who would be refused anyway: a good token is served from any address.

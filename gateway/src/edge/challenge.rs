@@ -22,7 +22,9 @@ const TOO_MANY: i32 = -32_029;
 pub fn answer(denied: &Denied, resource_metadata: &str) -> Response<Bytes> {
     match denied {
         Denied::Missing => challenge(resource_metadata, None),
-        Denied::Token(_) | Denied::Expired | Denied::Ended => challenge(resource_metadata, Some("invalid_token")),
+        Denied::Token(_) | Denied::Expired | Denied::Ended | Denied::Refused => {
+            challenge(resource_metadata, Some("invalid_token"))
+        }
         Denied::Store(crate::store::StoreError::Unreadable { .. }) => {
             challenge(resource_metadata, Some("invalid_token"))
         }
@@ -31,6 +33,14 @@ pub fn answer(denied: &Denied, resource_metadata: &str) -> Response<Bytes> {
             "temporarily_unavailable",
             "The session store does not answer.",
         ),
+        Denied::Later { retry_after } => {
+            let description = "The sign-in service does not answer. Try again.";
+            let mut response = unavailable(StatusCode::SERVICE_UNAVAILABLE, "temporarily_unavailable", description);
+            if let Some(wait) = retry_after.filter(|wait| !wait.is_zero()) {
+                response.headers_mut().insert(RETRY_AFTER, wait.as_secs().into());
+            }
+            response
+        }
     }
 }
 
@@ -43,6 +53,8 @@ pub fn reason(denied: &Denied) -> &'static str {
         Denied::Token(OpenError::Forged) => "forged",
         Denied::Expired => "expired",
         Denied::Ended => "ended",
+        Denied::Refused => "refused_upstream",
+        Denied::Later { .. } => "entra_unavailable",
         Denied::Store(crate::store::StoreError::Unavailable(_)) => "store_unavailable",
         Denied::Store(crate::store::StoreError::Unreadable { .. }) => "store_unreadable",
     }
@@ -133,6 +145,7 @@ mod tests {
             Denied::Token(OpenError::Forged),
             Denied::Expired,
             Denied::Ended,
+            Denied::Refused,
         ];
         let answers: Vec<_> = bad.iter().map(|denied| answer(denied, METADATA)).collect();
         for response in &answers {
@@ -145,9 +158,15 @@ mod tests {
 
     #[test]
     fn an_outage_is_not_a_refusal() {
-        let response = answer(&Denied::Store(crate::store::StoreError::Unavailable("x".into())), METADATA);
-        assert_eq!(response.status(), 503);
-        assert_eq!(response.headers()[RETRY_AFTER], RETRY_SECONDS);
-        assert!(!response.headers().contains_key(WWW_AUTHENTICATE));
+        for (denied, retry_after) in [
+            (Denied::Store(crate::store::StoreError::Unavailable("x".into())), RETRY_SECONDS),
+            (Denied::Later { retry_after: None }, RETRY_SECONDS),
+            (Denied::Later { retry_after: Some(Duration::from_secs(17)) }, "17"),
+        ] {
+            let response = answer(&denied, METADATA);
+            assert_eq!(response.status(), 503);
+            assert_eq!(response.headers()[RETRY_AFTER], retry_after);
+            assert!(!response.headers().contains_key(WWW_AUTHENTICATE));
+        }
     }
 }

@@ -7,6 +7,7 @@
 //! | duty | where |
 //! | --- | --- |
 //! | connect, reuse connections, try again where nothing was sent | `connect` |
+//! | a server that refuses Entra's token: once more with a new one, or our own challenge (B11) | here |
 //! | hop-by-hop headers and framing, each hop its own (T25) | `upstream_hop`, `headers::hop_by_hop`, `request_body` |
 //! | the request's body: bounded, while watching for an early answer and for a client that leaves | `request_body` |
 //! | interim answers, answers without a body, bodies as they come | `answer` |
@@ -29,6 +30,9 @@ mod pace;
 mod request_body;
 mod turns;
 
+use entra::ClaimsRequest;
+use http::header::WWW_AUTHENTICATE;
+use http::{HeaderValue, StatusCode};
 use pingora::prelude::Result;
 use pingora_proxy::Session;
 
@@ -47,18 +51,19 @@ impl Edge {
     /// Carries the request upstream and the answer back. After an error the answer may have begun, and then its client sees
     /// it break off.
     pub(super) async fn relay(&self, session: &mut Session, journey: &mut Journey) -> Result<()> {
-        let mut link = Box::pin(self.connect(journey)).await?;
         let mut body = RequestBody::of(session);
-        let mut done = Box::pin(self.exchange(session, journey, &mut link, &mut body)).await;
-        if let Err(error) = &done
-            && (was_not_processed(error)
-                // The server had closed a connection that was waiting here. Then a POST is never sent twice, whatever became of it.
-                || link.was_stale(error) && body.is_untouched() && is_idempotent(&session.req_header().method))
-            && body.rewind()
-        {
-            self.upstreams.release(link, false).await;
-            link = Box::pin(self.connect(journey)).await?;
-            done = Box::pin(self.exchange(session, journey, &mut link, &mut body)).await;
+        let (mut link, mut done) = Box::pin(self.attempt(session, journey, &mut body)).await?;
+        if let Ok(AnswerEnd::Refused(claims)) = &mut done {
+            match Box::pin(self.renew(journey, claims.take())).await {
+                // The server has refused to execute it: even a POST may come again.
+                Ok(()) if body.rewind() => {
+                    Box::pin(self.upstreams.release(link, false)).await;
+                    (link, done) = Box::pin(self.attempt(session, journey, &mut body)).await?;
+                }
+                // The client still has the body, and its next try finds the new token.
+                Ok(()) => {}
+                Err(denied) => done = Ok(AnswerEnd::Denied(denied)),
+            }
         }
         if let Err(error) = &done
             && link.broke(error)
@@ -67,13 +72,40 @@ impl Edge {
         }
         let well = matches!(done, Ok(AnswerEnd::Whole)) && body.is_done();
         Box::pin(self.upstreams.release(link, well)).await;
-        if let AnswerEnd::Denied(denied) = done? {
-            return Box::pin(self.deny(session, journey, &journey.destination()?.target, &denied)).await;
+        let denied = match done? {
+            AnswerEnd::Whole | AnswerEnd::Unread => None,
+            AnswerEnd::Refused(_) => Some(Denied::Refused),
+            AnswerEnd::Denied(denied) => Some(denied),
+        };
+        if let Some(denied) = denied {
+            Box::pin(self.deny(session, journey, &journey.destination()?.target, &denied)).await?;
         }
         if !body.is_done() {
             linger(session).await;
         }
         Ok(())
+    }
+
+    /// One exchange, or two where the first did not reach the server.
+    async fn attempt(
+        &self,
+        session: &mut Session,
+        journey: &mut Journey,
+        body: &mut RequestBody,
+    ) -> Result<(Link, Result<AnswerEnd>)> {
+        let mut link = Box::pin(self.connect(journey)).await?;
+        let mut done = Box::pin(self.exchange(session, journey, &mut link, body)).await;
+        if let Err(error) = &done
+            && (was_not_processed(error)
+                // The server had closed a connection that was waiting here. Then a POST is never sent twice, whatever became of it.
+                || link.was_stale(error) && body.is_untouched() && is_idempotent(&session.req_header().method))
+            && body.rewind()
+        {
+            Box::pin(self.upstreams.release(link, false)).await;
+            link = Box::pin(self.connect(journey)).await?;
+            done = Box::pin(self.exchange(session, journey, &mut link, body)).await;
+        }
+        Ok((link, done))
     }
 
     async fn exchange(
@@ -92,8 +124,12 @@ impl Edge {
             Ok(response) => response,
             Err(denied) => return Ok(AnswerEnd::Denied(denied)),
         };
-        body.forget();
         journey.destination()?.pool().answered(journey.peer()?.address);
+        if response.status == StatusCode::UNAUTHORIZED {
+            let challenges = response.headers.get_all(WWW_AUTHENTICATE).iter().map(HeaderValue::as_bytes);
+            return Ok(AnswerEnd::Refused(ClaimsRequest::in_challenges(challenges)));
+        }
+        body.forget();
         self.metrics.first_byte(journey.started.elapsed());
         let answer = self.receive(session.req_header(), &mut response, journey)?;
         if self.drain.is_draining() {
@@ -118,6 +154,17 @@ impl Edge {
             }
         }
     }
+
+    /// An upstream that refuses Entra's token speaks of its own authority, and the client only knows us: nothing of such an
+    /// answer is passed on. A newer token may do (B11).
+    async fn renew(&self, journey: &mut Journey, claims: Option<ClaimsRequest>) -> std::result::Result<(), Denied> {
+        let Some(destination) = &mut journey.destination else { return Err(Denied::Refused) };
+        let upstream = &destination.target.upstream.pool.settings().name;
+        let wants_claims = claims.is_some();
+        tracing::warn!(request_id = journey.id, upstream, wants_claims, "the upstream refused Entra's token");
+        self.metrics.upstream_failed(upstream, if wants_claims { "insufficient_claims" } else { "refused_token" });
+        self.sessions.renew_refused(&mut destination.admitted, claims).await
+    }
 }
 
 /// How far the upstream's answer was read.
@@ -125,7 +172,9 @@ enum AnswerEnd {
     Whole,
     /// Its connection cannot be used again.
     Unread,
-    /// Not at all: the session ended before it came.
+    /// Not at all: it is 401, and says what it wants if that is more than another token.
+    Refused(Option<ClaimsRequest>),
+    /// Not at all: the session ended before it came, or has no token that serves.
     Denied(Denied),
 }
 

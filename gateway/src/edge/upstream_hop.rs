@@ -3,7 +3,6 @@
 use bytes::Bytes;
 use http::header::{
     ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST, TRANSFER_ENCODING,
-    WWW_AUTHENTICATE,
 };
 use http::{Method, StatusCode, Version};
 use pingora::http::{RequestHeader, ResponseHeader};
@@ -13,13 +12,11 @@ use pingora_proxy::Session;
 use super::http_messages::status_error;
 use super::journey::{Destination, Journey};
 use super::route::Endpoint;
-use super::{Edge, MCP_SESSION_ID, challenge, headers};
-use crate::oauth::resource_metadata_url;
+use super::{Edge, MCP_SESSION_ID, headers};
 use crate::pool::{EndpointRewriter, McpSession, Name, Peer};
 
 /// What becomes of the body of an upstream's answer.
 pub enum AnswerBody {
-    /// There is none, or it stays here.
     None,
     Whole,
     /// Events, one by one. Those of the legacy transport begin with the address that messages are posted to.
@@ -79,10 +76,6 @@ impl Edge {
         }
         let length = content_length(response);
         self.take_out(response);
-        let refused = response.status == StatusCode::UNAUTHORIZED;
-        if refused {
-            self.answer_for_the_upstream(response, journey)?;
-        }
         self.seal_session(response, journey)?;
         let has_body = request.method != Method::HEAD
             && !matches!(response.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
@@ -92,14 +85,14 @@ impl Edge {
         if is_sse && has_body && (!journey.streamed || response.headers.contains_key(CONTENT_ENCODING)) {
             return Err(status_error(502, "the upstream's answer is no plain event stream"));
         }
-        let body = if refused || !has_body {
+        let body = if !has_body {
             AnswerBody::None
         } else if journey.streamed {
             AnswerBody::Events(is_sse.then(EndpointRewriter::default))
         } else {
             AnswerBody::Whole
         };
-        frame(request, response, &body, if refused { Some(0) } else { length })?;
+        frame(request, response, &body, length)?;
         if journey.streamed {
             // Tells other proxies in front of us not to collect events (C5).
             response.insert_header("x-accel-buffering", "no")?;
@@ -135,20 +128,6 @@ impl Edge {
         for name in names {
             response.remove_header(&name);
         }
-    }
-
-    /// An upstream that refuses Entra's token speaks of its own authority; the client only knows us (B11).
-    fn answer_for_the_upstream(&self, response: &mut ResponseHeader, journey: &Journey) -> Result<()> {
-        let destination = journey.destination()?;
-        let upstream = &destination.pool().settings().name;
-        tracing::warn!(request_id = journey.id, upstream, "the upstream refused Entra's token");
-        self.metrics.upstream_failed(upstream, "refused_token");
-        let metadata = resource_metadata_url(&self.public_url, &destination.target.path());
-        let (parts, _) = challenge::challenge(&metadata, Some("invalid_token")).into_parts();
-        for name in [CONTENT_TYPE, CONTENT_ENCODING] {
-            response.remove_header(&name);
-        }
-        response.insert_header(WWW_AUTHENTICATE, &parts.headers[WWW_AUTHENTICATE])
     }
 
     /// The session that an upstream opens gets a name that only this user can use, and that any replica can route (D10).

@@ -85,16 +85,43 @@ impl AuthorizationServer {
             nonce: &pending.nonce,
         };
         match self.entra.redeem(redemption, self.clock.now().into()).await {
-            Ok(sign_in) => self.grant(request, &sign_in, &scope).await.map(Next::Client).map_err(|cause| {
-                tracing::error!(%cause, "a sign-in could not be kept");
-                refuse(request, Reason::TemporarilyUnavailable, "A part of this service does not answer. Try again.")
-            }),
-            Err(entra::Error::UserMustAct(refusal)) if may_bounce(pending) && can_be_answered(&refusal) => {
+            Ok(sign_in) => self.signed_in(pending, &sign_in, &scope).await,
+            Err(entra::Error::UserMustAct(refusal)) if may_bounce(pending) && refusal.can_be_answered() => {
                 tracing::info!(%refusal, "Entra asks for more: the user goes there again, once");
                 self.bounce(request.clone(), refusal.claims.as_ref()).await.map(Next::Entra)
             }
             Err(error) => Err(failed_at_entra(request, &error)),
         }
+    }
+
+    /// A code for the client, unless an upstream wants more of this user (entra.md section 8): then to Entra again, once.
+    async fn signed_in(
+        &self,
+        pending: &PendingAuthorization,
+        sign_in: &entra::SignIn,
+        scope: &str,
+    ) -> Result<Next, Error> {
+        let request = &pending.request;
+        let unavailable = |cause: StoreError| {
+            tracing::error!(%cause, "a sign-in could not be kept");
+            refuse(request, Reason::TemporarilyUnavailable, "A part of this service does not answer. Try again.")
+        };
+        let client = request.client.as_bytes();
+        match self.sessions.step_up(client, &sign_in.user).await.map_err(unavailable)? {
+            Some(claims) if may_bounce(pending) => {
+                tracing::info!("an upstream asks for more: the user goes to Entra again, once");
+                // Who it is, is known by now. Entra takes no hint beside a choice of accounts.
+                let login_hint = sign_in.user.username.clone();
+                let request = AuthorizationRequest { prompt: None, login_hint, ..request.clone() };
+                return self.bounce(request, Some(&claims)).await.map(Next::Entra);
+            }
+            Some(_) if request.prompt == Some(Prompt::None) => {
+                return Err(refuse(request, Reason::InteractionRequired, "The user must be asked."));
+            }
+            Some(_) => self.sessions.stepped_up(client, &sign_in.user).await.map_err(unavailable)?,
+            None => {}
+        }
+        self.grant(request, sign_in, scope).await.map(Next::Client).map_err(unavailable)
     }
 
     /// The code is minted here and nowhere earlier (S5).
@@ -147,16 +174,6 @@ fn refused_by_entra(request: &AuthorizationRequest, error: &str, description: &s
         _ => tracing::error!(number, "Entra answered the sign-in with an error"),
     }
     refuse(request, reason, text)
-}
-
-/// Whether going through Entra's pages again can bring what was missing (GU-9). A missing consent cannot be given
-/// there unless it is asked for, so that is for an administrator.
-fn can_be_answered(refusal: &entra::Refusal) -> bool {
-    match (refusal.error.as_str(), refusal.suberror.as_deref()) {
-        ("consent_required", _) | (_, Some("consent_required")) => false,
-        ("interaction_required" | "login_required", _) | (_, Some("basic_action" | "additional_action")) => true,
-        _ => refusal.claims.is_some(),
-    }
 }
 
 /// The one match from a failed redemption to what the client learns.

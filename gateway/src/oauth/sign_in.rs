@@ -30,7 +30,7 @@ impl AuthorizationServer {
     pub(super) async fn bounce(
         &self,
         request: AuthorizationRequest,
-        claims: Option<&entra::Secret>,
+        claims: Option<&entra::ClaimsRequest>,
     ) -> Result<SignIn, Error> {
         self.send_to_entra(request, claims, true).await
     }
@@ -39,7 +39,7 @@ impl AuthorizationServer {
     async fn send_to_entra(
         &self,
         request: AuthorizationRequest,
-        claims: Option<&entra::Secret>,
+        claims: Option<&entra::ClaimsRequest>,
         bounced: bool,
     ) -> Result<SignIn, Error> {
         let scope = self.entra_scope(&request.resource)?;
@@ -63,7 +63,7 @@ impl AuthorizationServer {
             code_challenge: &pending.verifier.challenge().to_text(),
             prompt: pending.request.prompt.and_then(Prompt::for_entra),
             login_hint: pending.request.login_hint.as_deref(),
-            claims: claims.map(entra::Secret::expose),
+            claims,
         });
         Ok(SignIn { url: url.into(), cookie: self.cookies.set_for(&state) })
     }

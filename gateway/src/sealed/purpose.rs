@@ -22,10 +22,12 @@ pub enum Purpose {
     DeniedClientsCookie,
     /// What operators see of a session.
     Listing,
+    /// What must be asked of a user who signs in again.
+    StepUp,
 }
 
 impl Purpose {
-    pub const ALL: [Purpose; 12] = [
+    pub const ALL: [Purpose; 13] = [
         Purpose::AccessToken,
         Purpose::RefreshToken,
         Purpose::AuthorizationCode,
@@ -38,6 +40,7 @@ impl Purpose {
         Purpose::ApprovedClientsCookie,
         Purpose::DeniedClientsCookie,
         Purpose::Listing,
+        Purpose::StepUp,
     ];
 
     /// Names the purpose in key derivation and associated data. No label may ever change or be used twice.
@@ -55,6 +58,7 @@ impl Purpose {
             Purpose::ApprovedClientsCookie => "cookie-approved-clients",
             Purpose::DeniedClientsCookie => "cookie-denied-clients",
             Purpose::Listing => "listing",
+            Purpose::StepUp => "step-up",
         }
     }
 

@@ -1,6 +1,7 @@
 //! The hot path: a bearer token becomes an [`Admitted`], or a [`Denied`].
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::HeaderValue;
 
@@ -16,7 +17,7 @@ use crate::store::StoreError;
 #[derive(Debug)]
 pub struct Admitted {
     session: Index,
-    bearer: HeaderValue,
+    pub(super) bearer: HeaderValue,
     /// To ask again while it is in use.
     pub(super) handle: Handle,
     /// When the session ends unless it is refreshed.
@@ -36,6 +37,12 @@ pub enum Denied {
     Expired,
     #[error("the session has ended")]
     Ended,
+    /// The upstream refuses Entra's token, and a better one is not to be had without the user.
+    #[error("the upstream refuses Entra's token")]
+    Refused,
+    /// Likewise, and Entra does not answer now.
+    #[error("Entra's token could not be renewed")]
+    Later { retry_after: Option<Duration> },
     #[error("{0}")]
     Store(#[from] StoreError),
 }
@@ -68,8 +75,8 @@ impl Sessions {
 
 impl Denied {
     /// Whether the caller's token may be as good as ever.
-    pub fn is_trouble_of_ours(&self) -> bool {
-        matches!(self, Denied::Store(StoreError::Unavailable(_)))
+    pub fn is_trouble_behind_us(&self) -> bool {
+        matches!(self, Denied::Store(StoreError::Unavailable(_)) | Denied::Refused | Denied::Later { .. })
     }
 }
 

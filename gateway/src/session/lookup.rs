@@ -34,8 +34,8 @@ impl Tier {
 /// When the store was asked.
 #[derive(Clone, Copy)]
 pub(super) struct Moment {
-    now: Timestamp,
-    epoch: u64,
+    pub now: Timestamp,
+    pub epoch: u64,
 }
 
 impl Sessions {

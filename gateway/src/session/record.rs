@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroize;
 
 use super::roster::Listing;
+use super::step_up;
 use crate::clock::Timestamp;
 
 #[derive(Serialize, Deserialize)]
@@ -20,6 +21,8 @@ pub(super) struct Record {
     pub kept_until: Timestamp,
     /// Since the last renewal.
     pub trouble: Option<Trouble>,
+    /// By the upstream, with claims; the last time that something was done about it.
+    pub challenged: Option<Challenged>,
 }
 
 /// Of its records in the store.
@@ -29,6 +32,7 @@ pub(super) const KIND: &str = "session";
 #[derive(Serialize, Deserialize)]
 pub(super) struct EntraTokens {
     pub access_token: String,
+    pub obtained: Timestamp,
     /// A little before Entra says, so that a token of ours never outlives the one it stands for.
     pub ends: Timestamp,
     pub renew_from: Timestamp,
@@ -42,6 +46,14 @@ pub(super) struct Trouble {
     since: Timestamp,
     failures: u8,
     not_before: Timestamp,
+}
+
+/// What became of a claims challenge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Challenged {
+    at: Timestamp,
+    /// The user must sign in again.
+    waits: bool,
 }
 
 impl Record {
@@ -66,6 +78,24 @@ impl Record {
         self.entra.refresh_token.is_some() && self.entra.renew_from.has_passed(now)
     }
 
+    /// Whether a token that its server refuses should be renewed before its time. One that is new is not: what refuses it
+    /// would refuse the next one too, and a broken server must not become a flood at Entra (B11).
+    pub fn may_be_renewed_early(&self, now: Timestamp) -> bool {
+        self.entra.refresh_token.is_some() && self.entra.obtained.after(NEW).has_passed(now)
+    }
+
+    /// Whether Entra may be asked for a token that answers a claims challenge. The token may be as new as it likes, since the
+    /// challenge says what it lacks; but a server that is never content must not become a flood either.
+    pub fn may_answer_a_challenge(&self, now: Timestamp) -> bool {
+        let answered = self.challenged.is_some_and(|challenged| !challenged.at.after(NEW).has_passed(now));
+        self.entra.refresh_token.is_some() && !answered
+    }
+
+    /// Whether a challenge waits for the user to sign in again.
+    pub fn waits_for_step_up(&self, now: Timestamp) -> bool {
+        self.challenged.is_some_and(|it| it.waits && !it.at.after(step_up::LIFETIME).has_passed(now))
+    }
+
     /// From when on Entra should be asked; `None` when it gave nothing to ask with.
     pub fn renews_from(&self) -> Option<Timestamp> {
         let pause = self.trouble.map(|trouble| trouble.not_before);
@@ -88,6 +118,7 @@ impl EntraTokens {
         let lifetime = access_token.expires_in;
         Self {
             access_token: access_token.token.expose().to_owned(),
+            obtained: now,
             ends: now.after(lifetime.saturating_sub(MARGIN)),
             renew_from: now.after(lifetime.mul_f64(RENEWED_AFTER + RENEWED_WITHIN * chance)),
             refresh_token: refresh_token.map(|token| token.expose().to_owned()),
@@ -105,6 +136,18 @@ impl Drop for EntraTokens {
     fn drop(&mut self) {
         self.access_token.zeroize();
         self.refresh_token.zeroize();
+    }
+}
+
+impl Challenged {
+    /// By Entra, as far as it could be.
+    pub fn answered(now: Timestamp) -> Self {
+        Self { at: now, waits: false }
+    }
+
+    /// It is for the user to answer.
+    pub fn waits(now: Timestamp) -> Self {
+        Self { at: now, waits: true }
     }
 }
 
@@ -130,6 +173,8 @@ const MARGIN: Duration = Duration::from_secs(30);
 const RENEWED_AFTER: f64 = 0.75;
 const RENEWED_WITHIN: f64 = 0.1;
 const PRECISION: Duration = Duration::from_secs(60);
+/// How long a token of Entra's counts as new.
+const NEW: Duration = Duration::from_secs(60);
 const WINDOW: Duration = Duration::from_secs(300);
 const FAILURES_AT_MOST: u8 = 3;
 const PAUSE: Duration = Duration::from_secs(5);

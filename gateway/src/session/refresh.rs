@@ -34,6 +34,10 @@ impl Sessions {
         let session = self.sealer.index(&token.handle.id).ok_or(NotRefreshed::Over("its key has left the ring"))?;
         let record = self.up_to_date(&token.handle, session, Occasion::Refresh).await?;
         let now = self.clock.now();
+        if record.waits_for_step_up(now) {
+            // New tokens would be refused like the ones before, and the client would come back for others.
+            return Err(NotRefreshed::Over("the user must sign in again for the upstream"));
+        }
         let step = Step {
             presented: token.generation,
             now,

@@ -8,10 +8,11 @@
 
 use std::time::Duration;
 
-use entra::{Error, Renewed, Secret};
+use entra::{ClaimsRequest, Error, Renewed, Secret};
 use tokio::time::{Instant, sleep, timeout};
 
-use super::record::{Record, Trouble};
+use super::record::{Challenged, Record, Trouble};
+use super::refused::Refused;
 use super::{Handle, NotRefreshed, Sessions, reference};
 use crate::clock::Timestamp;
 use crate::sealed::Index;
@@ -24,7 +25,7 @@ impl Sessions {
         &self,
         handle: &Handle,
         session: Index,
-        occasion: Occasion,
+        occasion: Occasion<'_>,
     ) -> Result<Record, NotRefreshed> {
         let record = self.load(handle).await?;
         if !self.is_due(&record, occasion) {
@@ -45,21 +46,38 @@ impl Sessions {
                 return written;
             }
             // Whoever holds the lock writes that the session goes on; only a token is worth waiting for.
-            if !record.should_be_renewed(self.clock.now()) || Instant::now() >= patience {
+            if !self.wants_token(&record, occasion) || Instant::now() >= patience {
                 return self.worth_something(record);
             }
             sleep(POLL).await;
         }
     }
 
-    fn is_due(&self, record: &Record, occasion: Occasion) -> bool {
+    fn is_due(&self, record: &Record, occasion: Occasion<'_>) -> bool {
         let now = self.clock.now();
-        (occasion == Occasion::Refresh && record.should_be_kept(now, self.settings.session_idle))
-            || (record.should_be_renewed(now) && record.pause(now).is_none())
+        (matches!(occasion, Occasion::Refresh) && record.should_be_kept(now, self.settings.session_idle))
+            || self.asks_entra(record, occasion)
+    }
+
+    fn asks_entra(&self, record: &Record, occasion: Occasion<'_>) -> bool {
+        self.wants_token(record, occasion) && record.pause(self.clock.now()).is_none()
+    }
+
+    /// Whether a token is missing that Entra would be asked for at once, but for a pause after trouble.
+    pub(super) fn wants_token(&self, record: &Record, occasion: Occasion<'_>) -> bool {
+        let now = self.clock.now();
+        let early = match occasion {
+            Occasion::Refused(refused) if refused.is_of(record) => match refused.claims {
+                Some(_) => record.may_answer_a_challenge(now),
+                None => record.may_be_renewed_early(now),
+            },
+            _ => false,
+        };
+        early || record.should_be_renewed(now)
     }
 
     /// With the lock: what is due, and nothing that another holder has done since we looked.
-    async fn write_on(&self, handle: &Handle, session: Index, occasion: Occasion) -> Result<Record, NotRefreshed> {
+    async fn write_on(&self, handle: &Handle, session: Index, occasion: Occasion<'_>) -> Result<Record, NotRefreshed> {
         let before = self.moment();
         let mut record = self.load(handle).await?;
         if !self.is_due(&record, occasion) {
@@ -67,15 +85,34 @@ impl Sessions {
             return self.worth_something(record);
         }
         let now = self.clock.now();
-        if record.should_be_renewed(now) && record.pause(now).is_none() {
-            match self.ask_entra(&record).await {
+        if self.asks_entra(&record, occasion) {
+            let claims = occasion.claims();
+            match self.ask_entra(&record, claims).await {
                 Ok(renewed) => {
                     record.entra = record.entra.renewed(&renewed, now, random_fraction());
                     record.trouble = None;
+                    record.challenged = claims.map(|_| Challenged::answered(now)).or(record.challenged);
                     tracing::debug!(session = reference(session), "Entra's tokens were renewed");
+                }
+                Err(Error::UserMustAct(refusal)) if claims.is_some() => {
+                    tracing::info!(session = reference(session), %refusal, "the user must sign in again for the upstream");
+                    record.challenged = Some(match refusal.claims.as_ref().or(claims) {
+                        Some(claims) if refusal.can_be_answered() => {
+                            self.remember_step_up(&record.listing, claims).await?;
+                            Challenged::waits(now)
+                        }
+                        _ => Challenged::answered(now),
+                    });
+                }
+                Err(Error::SetUp(cause)) if claims.is_some() => {
+                    tracing::warn!(session = reference(session), cause, "Entra does not take the upstream's claims");
+                    record.challenged = Some(Challenged::answered(now));
                 }
                 Err(Error::UserMustAct(refusal) | Error::Refused(refusal)) => {
                     tracing::info!(session = reference(session), %refusal, "Entra renews no more: the session ends");
+                    if let Some(claims) = refusal.claims.as_ref().filter(|_| refusal.can_be_answered()) {
+                        self.remember_step_up(&record.listing, claims).await?;
+                    }
                     self.end(session).await?;
                     return Err(NotRefreshed::Over("Entra does not renew it"));
                 }
@@ -88,7 +125,7 @@ impl Sessions {
                 }
             }
         }
-        if occasion == Occasion::Refresh {
+        if matches!(occasion, Occasion::Refresh) {
             record.keep(now, self.settings.session_idle);
         }
         self.save(handle, &record, now).await?;
@@ -97,9 +134,9 @@ impl Sessions {
     }
 
     /// Bounded, so that it is over before the lock is.
-    async fn ask_entra(&self, record: &Record) -> Result<Renewed, Error> {
+    async fn ask_entra(&self, record: &Record, claims: Option<&ClaimsRequest>) -> Result<Renewed, Error> {
         let refresh_token = Secret::new(record.entra.refresh_token.clone().unwrap_or_default());
-        match timeout(CALL_LIMIT, self.entra.refresh(&refresh_token, &record.scope, None)).await {
+        match timeout(CALL_LIMIT, self.entra.refresh(&refresh_token, &record.scope, claims)).await {
             Ok(answer) => answer,
             Err(_) => Err(Error::TryLater { retry_after: None, cause: "no answer in time".into() }),
         }
@@ -131,12 +168,23 @@ impl Sessions {
 }
 
 /// Why a session is looked at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Occasion {
+#[derive(Clone, Copy)]
+pub(super) enum Occasion<'a> {
     /// The client refreshes: the session lives on.
     Refresh,
     /// The client calls: only Entra's token may be due.
     Call,
+    /// The upstream refuses Entra's token.
+    Refused(&'a Refused),
+}
+
+impl<'a> Occasion<'a> {
+    fn claims(self) -> Option<&'a ClaimsRequest> {
+        match self {
+            Occasion::Refused(refused) => refused.claims.as_ref(),
+            Occasion::Refresh | Occasion::Call => None,
+        }
+    }
 }
 
 fn retry_after(error: &Error) -> Option<Duration> {

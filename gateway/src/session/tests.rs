@@ -68,6 +68,7 @@ fn nobody() -> entra::Client {
         authority: entra::Authority::new("http://127.0.0.1:9", "8f0c1c5e-0c3d-4b8e-9f59-5a3f1a2b3c4d").unwrap(),
         client_id: "g".into(),
         extra_ca_file: None,
+        cae: false,
         accept_emulator: false,
     };
     entra::Client::new(settings, Arc::new(NoCredential)).unwrap()
@@ -323,4 +324,30 @@ async fn a_session_survives_the_rotation_of_keys_until_its_own_has_left_the_ring
     assert!(after.sessions.open_refresh_token(CLIENT, &refresh_token).is_err());
     let token = after.sessions.open_refresh_token(CLIENT, second.refresh_token.as_ref().unwrap()).unwrap();
     assert!(matches!(after.sessions.refresh(&token).await, Err(NotRefreshed::Over(_))), "its record is lost");
+}
+
+/// GU-18: under continuous access evaluation Entra's tokens live for a day and more.
+#[tokio::test]
+async fn a_token_of_entras_that_lives_long_makes_no_session_live_longer() {
+    let clock = Clock::manual(Timestamp::from_unix(1_000_000));
+    let store = Arc::new(MemoryStore::new(clock.clone()));
+    let sealer = Sealer::new(KeyRing::ephemeral(), "https://mcp.example.com");
+    let eight_hours = Duration::from_secs(8 * HOUR);
+    let settings = Settings { session_idle: eight_hours, session_max: eight_hours, ..Settings::default() };
+    let sessions = Arc::new(Sessions::new(settings, store, sealer, clock.clone(), Arc::new(nobody())));
+    let fixture = Fixture { sessions, clock };
+    let (mut tokens, mut refresh_token) = renewable(&fixture, 28 * HOUR).await;
+    assert_eq!(tokens.expires_in, Duration::from_secs(HOUR));
+    for _ in 0..8 {
+        fixture.pass(HOUR - 300);
+        tokens = match fixture.refresh(&refresh_token).await {
+            Ok(tokens) => tokens,
+            Err(error) => panic!("{error}"),
+        };
+        refresh_token = tokens.refresh_token.clone().unwrap();
+    }
+    assert!(tokens.expires_in < Duration::from_secs(HOUR) && fixture.admits(&tokens.access_token).await);
+    fixture.pass(HOUR);
+    assert!(!fixture.admits(&tokens.access_token).await);
+    assert!(matches!(fixture.refresh(&refresh_token).await, Err(NotRefreshed::Over(_))));
 }

@@ -163,7 +163,7 @@ async fn a_hostile_upstream_is_not_believed() {
         "{challenge}"
     );
     assert_eq!(answer.headers().get("transfer-encoding"), None, "an answer is framed one way only");
-    assert_eq!(answer.text().await.unwrap(), "", "the upstream's own words stay inside");
+    assert!(!answer.text().await.unwrap().contains("inner"), "the upstream's own words stay inside");
 
     let answer = call("era").await.unwrap();
     assert_eq!(answer.status(), 400);

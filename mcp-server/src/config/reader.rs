@@ -94,6 +94,13 @@ impl<'a> Section<'a> {
         }
     }
 
+    /// `true` or `false`.
+    pub fn flag_or(&self, key: &'static str, default: bool) -> Option<bool> {
+        let Some(value) = self.value(key) else { return Some(default) };
+        let flag = value.get_ref().as_bool().ok_or("must be true or false");
+        self.accept(key, self.line_of(value), flag)
+    }
+
     /// A list of at least one string that must be there.
     pub fn texts<T, E: Display>(&self, key: &'static str, parse: impl Fn(&str) -> Result<T, E>) -> Option<Vec<T>> {
         let Some(value) = self.value(key) else { return self.mistake(key, "is missing") };

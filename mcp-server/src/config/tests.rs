@@ -21,7 +21,7 @@ fn the_example_is_read() {
     let text = include_str!("../../sallyport-mcp-server.example.toml");
     let settings = parse(text, |_| None).unwrap();
     assert_eq!(settings.listen.to_string(), "127.0.0.1:8000");
-    assert!(!settings.accept_emulator);
+    assert!(!settings.accept_emulator && !settings.cae);
 }
 
 #[test]
@@ -36,6 +36,7 @@ fn the_example_names_every_key() {
         "tenant_id",
         "client_id",
         "extra_ca_file",
+        "cae",
         "kind",
         "token_file",
         "endpoint",

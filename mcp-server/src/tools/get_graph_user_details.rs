@@ -10,6 +10,7 @@ use serde_json::json;
 use super::Shared;
 use crate::auth::Caller;
 use crate::graph::{GraphError, UserDetails};
+use crate::step_up::{Objection, Unfit};
 
 pub(super) const NAME: &str = "get_graph_user_details";
 
@@ -23,10 +24,38 @@ pub(super) fn tool() -> Tool {
 }
 
 /// Asks for the caller and nobody else; arguments have no say in it.
-pub(super) async fn call(shared: &Shared, caller: &Caller) -> CallToolResult {
-    match details(shared, caller).await {
-        Ok(details) => succeeded(details),
-        Err(reason) => CallToolResult::structured_error(json!({"success": false, "error": reason})),
+pub(super) async fn call(shared: &Shared, caller: &Caller, objection: Option<&Objection>) -> CallToolResult {
+    let reason = match details(shared, caller).await {
+        Ok(details) => return succeeded(details),
+        Err(Failure::Reason(reason)) => reason,
+        Err(Failure::Unfit(unfit)) => {
+            if let Some(objection) = objection {
+                objection.raise(unfit);
+            }
+            // For whom the answer has begun already.
+            "sign_in_required"
+        }
+    };
+    CallToolResult::structured_error(json!({"success": false, "error": reason}))
+}
+
+/// Why there are no details.
+enum Failure {
+    /// For people and models.
+    Reason(&'static str),
+    /// For the gateway.
+    Unfit(Unfit),
+}
+
+/// What the gateway can do about a failed exchange, if anything (entra.md 5.7).
+pub(super) fn unfit(error: &Error) -> Option<Unfit> {
+    match error {
+        Error::UserMustAct(refusal) if refusal.can_be_answered() => refusal.claims.clone().map(Unfit::Claims),
+        // A dead assertion: the user's session at Entra is over, or the token is no more good for this.
+        Error::Refused(refusal) if refusal.suberror.as_deref() != Some("message_only") => {
+            (refusal.error == "invalid_grant").then_some(Unfit::Token)
+        }
+        _ => None,
     }
 }
 
@@ -38,20 +67,25 @@ struct Answer {
     success: bool,
 }
 
-async fn details(shared: &Shared, caller: &Caller) -> Result<UserDetails, &'static str> {
-    let token = shared.exchange.token(caller.user(), caller.token(), shared.clock.now()).await.map_err(|error| {
-        tracing::warn!(%error, "no Graph token on behalf of the user");
-        match error {
-            Error::UserMustAct(refusal) if refusal.suberror.as_deref() == Some("consent_required") => {
-                "consent_required"
+async fn details(shared: &Shared, caller: &Caller) -> Result<UserDetails, Failure> {
+    let (exchange, now) = (&shared.exchange, shared.clock.now());
+    let token = exchange.token(caller.user(), caller.token(), now).await.map_err(no_token)?;
+    let details = match shared.graph.me(&token).await {
+        Err(GraphError::Challenged(claims)) => {
+            let answer = exchange.answer(caller.user(), caller.token(), &token, &claims, now).await;
+            let token = answer.map_err(no_token)?;
+            match shared.graph.me(&token).await {
+                Err(GraphError::Challenged(claims)) => {
+                    // Once more to Entra would be a loop: it is remembered, and nobody asked.
+                    let answer = exchange.answer(caller.user(), caller.token(), &token, &claims, now).await;
+                    return Err(answer.map_or_else(no_token, |_| Failure::Reason("sign_in_required")));
+                }
+                details => details,
             }
-            Error::UserMustAct(_) => "sign_in_required",
-            Error::Refused(_) | Error::Untrusted(_) => "access_denied",
-            Error::TryLater { .. } => "temporarily_unavailable",
-            Error::SetUp(_) => "server_misconfigured",
         }
-    })?;
-    let details = shared.graph.me(&token).await.map_err(reason)?;
+        details => details,
+    };
+    let details = details.map_err(reason)?;
     // Belt and braces: whatever went wrong on the way, nobody sees another's details.
     if details.id != caller.user().user.object_id {
         tracing::error!("Graph answered for another user than the caller");
@@ -60,15 +94,30 @@ async fn details(shared: &Shared, caller: &Caller) -> Result<UserDetails, &'stat
     Ok(details)
 }
 
-fn reason(error: GraphError) -> &'static str {
-    match error {
+fn no_token(error: Error) -> Failure {
+    tracing::warn!(%error, "no Graph token on behalf of the user");
+    if let Some(unfit) = unfit(&error) {
+        return Failure::Unfit(unfit);
+    }
+    Failure::Reason(match error {
+        Error::UserMustAct(refusal) if refusal.suberror.as_deref() == Some("consent_required") => "consent_required",
+        Error::UserMustAct(_) => "sign_in_required",
+        Error::Refused(_) | Error::Untrusted(_) => "access_denied",
+        Error::TryLater { .. } => "temporarily_unavailable",
+        Error::SetUp(_) => "server_misconfigured",
+    })
+}
+
+fn reason(error: GraphError) -> Failure {
+    Failure::Reason(match error {
+        GraphError::Challenged(_) => "sign_in_required",
         GraphError::Unauthorized => "graph_unauthorized",
         GraphError::Forbidden => "graph_forbidden",
         GraphError::NotFound => "user_not_found",
         GraphError::Busy => "graph_busy",
         GraphError::Unavailable => "graph_unavailable",
         GraphError::Unreadable => "graph_unreadable",
-    }
+    })
 }
 
 fn succeeded(details: UserDetails) -> CallToolResult {

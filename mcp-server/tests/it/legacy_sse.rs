@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use fake_entra::{Fault, Match};
 use serde_json::{Value, json};
 
 use crate::support::*;
@@ -145,4 +146,22 @@ async fn a_stop_ends_streams_and_sessions() {
     let Stage { server, .. } = stage;
     tokio::time::timeout(Duration::from_secs(5), server.stop()).await.expect("well before the drain's end");
     tokio::time::timeout(Duration::from_secs(5), session.events.end()).await.expect("the stream ends");
+}
+
+/// The answer to a call is in a stream that is open: the call fails in words, and the next one before it begins.
+#[tokio::test]
+async fn what_the_callers_token_lacks_is_told_by_the_next_call() {
+    let stage = Stage::start().await;
+    let token = stage.token(ADELE).await;
+    let mut session = open(&stage, &token).await;
+    session.initialize(&stage, &token).await;
+    let matching = Match { grant: Some("urn:ietf:params:oauth:grant-type:jwt-bearer".into()), ..Match::default() };
+    stage.fake.fault(Fault { matching, aadsts: Some(50076), ..Fault::default() });
+    assert_eq!(send(&stage, &token, &session.endpoint, &call(2)).await, 202);
+    let failed = session.answer(2).await;
+    assert_eq!((&failed["isError"], &failed["structuredContent"]["error"]), (&json!(true), &json!("sign_in_required")));
+    assert_eq!(send(&stage, &token, &session.endpoint, &call(3)).await, 401);
+    let renewed = stage.token(ADELE).await;
+    assert_eq!(send(&stage, &renewed, &session.endpoint, &call(3)).await, 202);
+    assert_eq!(session.answer(3).await["structuredContent"]["mail"], ADELE);
 }

@@ -6,6 +6,7 @@
 mod door;
 mod legacy_sse;
 mod program;
+mod step_up;
 mod streamable;
 mod support;
 mod tool;

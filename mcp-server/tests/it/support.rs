@@ -84,6 +84,7 @@ impl Stage {
             authority: Authority::new(&self.fake.authority(), self.fake.tenant_id()).unwrap(),
             client_id: client_id.to_owned(),
             extra_ca_file: None,
+            cae: false,
             accept_emulator: true,
         };
         let host = IdentityHost::Metadata { endpoint: self.fake.imds_url() };
@@ -171,6 +172,7 @@ pub fn settings(fake: &FakeEntra) -> Settings {
             client_id: Some(fake.server_identity().to_owned()),
             host: IdentityHost::Metadata { endpoint: fake.imds_url() },
         },
+        cae: false,
         accept_emulator: true,
         clock: Clock::system(),
     }

@@ -75,7 +75,7 @@ fn errors_go_to_who_can_mend_them() {
         ("user", grant(json!({"suberror": "additional_action"}))),
         ("user", grant(json!({"suberror": "consent_required"}))),
         ("user", grant(json!({"suberror": "user_password_expired"}))),
-        ("user", grant(json!({"claims": "{\"access_token\":{}}"}))),
+        ("user", grant(json!({"claims": "{\"access_token\":{\"a\":1}}"}))),
         ("user", json!({"error": "interaction_required"})),
         ("user", json!({"error": "login_required"})),
         ("refused", grant(json!({}))),
@@ -120,10 +120,10 @@ fn the_log_gets_numbers_and_ids_but_no_prose_and_no_claims() {
     let id = "1b2c3d4e-0000-4000-8000-000000000001";
     let error = refused(json!({
         "error": "invalid_grant", "suberror": "basic_action", "error_codes": [50076, 50079], "correlation_id": id,
-        "error_description": "AADSTS50076: adele@contoso.example must ...", "claims": "{\"canary\":1}",
+        "error_description": "AADSTS50076: adele@contoso.example must ...", "claims": "{\"access_token\":{\"canary\":1}}",
     }));
     let Error::UserMustAct(refusal) = &error else { panic!("{error}") };
-    assert_eq!(refusal.claims.as_ref().unwrap().expose(), "{\"canary\":1}");
+    assert_eq!(refusal.claims.as_ref().unwrap().expose(), "{\"access_token\":{\"canary\":1}}");
     let shown = format!("{error} {error:?}");
     for wanted in ["invalid_grant", "basic_action", "50076", "50079", id] {
         assert!(shown.contains(wanted), "{shown}");

@@ -30,12 +30,14 @@ pub fn read(section: &Section<'_>) -> Entra {
     let scope =
         section.text("scope").required("what Entra is asked for, such as api://<id>/access_as_user").parse(scope);
     let extra_ca_file = section.text("extra_ca_file").parse(|file| readable(section.file(file)));
+    let cae = section.flag("cae", false);
     let credential = credential(&section.section("credential"));
     section.finish();
-    let settings = authority.zip(client_id).map(|(authority, client_id)| entra::Settings {
+    let settings = authority.zip(client_id).zip(cae).map(|((authority, client_id), cae)| entra::Settings {
         authority,
         client_id,
         extra_ca_file,
+        cae,
         accept_emulator: false,
     });
     Entra { settings, credential, scope }

@@ -20,8 +20,8 @@ const BETWEEN_PIECES: Duration = Duration::from_secs(30);
 const AT_FIRST: Duration = Duration::from_secs(10);
 /// Bytes a second: the longest body has five minutes.
 const LEAST_RATE: f64 = 14.0 * 1024.0;
-/// What is kept of a body for a server over HTTP/2 that turns out to have done nothing: as much as it takes, by HTTP/2's own
-/// default, before it has begun to read.
+/// Bytes that are kept of a body until its answer comes, for a server that turns out to have done nothing: calls are smaller, all
+/// but a few, and HTTP/2 takes as much, by its own default, before a server has begun to read.
 const KEPT: u64 = 64 * 1024;
 
 pub struct RequestBody {
@@ -154,7 +154,7 @@ impl RequestBody {
                 return Err(status_error(413, "the body is longer than an MCP message may be"));
             }
             self.ended = last;
-            self.keep(&piece, link);
+            self.keep(&piece);
             if let Err(error) = link.send_body(piece, last).await {
                 self.state = State::Refused(error);
                 return Ok(());
@@ -210,9 +210,9 @@ impl RequestBody {
         }
     }
 
-    fn keep(&mut self, piece: &Bytes, link: &Link) {
+    fn keep(&mut self, piece: &Bytes) {
         match &mut self.kept {
-            Some(kept) if link.is_http2() && self.received <= KEPT => kept.push(piece.clone()),
+            Some(kept) if self.received <= KEPT => kept.push(piece.clone()),
             _ => self.kept = None,
         }
     }

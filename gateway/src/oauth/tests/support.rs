@@ -86,6 +86,7 @@ fn build(fake: Option<FakeEntra>, change: impl FnOnce(&mut Settings)) -> Fixture
         authority: entra::Authority::new(&authority, tenant).unwrap(),
         client_id: fake.as_ref().map_or("g", FakeEntra::gateway_client_id).to_owned(),
         extra_ca_file: None,
+        cae: false,
         accept_emulator: true,
     };
     let public_url = PublicUrl::parse(ISSUER).unwrap();

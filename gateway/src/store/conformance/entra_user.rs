@@ -91,6 +91,7 @@ impl Tenant {
             authority: Authority::new(&entra.authority(), entra.tenant_id()).unwrap(),
             client_id: entra.gateway_client_id().to_owned(),
             extra_ca_file: None,
+            cae: false,
             accept_emulator: true,
         };
         let client = entra::Client::new(settings, Arc::new(WorkloadIdentity::new(file.into()))).unwrap();

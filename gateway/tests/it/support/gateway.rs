@@ -96,11 +96,16 @@ impl Gateway {
 
     /// Like [`Gateway::start`], with settings of the test's own. The given port is the edge's.
     pub async fn start_changed(upstream: &str, change: impl FnOnce(&mut Settings, u16)) -> Self {
+        Self::start_at(upstream, &Clock::system(), change).await
+    }
+
+    /// Likewise, with a time of its own.
+    pub async fn start_at(upstream: &str, clock: &Clock, change: impl FnOnce(&mut Settings, u16)) -> Self {
         let entra = stand_in(None).await;
         let port = free_port();
         let mut settings = settings(&entra, Options::simple(upstream), port, free_port());
         change(&mut settings, port);
-        Self::run(entra, settings, Clock::system()).await
+        Self::run(entra, settings, clock.clone()).await
     }
 
     /// Like [`Gateway::start`], with a key ring in a file.
@@ -282,6 +287,7 @@ fn settings(entra: &FakeEntra, options: Options, port: u16, admin_port: u16) -> 
             authority: Authority::new(&entra.authority(), entra.tenant_id()).unwrap(),
             client_id: entra.gateway_client_id().to_owned(),
             extra_ca_file: None,
+            cae: false,
             accept_emulator: true,
         },
         credential: Credential::ManagedIdentity {
