@@ -117,7 +117,8 @@ async fn entra_says_no() {
         (Fault { aadsts: Some(53003), ..obo() }, "access_denied"),
         (Fault { aadsts: Some(700213), ..obo() }, "server_misconfigured"),
         (Fault { status: Some(503), times: 2, ..obo() }, "temporarily_unavailable"),
-        (Fault { status: Some(429), retry_after: Some("3".into()), ..obo() }, "temporarily_unavailable"),
+        // Who comes then waits with everybody else (GU-12).
+        (Fault { status: Some(429), retry_after: Some("2".into()), ..obo() }, "temporarily_unavailable"),
         (Fault { html: true, status: Some(502), times: 2, ..obo() }, "temporarily_unavailable"),
     ] {
         let shown = format!("{fault:?}");
