@@ -3,7 +3,7 @@
 //! A [`Seed`] is both what a caller hands in and what the running stand-in changes (a user disabled, a consent given);
 //! `reset` puts the caller's copy back. Nothing is written to disk.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -46,6 +46,12 @@ pub struct User {
     /// Conditional access asks for a second factor before any token is issued.
     #[serde(default)]
     pub mfa_required: bool,
+    /// Object ids of the groups this user is in; apps with `group_claims` see them.
+    #[serde(default)]
+    pub groups: Vec<String>,
+    /// App roles the user is assigned, by the client id of the app that has them.
+    #[serde(default)]
+    pub roles: BTreeMap<String, Vec<String>>,
     /// One line for people who choose a user.
     #[serde(default)]
     pub note: String,
@@ -73,6 +79,9 @@ pub struct App {
     pub secrets: Vec<String>,
     #[serde(default)]
     pub federated_credentials: Vec<FederatedCredential>,
+    /// Tokens for this app say which groups the user is in, or, from 201 on, only where to ask.
+    #[serde(default)]
+    pub group_claims: bool,
     /// Clients that may use every scope of this app without consent.
     #[serde(default)]
     pub preauthorized: Vec<String>,

@@ -14,6 +14,9 @@ use crate::world::World;
 pub(crate) const EXCHANGE_GUID: &str = "fb60f99c-7a34-4190-8149-302f77469936";
 pub(crate) const EXCHANGE_URI: &str = "api://AzureADTokenExchange";
 
+/// Groups that fit into a JWT.
+const GROUPS_IN_TOKEN: usize = 200;
+
 /// How a client proved itself; tokens say so (`azpacr`, `appidacr`).
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Proof {
@@ -59,6 +62,7 @@ impl UserToken<'_> {
         if self.resource.optional_claims.iter().any(|claim| claim == "idtyp") {
             claims["idtyp"] = json!("user");
         }
+        merge(&mut claims, memberships(world, self.resource, self.user));
         let token = match self.resource.client_id.as_str() {
             GRAPH => world.keys.sign_for_graph(&random_text(32), &claims),
             _ if is_v2 => world.keys.sign(json!({"typ": "JWT"}), &claims),
@@ -124,9 +128,30 @@ pub(crate) fn id_token(
     if let (true, Some(mail)) = (oidc.iter().any(|scope| scope == "email"), &user.mail) {
         claims["email"] = json!(mail);
     }
+    merge(&mut claims, memberships(world, client, user));
     let token = world.keys.sign(json!({"typ": "JWT"}), &claims);
     world.journal.canary(&token);
     token
+}
+
+/// What tokens for `app` say of the user's roles there, and of groups if the app wants them. More than
+/// [`GROUPS_IN_TOKEN`] groups are replaced by the place to ask (the overage claim).
+fn memberships(world: &World, app: &App, user: &User) -> Value {
+    let mut claims = json!({});
+    if let Some(roles) = user.roles.get(&app.client_id).filter(|roles| !roles.is_empty()) {
+        claims["roles"] = json!(roles);
+    }
+    if !app.group_claims || user.groups.is_empty() {
+        return claims;
+    }
+    if user.groups.len() <= GROUPS_IN_TOKEN {
+        claims["groups"] = json!(user.groups);
+    } else {
+        let endpoint = format!("{}/graph/v1.0/users/{}/getMemberObjects", world.base, user.oid);
+        claims["_claim_names"] = json!({"groups": "src1"});
+        claims["_claim_sources"] = json!({"src1": {"endpoint": endpoint}});
+    }
+    claims
 }
 
 /// An app-only token (client_credentials).

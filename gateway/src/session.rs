@@ -41,6 +41,7 @@ pub use roster::{
 pub use token::{Grant, IssuedTokens, RefreshToken};
 pub use watch::{StreamSlot, Watch};
 
+use crate::access::Access;
 use crate::clock::{Clock, Timestamp};
 use crate::sealed::{Id, Index, Sealer};
 use crate::secret::{SecretKey, random_fraction};
@@ -83,6 +84,7 @@ impl Default for Settings {
 /// Begins, admits, refreshes and ends sessions.
 pub struct Sessions {
     settings: Settings,
+    access: Access,
     sealer: Sealer,
     clock: Clock,
     entra: Arc<entra::Client>,
@@ -123,6 +125,7 @@ impl Sessions {
         sealer: Sealer,
         clock: Clock,
         entra: Arc<entra::Client>,
+        access: Access,
     ) -> Self {
         Self {
             table: Table::new(store.clone(), sealer.clone(), clock.clone(), record::KIND),
@@ -137,10 +140,16 @@ impl Sessions {
             uses: Uses::default(),
             store,
             settings,
+            access,
             sealer,
             clock,
             entra,
         }
+    }
+
+    /// Who may use what. A session keeps what its user is of all that these rules name.
+    pub fn access(&self) -> &Access {
+        &self.access
     }
 
     /// Keeps what Entra gave for as long as it is worth something. `scope` is what it was asked for, and will be again;
@@ -159,7 +168,8 @@ impl Sessions {
         let ends = if renewable { ends } else { ends.min(entra.ends) };
         let handle = Handle { id: self.sealer.new_id(), secret: SecretKey::random() };
         let listing = Listing::new(handle.id.key(), &sign_in.user, grant, client_name, now, ends);
-        let mut record = Record { entra, scope: scope.to_owned(), listing, kept_until: now, trouble: None };
+        let membership = self.access.of(&sign_in.memberships);
+        let mut record = Record { entra, scope: scope.to_owned(), listing, kept_until: now, trouble: None, membership };
         let lifetime = record.keep(now, self.settings.session_idle);
         let unavailable = |cause: &str| StoreError::Unavailable(cause.to_owned());
         let session =

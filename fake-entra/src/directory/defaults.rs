@@ -1,6 +1,6 @@
 //! The built-in directory. Its ids are fixed, so that documents, tests and people can name them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{App, FederatedCredential, Grant, Identity, Policies, RedirectUri, Seed, TrustedIssuer, User};
 
@@ -57,6 +57,8 @@ fn user(tail: &str, alias: &str, given: &str, surname: &str, job: Option<&str>, 
         job_title: job.map(Into::into),
         disabled: false,
         mfa_required: false,
+        groups: vec![],
+        roles: BTreeMap::new(),
         note: note.into(),
     }
 }
@@ -126,6 +128,7 @@ fn app(client_id: &str, name: &str, version: u8) -> App {
         optional_claims: vec![],
         secrets: vec![],
         federated_credentials: vec![],
+        group_claims: false,
         preauthorized: vec![],
     }
 }

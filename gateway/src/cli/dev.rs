@@ -16,6 +16,7 @@ use tokio::runtime::Runtime;
 
 use super::FAILED;
 use super::signal::Terminate;
+use crate::access::UpstreamAccess;
 use crate::clock::Clock;
 use crate::log;
 use crate::oauth::{CUSTOM_SCHEMES, ClientSettings, DocumentHost, DocumentSettings, METADATA_HOSTS, Network, Remember};
@@ -102,6 +103,7 @@ impl Dev {
                 client_id: Some(entra.gateway_identity().to_owned()),
                 host: IdentityHost::Metadata { endpoint: entra.imds_url() },
             },
+            sign_in: None,
             store: match &self.store {
                 Some(url) => store::Settings::Redis(RedisSettings::new(url.clone())),
                 None => store::Settings::Memory,
@@ -111,6 +113,7 @@ impl Dev {
                 path: "/mcp".to_owned(),
                 scope: entra.scope(),
                 pool: pool::Settings::single("sample", &format!("http://{}", neighbours.server.address())),
+                access: UpstreamAccess::default(),
             }],
             sessions: session::Settings::default(),
             streams: StreamSettings::default(),

@@ -22,7 +22,9 @@ const TOO_MANY: i32 = -32_029;
 pub fn answer(denied: &Denied, resource_metadata: &str) -> Response<Bytes> {
     match denied {
         Denied::Missing => challenge(resource_metadata, None),
-        Denied::Token(_) | Denied::Expired | Denied::Ended => challenge(resource_metadata, Some("invalid_token")),
+        Denied::Token(_) | Denied::Expired | Denied::Ended | Denied::NoAccess(_) => {
+            challenge(resource_metadata, Some("invalid_token"))
+        }
         Denied::Store(crate::store::StoreError::Unreadable { .. }) => {
             challenge(resource_metadata, Some("invalid_token"))
         }
@@ -43,6 +45,7 @@ pub fn reason(denied: &Denied) -> &'static str {
         Denied::Token(OpenError::Forged) => "forged",
         Denied::Expired => "expired",
         Denied::Ended => "ended",
+        Denied::NoAccess(_) => "no_access",
         Denied::Store(crate::store::StoreError::Unavailable(_)) => "store_unavailable",
         Denied::Store(crate::store::StoreError::Unreadable { .. }) => "store_unreadable",
     }
@@ -96,7 +99,7 @@ pub fn problem(status: StatusCode, error: &str, description: &str) -> Response<B
     json_answer(status, &json!({ "error": error, "error_description": description }))
 }
 
-fn json_answer(status: StatusCode, body: &serde_json::Value) -> Response<Bytes> {
+pub fn json_answer(status: StatusCode, body: &serde_json::Value) -> Response<Bytes> {
     Response::builder()
         .status(status)
         .header(CONTENT_TYPE, "application/json")
@@ -108,6 +111,7 @@ fn json_answer(status: StatusCode, body: &serde_json::Value) -> Response<Bytes> 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::access::NoAccess;
 
     const METADATA: &str = "https://mcp.example.com/.well-known/oauth-protected-resource/mcp";
 
@@ -133,6 +137,8 @@ mod tests {
             Denied::Token(OpenError::Forged),
             Denied::Expired,
             Denied::Ended,
+            Denied::NoAccess(NoAccess::Unknown),
+            Denied::NoAccess(NoAccess::Upstream),
         ];
         let answers: Vec<_> = bad.iter().map(|denied| answer(denied, METADATA)).collect();
         for response in &answers {

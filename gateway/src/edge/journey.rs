@@ -6,6 +6,7 @@ use pingora::prelude::{Error, ErrorType, Result};
 
 use super::headers::Caller;
 use super::route::{Endpoint, Target};
+use super::tool_gate::ReadBody;
 use crate::drain::InFlight;
 use crate::pool::{McpSession, Name, Peer, Pool};
 use crate::secret::random_bytes;
@@ -24,6 +25,8 @@ pub struct Journey {
     pub streamed: bool,
     /// Its place among the event streams of its session.
     pub slot: Option<StreamSlot>,
+    /// The request's body, where it was read before going upstream.
+    pub body: Option<ReadBody>,
     _in_flight: InFlight,
 }
 
@@ -46,6 +49,7 @@ impl Journey {
             peer: None,
             streamed: false,
             slot: None,
+            body: None,
             _in_flight: in_flight,
         }
     }

@@ -85,10 +85,17 @@ impl AuthorizationServer {
             nonce: &pending.nonce,
         };
         match self.entra.redeem(redemption, self.clock.now().into()).await {
-            Ok(sign_in) => self.grant(request, &sign_in, &scope).await.map(Next::Client).map_err(|cause| {
-                tracing::error!(%cause, "a sign-in could not be kept");
-                refuse(request, Reason::TemporarilyUnavailable, "A part of this service does not answer. Try again.")
-            }),
+            Ok(sign_in) => {
+                self.check_access(request, &sign_in)?;
+                self.grant(request, &sign_in, &scope).await.map(Next::Client).map_err(|cause| {
+                    tracing::error!(%cause, "a sign-in could not be kept");
+                    refuse(
+                        request,
+                        Reason::TemporarilyUnavailable,
+                        "A part of this service does not answer. Try again.",
+                    )
+                })
+            }
             Err(entra::Error::UserMustAct(refusal)) if may_bounce(pending) && can_be_answered(&refusal) => {
                 tracing::info!(%refusal, "Entra asks for more: the user goes there again, once");
                 self.bounce(request.clone(), refusal.claims.as_ref()).await.map(Next::Entra)

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroize;
 
 use super::roster::Listing;
+use crate::access::Membership;
 use crate::clock::Timestamp;
 
 #[derive(Serialize, Deserialize)]
@@ -20,6 +21,8 @@ pub(super) struct Record {
     pub kept_until: Timestamp,
     /// Since the last renewal.
     pub trouble: Option<Trouble>,
+    /// Of the user, when the session began.
+    pub membership: Membership,
 }
 
 /// Of its records in the store.

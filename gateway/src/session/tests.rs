@@ -29,7 +29,8 @@ fn fixture() -> Fixture {
 
 fn replica(ring: KeyRing, store: Arc<dyn Store>, clock: &Clock) -> Fixture {
     let sealer = Sealer::new(ring, "https://mcp.example.com");
-    let sessions = Sessions::new(Settings::default(), store, sealer, clock.clone(), Arc::new(nobody()));
+    let sessions =
+        Sessions::new(Settings::default(), store, sealer, clock.clone(), Arc::new(nobody()), Access::default());
     Fixture { sessions: Arc::new(sessions), clock: clock.clone() }
 }
 
@@ -91,6 +92,7 @@ impl Fixture {
 fn sign_in(expires_in: u64) -> SignIn {
     SignIn {
         user: User { tenant_id: "t".into(), object_id: "o".into(), name: None, username: None },
+        memberships: entra::Memberships::default(),
         access_token: entra::AccessToken {
             token: Secret::new("entra-token".into()),
             expires_in: Duration::from_secs(expires_in),

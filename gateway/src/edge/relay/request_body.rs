@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use super::super::MCP_BODY_LIMIT;
 use super::super::http_messages::{declared_length, status_error};
+use super::super::tool_gate::ReadBody;
 use super::connect::Link;
 
 /// Between two pieces of a body. Pingora has no such bound for HTTP/2.
@@ -27,6 +28,17 @@ pub struct RequestBody {
     received: u64,
     /// When the client was asked for the first piece of it.
     begun: Option<Instant>,
+    /// The whole of it, and not sent yet.
+    read: Option<Bytes>,
+}
+
+/// The next piece of a body that was begun at that time; `None` is the end.
+pub async fn next_piece(session: &mut Session, begun: Instant) -> Result<Option<Bytes>> {
+    let left = WHOLE.saturating_sub(begun.elapsed());
+    match tokio::time::timeout(BETWEEN_PIECES.min(left), session.read_body_or_idle(false)).await {
+        Ok(piece) => piece.map_err(|error| error.into_down()),
+        Err(_) => Err(Error::explain(ErrorType::ReadTimedout, "the request's body stopped coming").into_down()),
+    }
 }
 
 /// How the body is framed for the upstream: by what Pingora understood of the client's framing, never by copying that.
@@ -45,7 +57,12 @@ enum State {
 }
 
 impl RequestBody {
-    pub fn of(session: &mut Session) -> Self {
+    /// `read`: the whole of it, where it had to be read before going upstream.
+    pub fn of(session: &mut Session, read: Option<&ReadBody>) -> Self {
+        if let Some(read) = read {
+            let (framing, read) = (Framing::Length(read.bytes().len() as u64), Some(read.bytes().clone()));
+            return Self { framing, state: State::Coming, expects_continue: false, received: 0, begun: None, read };
+        }
         let done = session.is_body_done();
         let header = session.req_header();
         let framing = match declared_length(&header.headers) {
@@ -59,7 +76,7 @@ impl RequestBody {
         };
         let state = if done { State::Done } else { State::Coming };
         let expects_continue = !done && header.headers.contains_key(EXPECT);
-        Self { framing, state, expects_continue, received: 0, begun: None }
+        Self { framing, state, expects_continue, received: 0, begun: None, read: None }
     }
 
     pub fn frame(&self, request: &mut RequestHeader) -> Result<()> {
@@ -75,7 +92,11 @@ impl RequestBody {
         if self.expects_continue {
             session.write_continue_response().await.map_err(|error| error.into_down())?;
         }
-        if self.is_done() { self.finish(link).await } else { Ok(()) }
+        match self.read.take() {
+            Some(body) => self.pass_on(session, link, Some(body)).await,
+            None if self.is_done() => self.finish(link).await,
+            None => Ok(()),
+        }
     }
 
     /// The next piece; `None` is the end. When the body is done: waits until the client leaves, which is an error.
@@ -83,11 +104,8 @@ impl RequestBody {
         if self.is_done() {
             return session.read_body_or_idle(true).await.map_err(|error| error.into_down());
         }
-        let left = WHOLE.saturating_sub(self.begun.get_or_insert_with(Instant::now).elapsed());
-        match tokio::time::timeout(BETWEEN_PIECES.min(left), session.read_body_or_idle(false)).await {
-            Ok(piece) => piece.map_err(|error| error.into_down()),
-            Err(_) => Err(Error::explain(ErrorType::ReadTimedout, "the request's body stopped coming").into_down()),
-        }
+        let begun = *self.begun.get_or_insert_with(Instant::now);
+        next_piece(session, begun).await
     }
 
     /// Passes a piece on. That the upstream does not take it is no error here: it may have answered, which is to be read.

@@ -9,9 +9,10 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use entra::credential::IdentityHost;
 use entra::{Authority, Credential};
-use fake_entra::FakeEntra;
 use fake_entra::directory::{Platform, RedirectUri};
+use fake_entra::{FakeEntra, Seed};
 use reqwest::header::HOST;
+use sallyport::access::UpstreamAccess;
 use sallyport::clock::Clock;
 use sallyport::drain::StopSignal;
 use sallyport::oauth::{ClientSettings, Remember};
@@ -96,6 +97,16 @@ impl Gateway {
         let port = free_port();
         let mut settings = settings(&entra, Options::simple(upstream), port, free_port());
         change(&mut settings, port);
+        Self::run(entra, settings, Clock::system()).await
+    }
+
+    /// Like [`Gateway::start_changed`], with a directory of the test's own.
+    pub async fn start_seeded(upstream: &str, seed: Seed, change: impl FnOnce(&mut Settings)) -> Self {
+        install_crypto_provider();
+        let options = fake_entra::Options { seed, ..fake_entra::Options::default() };
+        let entra = Arc::new(FakeEntra::start(options).await.unwrap());
+        let mut settings = settings(&entra, Options::simple(upstream), free_port(), free_port());
+        change(&mut settings);
         Self::run(entra, settings, Clock::system()).await
     }
 
@@ -261,6 +272,7 @@ fn settings(entra: &FakeEntra, options: Options, port: u16, admin_port: u16) -> 
         path: (*path).to_owned(),
         scope: entra.scope(),
         pool: pool::Settings::single(path.trim_start_matches('/'), server),
+        access: UpstreamAccess::default(),
     });
     let scheme = if options.tls { "https" } else { "http" };
     Settings {
@@ -284,6 +296,7 @@ fn settings(entra: &FakeEntra, options: Options, port: u16, admin_port: u16) -> 
             client_id: Some(entra.gateway_identity().to_owned()),
             host: IdentityHost::Metadata { endpoint: entra.imds_url() },
         },
+        sign_in: None,
         store: options.store,
         ring: RingSource::Fixed(Box::new(KeyRing::ephemeral())),
         upstreams: upstreams.collect(),
