@@ -167,6 +167,7 @@ impl Neighbours {
             let server = mcp_server::start(mcp_server::Settings {
                 listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
                 allowed_callers: vec![entra.gateway_client_id().to_owned()],
+                hop_secret_file: None,
                 graph_url: entra.graph_url().parse()?,
                 graph_scopes: vec!["https://graph.microsoft.com/User.Read".to_owned()],
                 authority: Authority::new(&entra.authority(), entra.tenant_id())?,
