@@ -11,7 +11,7 @@ use sallyport::access::{Party, Requirement, ToolRule, ToolRules, Who};
 use serde_json::{Value, json};
 
 use crate::support::browser::http_client;
-use crate::support::gateway::Gateway;
+use crate::support::gateway::{Gateway, Options};
 use crate::support::journey::{ADELE, Client};
 use crate::support::upstream::Upstream;
 
@@ -54,9 +54,13 @@ impl Guarded {
     }
 
     async fn with_roles(roles: &[&str]) -> Self {
+        Self::with(roles, false).await
+    }
+
+    async fn with(roles: &[&str], tls: bool) -> Self {
         let upstream = Upstream::start().await;
-        let seed = directory(roles, &[]);
-        let gateway = Gateway::start_seeded(&upstream.url, seed, |settings| {
+        let options = Options { tls, ..Options::simple(&upstream.url) };
+        let gateway = Gateway::start_seeded(options, directory(roles, &[]), |settings| {
             settings.upstreams[0].access.tools = tool_rules();
         })
         .await;

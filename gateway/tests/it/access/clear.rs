@@ -1,6 +1,6 @@
 //! What is not clear does not pass where rules on tools stand, in whatever way it is sent.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::*;
 use crate::support::wire::Wire;
@@ -161,4 +161,63 @@ async fn a_body_where_mcp_has_none_is_refused() {
     assert!(guarded.upstream.seen().is_empty());
     let delete = http_client().delete(guarded.gateway.url("/mcp")).bearer_auth(&guarded.token);
     assert_eq!(delete.send().await.unwrap().status(), 200);
+}
+
+/// Without a length, in pieces of all sizes, the empty one too.
+#[tokio::test]
+async fn over_http_2_it_is_the_same() {
+    let guarded = Guarded::with(&[], true).await;
+    let pieces = |body: &str, size: usize| {
+        let text = body.as_bytes().chunks(size).map(<[u8]>::to_vec);
+        let all: Vec<_> = [vec![]].into_iter().chain(text).chain([vec![]]).map(Ok::<_, std::io::Error>).collect();
+        reqwest::Body::wrap_stream(futures_util::stream::iter(all))
+    };
+    for size in [1, 10, 1000] {
+        let body = call("get_user");
+        let answer = guarded.post("").body(pieces(&body, size)).send().await.unwrap();
+        assert_eq!((answer.status().as_u16(), answer.version()), (200, reqwest::Version::HTTP_2));
+        let seen = guarded.upstream.seen().pop().unwrap();
+        assert_eq!(seen.body, body);
+        assert_eq!(seen.headers["content-length"], body.len().to_string());
+        let refused = guarded.answer(guarded.post("").body(pieces(&call("debug"), size))).await;
+        assert_eq!((refused.0.as_u16(), &refused.1["error"]["code"]), (200, &json!(-32003)));
+    }
+    let get = http_client().get(guarded.gateway.url("/mcp")).bearer_auth(&guarded.token);
+    assert_eq!(get.send().await.unwrap().status(), 200, "no body is none");
+    let with_body = http_client().get(guarded.gateway.url("/mcp")).bearer_auth(&guarded.token).body(call("debug"));
+    assert_eq!(with_body.send().await.unwrap().status(), 400);
+    assert_eq!(guarded.upstream.seen().len(), 4);
+}
+
+#[tokio::test]
+async fn only_so_many_long_bodies_are_held_at_once() {
+    let guarded = Guarded::start().await;
+    let lines = "content-type: application/json\r\ncontent-length: 100000\r\n";
+    let mut held = Vec::new();
+    for _ in 0..65 {
+        let mut wire = Wire::to(&guarded.gateway).await;
+        wire.call(&guarded.gateway, &guarded.token, "POST", lines, &" ".repeat(70_000)).await;
+        held.push(wire);
+    }
+    // Whichever is the last to be read is one too many.
+    let begun = Instant::now();
+    while guarded.gateway.metric(r#"sallyport_limited_total{limit="long_bodies"}"#).await < 1.0 {
+        assert!(begun.elapsed() < Duration::from_secs(20), "all are held");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let mut wire = Wire::to(&guarded.gateway).await;
+    wire.call(&guarded.gateway, &guarded.token, "POST", lines, &" ".repeat(70_000)).await;
+    let header = wire.header().await;
+    assert!(header.starts_with("http/1.1 429") && header.contains("retry-after: "), "{header}");
+    assert_eq!(guarded.answer(guarded.post(call("get_user"))).await.0, 200, "a short one is not in their way");
+    drop(held);
+    let long = call("get_user") + &" ".repeat(100_000);
+    for attempt in 0.. {
+        let answer = guarded.post(long.clone()).send().await.unwrap();
+        if answer.status() == 200 {
+            break;
+        }
+        assert_eq!((answer.status().as_u16(), attempt < 100), (429, true));
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }

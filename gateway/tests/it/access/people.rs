@@ -31,8 +31,10 @@ async fn refused(gateway: &Gateway, client: &Client, user: &str) -> (Page, Url) 
 async fn only_whom_the_rules_name_may_sign_in() {
     let upstream = Upstream::start().await;
     let seed = directory(&["Edge.User"], &[]);
-    let gateway =
-        Gateway::start_seeded(&upstream.url, seed, |settings| settings.sign_in = Some(role("Edge.User"))).await;
+    let gateway = Gateway::start_seeded(Options::simple(&upstream.url), seed, |settings| {
+        settings.sign_in = Some(role("Edge.User"))
+    })
+    .await;
     let client = Client::register(&gateway).await;
     let token = client.token(&gateway, ADELE).await;
     let answer = http_client().post(gateway.url("/mcp")).bearer_auth(token).body("{}").send().await.unwrap();
@@ -50,7 +52,7 @@ async fn only_whom_the_rules_name_may_sign_in() {
 async fn each_upstream_has_its_own_rule() {
     let upstream = Upstream::start().await;
     let (seed, url) = (directory(&[], &[GROUP.to_owned()]), upstream.url.clone());
-    let gateway = Gateway::start_seeded(&upstream.url, seed, |settings| {
+    let gateway = Gateway::start_seeded(Options::simple(&upstream.url), seed, |settings| {
         settings.upstreams[0].access.allow = Some(Requirement::any_of([Party::Group(GROUP.to_owned())]));
         let scope = settings.upstreams[0].scope.clone();
         settings.upstreams.push(sallyport::server::UpstreamSettings {
@@ -85,7 +87,9 @@ async fn groups_that_entra_does_not_tell_let_nobody_in() {
         [(&[][..], 200, None), (&[][..], 201, Some("SP-1304")), (&["Edge.User"][..], 201, None)]
     {
         let seed = directory(roles, &groups(count));
-        let gateway = Gateway::start_seeded(&upstream.url, seed, |settings| settings.sign_in = Some(allow())).await;
+        let gateway =
+            Gateway::start_seeded(Options::simple(&upstream.url), seed, |settings| settings.sign_in = Some(allow()))
+                .await;
         let client = Client::register(&gateway).await;
         match fault {
             None => _ = client.token(&gateway, ADELE).await,
