@@ -43,7 +43,7 @@ impl Edge {
     /// it break off.
     pub(super) async fn relay(&self, session: &mut Session, journey: &mut Journey) -> Result<()> {
         let mut link = self.connect(journey).await?;
-        let mut body = RequestBody::of(session, journey.body.as_ref());
+        let mut body = RequestBody::of(session, journey.body.take());
         let mut done = self.exchange(session, journey, &mut link, &mut body).await;
         if let Err(error) = &done
             && link.was_stale(error)
@@ -52,7 +52,7 @@ impl Edge {
         {
             // The server had closed a connection that was waiting here. A POST is never sent twice, whatever became of it.
             link = self.connect(journey).await?;
-            body = RequestBody::of(session, journey.body.as_ref());
+            body = RequestBody::of(session, journey.body.take());
             done = self.exchange(session, journey, &mut link, &mut body).await;
         }
         if let Err(error) = &done

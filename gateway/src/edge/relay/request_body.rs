@@ -28,8 +28,8 @@ pub struct RequestBody {
     received: u64,
     /// When the client was asked for the first piece of it.
     begun: Option<Instant>,
-    /// The whole of it, and not sent yet.
-    read: Option<Bytes>,
+    /// The whole of it, and not sent yet. Not held while a stream answers it, which may be for hours.
+    read: Option<ReadBody>,
 }
 
 /// The next piece of a body that was begun at that time; `None` is the end.
@@ -58,9 +58,9 @@ enum State {
 
 impl RequestBody {
     /// `read`: the whole of it, where it had to be read before going upstream.
-    pub fn of(session: &mut Session, read: Option<&ReadBody>) -> Self {
+    pub fn of(session: &mut Session, read: Option<ReadBody>) -> Self {
         if let Some(read) = read {
-            let (framing, read) = (Framing::Length(read.bytes().len() as u64), Some(read.bytes().clone()));
+            let (framing, read) = (Framing::Length(read.bytes().len() as u64), Some(read));
             return Self { framing, state: State::Coming, expects_continue: false, received: 0, begun: None, read };
         }
         let done = session.is_body_done();
@@ -93,7 +93,7 @@ impl RequestBody {
             session.write_continue_response().await.map_err(|error| error.into_down())?;
         }
         match self.read.take() {
-            Some(body) => self.pass_on(session, link, Some(body)).await,
+            Some(body) => self.pass_on(session, link, Some(body.bytes().clone())).await,
             None if self.is_done() => self.finish(link).await,
             None => Ok(()),
         }
