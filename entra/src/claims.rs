@@ -4,11 +4,13 @@
 mod access_token;
 mod id_token;
 mod jwt;
+mod memberships;
 
 pub use access_token::AccessTokenPolicy;
 pub(crate) use access_token::check as check_access_token;
 pub(crate) use id_token::{Expected, check as check_id_token};
 pub(crate) use jwt::{Claims, Signed};
+pub use memberships::{Groups, Memberships};
 
 use std::time::SystemTime;
 

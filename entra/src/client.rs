@@ -125,7 +125,10 @@ impl Client {
             check_id_token(claims, &expected, now)
         };
         match checked.await {
-            Ok(user) => Ok(SignIn { user, access_token: token.access_token, refresh_token: token.refresh_token }),
+            Ok((user, memberships)) => {
+                let (access_token, refresh_token) = (token.access_token, token.refresh_token);
+                Ok(SignIn { user, memberships, access_token, refresh_token })
+            }
             Err(error @ ClaimsError::KeysUnavailable(_)) => {
                 Err(Error::TryLater { retry_after: None, cause: error.to_string() })
             }

@@ -29,7 +29,7 @@ mod token;
 pub use application::ApplicationTokens;
 pub use authority::{Authority, AuthorityError};
 pub use authorize::AuthorizeRequest;
-pub use claims::{AccessTokenPolicy, ClaimsError, User, VerifiedUser};
+pub use claims::{AccessTokenPolicy, ClaimsError, Groups, Memberships, User, VerifiedUser};
 pub use claims_request::ClaimsRequest;
 pub use client::{Client, SetUpError, Settings};
 pub use credential::{ClientCredential, Credential, CredentialError};

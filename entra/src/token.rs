@@ -4,7 +4,7 @@ mod answer;
 
 use std::time::Duration;
 
-use crate::{Secret, User};
+use crate::{Memberships, Secret, User};
 
 pub(crate) use answer::{Success, failure, seconds, seconds_until, success};
 
@@ -25,6 +25,8 @@ pub struct Redemption<'a> {
 #[derive(Clone, Debug)]
 pub struct SignIn {
     pub user: User,
+    /// As the id_token said when the user signed in.
+    pub memberships: Memberships,
     pub access_token: AccessToken,
     /// Only when the scope held `offline_access`.
     pub refresh_token: Option<Secret>,

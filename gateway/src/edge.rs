@@ -3,7 +3,7 @@
 //! | hook | what happens |
 //! | --- | --- |
 //! | `early_request_filter` | bounds on the connection |
-//! | `request_filter` | host, route; our own endpoints are answered; everything else must be admitted (`admission`), and goes upstream only with an `Admitted` (`relay`, `upstream_hop`) |
+//! | `request_filter` | host, route; our own endpoints are answered; everything else must be admitted (`admission`), its tools allowed where rules stand (`tool_gate`), and goes upstream only with an `Admitted` (`relay`, `upstream_hop`) |
 //! | `fail_to_proxy`, `logging` | one answer for what went wrong, one line, one count |
 //!
 //! `request_filter` answers every request: Pingora's own proxy loop, and the hooks that belong to it, are not used.
@@ -20,6 +20,7 @@ mod limits;
 mod refusal;
 mod relay;
 mod route;
+mod tool_gate;
 mod upstream_hop;
 
 use std::sync::Arc;
@@ -37,6 +38,7 @@ pub use headers::Origins;
 pub use limits::{LimitSettings, Limits};
 pub use relay::{StreamSettings, Upstreams};
 pub use route::{Routes, Upstream};
+pub use tool_gate::LongBodies;
 
 use crate::drain::Drain;
 use crate::metrics::Metrics;
@@ -75,6 +77,7 @@ pub struct Edge {
     pub streams: StreamSettings,
     pub trusted_proxies: TrustedProxies,
     pub limits: Limits,
+    pub long_bodies: LongBodies,
     /// Whether every request writes a line.
     pub access_log: bool,
 }
@@ -117,7 +120,9 @@ impl ProxyHttp for Edge {
         match self.routes.find(path) {
             Some(target) => {
                 // Boxed, for a stream would hold the room that admitting it once needed.
-                if !Box::pin(self.admit(session, journey, target)).await? {
+                if !Box::pin(self.admit(session, journey, target)).await?
+                    && !Box::pin(self.check_tools(session, journey)).await?
+                {
                     self.relay(session, journey).await?;
                 }
                 Ok(true)

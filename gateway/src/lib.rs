@@ -15,6 +15,7 @@
 //! `core_dumps` keeps the memory of `serve` to itself, `locked` the keys out of swap. `sealed`, `store`, `clock`, `secret`,
 //! `one_line`, `pem` and `sync` lie below everything.
 
+pub mod access;
 mod admin;
 pub mod browser;
 pub mod cli;

@@ -30,6 +30,7 @@ pub struct Metrics {
     certificate_ends: IntGauge,
     connections: IntGauge,
     limited: IntCounterVec,
+    access_refused: IntCounterVec,
     certificate_reloads: IntCounterVec,
 }
 
@@ -102,6 +103,11 @@ impl Default for Metrics {
                 "sallyport_limited_total",
                 "Connections and requests turned away for there being too many, or too slow, by the limit that they met.",
                 &["limit"],
+            ),
+            access_refused: counters(
+                "sallyport_access_refused_total",
+                "Sign-ins, sessions and calls that the rules on who may use what did not let through, by kind.",
+                &["kind"],
             ),
             certificate_reloads: counters(
                 "sallyport_tls_certificate_reloads_total",
@@ -179,6 +185,11 @@ impl Metrics {
         self.limited.with_label_values(&[limit]).inc();
     }
 
+    /// The rules on who may use what said no.
+    pub fn access_refused(&self, kind: &'static str) {
+        self.access_refused.with_label_values(&[kind]).inc();
+    }
+
     /// In seconds since 1970.
     pub fn certificate_ends(&self, unix: u64) {
         self.certificate_ends.set(i64::try_from(unix).unwrap_or(i64::MAX));
@@ -210,7 +221,7 @@ impl Metrics {
             // There from the start: an alarm on a first failure needs the zero before it.
             self.ring_reloads.with_label_values(&[result(well)]);
         }
-        let collectors: [Box<dyn prometheus::core::Collector>; 19] = [
+        let collectors: [Box<dyn prometheus::core::Collector>; 20] = [
             Box::new(build),
             Box::new(self.requests.clone()),
             Box::new(self.duration.clone()),
@@ -228,6 +239,7 @@ impl Metrics {
             Box::new(self.ring_reloads.clone()),
             Box::new(self.connections.clone()),
             Box::new(self.limited.clone()),
+            Box::new(self.access_refused.clone()),
             Box::new(self.certificate_ends.clone()),
             Box::new(self.certificate_reloads.clone()),
         ];

@@ -31,6 +31,7 @@ mod error;
 mod json;
 mod limits;
 mod metadata;
+mod no_access;
 mod parameters;
 mod pkce;
 mod prompt;
@@ -54,6 +55,7 @@ pub use client::{
 };
 pub use limits::{LimitSettings, Limited};
 pub use metadata::resource_metadata_url;
+pub use no_access::AccessRefused;
 pub use redirect_uri::{BadRedirectUri, RedirectUri};
 pub use resource::{Resource, Resources};
 

@@ -26,6 +26,7 @@ use pingora::services::background::{GenBackgroundService, background_service};
 use pingora::services::listening::Service;
 use pingora_proxy::http_proxy;
 
+use crate::access::{Access, Requirement, UpstreamAccess};
 use crate::admin::{Admin, ServersAdmin, SessionsAdmin};
 use crate::clock::Clock;
 use crate::drain::{self, Drain, GracefulStop, StopSignal};
@@ -79,6 +80,8 @@ pub struct Settings {
     pub admin: SocketAddr,
     pub entra: entra::Settings,
     pub credential: Credential,
+    /// Who may sign in; `None`: every user of the tenant.
+    pub sign_in: Option<Requirement>,
     pub store: store::Settings,
     pub ring: RingSource,
     /// The first is the default resource. Never empty.
@@ -101,6 +104,7 @@ pub struct UpstreamSettings {
     /// What Entra is asked for on its behalf.
     pub scope: String,
     pub pool: pool::Settings,
+    pub access: UpstreamAccess,
 }
 
 /// Why a server cannot be built from settings that are well-formed.
@@ -238,14 +242,17 @@ fn edge(settings: Settings, clock: Clock, metrics: Arc<Metrics>, drain: Drain) -
         store::Settings::Memory => Arc::new(MemoryStore::new(clock.clone())),
         store::Settings::Redis(redis) => Arc::new(RedisStore::new(redis)?),
     };
-    let sessions = Sessions::new(settings.sessions, store.clone(), sealer.clone(), clock.clone(), entra.clone());
+    let rules = settings.upstreams.iter().map(|upstream| (public_url.join(&upstream.path), &upstream.access));
+    let access = Access::new(settings.sign_in, rules);
+    let sessions =
+        Sessions::new(settings.sessions, store.clone(), sealer.clone(), clock.clone(), entra.clone(), access);
     let sessions = Arc::new(sessions);
     let upstreams = settings
         .upstreams
         .into_iter()
         .map(|upstream| {
             let resource = Resource::new(&public_url, &upstream.path, &upstream.scope);
-            Ok(Upstream { resource, pool: Arc::new(Pool::new(upstream.pool)?) })
+            Ok(Upstream { resource, pool: Arc::new(Pool::new(upstream.pool)?), tools: upstream.access.tools })
         })
         .collect::<Result<Vec<_>, PoolError>>()?;
     let resources = Resources::new(&public_url, upstreams.iter().map(|upstream| upstream.resource.clone()).collect());
@@ -272,6 +279,7 @@ fn edge(settings: Settings, clock: Clock, metrics: Arc<Metrics>, drain: Drain) -
         drain,
         upstreams: Upstreams::new(&configuration()),
         streams: settings.streams,
+        long_bodies: edge::LongBodies::default(),
         access_log: settings.access_log,
         trusted_proxies: settings.trusted_proxies,
         limits: edge::Limits::new(settings.edge_limits),

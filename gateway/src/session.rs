@@ -44,6 +44,7 @@ pub use roster::{
 pub use token::{Grant, IssuedTokens, RefreshToken};
 pub use watch::{StreamSlot, Watch};
 
+use crate::access::Access;
 use crate::clock::{Clock, Timestamp};
 use crate::sealed::{Id, Index, Purpose, Sealer};
 use crate::secret::{SecretKey, random_fraction};
@@ -86,6 +87,7 @@ impl Default for Settings {
 /// Begins, admits, refreshes and ends sessions.
 pub struct Sessions {
     settings: Settings,
+    access: Access,
     sealer: Sealer,
     clock: Clock,
     entra: Arc<entra::Client>,
@@ -128,6 +130,7 @@ impl Sessions {
         sealer: Sealer,
         clock: Clock,
         entra: Arc<entra::Client>,
+        access: Access,
     ) -> Self {
         Self {
             table: Table::new(store.clone(), sealer.clone(), clock.clone(), record::KIND),
@@ -143,10 +146,16 @@ impl Sessions {
             step_ups: OpenTable::new(store.clone(), sealer.clone(), clock.clone(), step_up::KIND, Purpose::StepUp),
             store,
             settings,
+            access,
             sealer,
             clock,
             entra,
         }
+    }
+
+    /// Who may use what. A session keeps what its user is of all that these rules name.
+    pub fn access(&self) -> &Access {
+        &self.access
     }
 
     /// Keeps what Entra gave for as long as it is worth something. `scope` is what it was asked for, and will be again;
@@ -165,8 +174,16 @@ impl Sessions {
         let ends = if renewable { ends } else { ends.min(entra.ends) };
         let handle = Handle { id: self.sealer.new_id(), secret: SecretKey::random() };
         let listing = Listing::new(handle.id.key(), &sign_in.user, grant, client_name, now, ends);
-        let mut record =
-            Record { entra, scope: scope.to_owned(), listing, kept_until: now, trouble: None, challenged: None };
+        let membership = self.access.of(&sign_in.memberships);
+        let mut record = Record {
+            entra,
+            scope: scope.to_owned(),
+            listing,
+            kept_until: now,
+            trouble: None,
+            challenged: None,
+            membership,
+        };
         let lifetime = record.keep(now, self.settings.session_idle);
         let unavailable = |cause: &str| StoreError::Unavailable(cause.to_owned());
         let session =

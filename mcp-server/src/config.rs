@@ -54,6 +54,7 @@ pub fn parse(text: &str, variable: impl Fn(&str) -> Option<String>) -> Result<Se
 fn settings(root: &Section<'_>, variable: &dyn Fn(&str) -> Option<String>) -> Option<Settings> {
     let listen = root.text_or("listen", "127.0.0.1:8000", |text| text.parse::<SocketAddr>());
     let allowed_callers = root.texts("allowed_callers", guid);
+    let hop_secret_file = root.optional_text("hop_secret_file", path);
     let graph_url = root.text_or("graph_url", "https://graph.microsoft.com", |text| text.parse::<GraphUrl>());
     let graph_scopes = root.texts_or("graph_scopes", &["https://graph.microsoft.com/User.Read"], one_word);
     let entra = root.section("entra");
@@ -76,6 +77,7 @@ fn settings(root: &Section<'_>, variable: &dyn Fn(&str) -> Option<String>) -> Op
     Some(Settings {
         listen: listen?,
         allowed_callers: allowed_callers?,
+        hop_secret_file: hop_secret_file?,
         graph_url: graph_url?,
         graph_scopes: graph_scopes?,
         authority: authority?,

@@ -1,7 +1,7 @@
 //! The sample MCP server behind Sallyport: one tool, `get_graph_user_details`, which answers with the signed-in user's
 //! details from Microsoft Graph, fetched on behalf of that user.
 //!
-//! A request's journey: [`auth`] verifies the Entra token that the edge put into its `Authorization` header, before any
+//! A request's journey: `hop` sees that it comes from the gateway, where a secret is set; [`auth`] verifies the Entra token that the edge put into its `Authorization` header, before any
 //! MCP is read; `transport` speaks Streamable HTTP (both protocol eras) and legacy HTTP+SSE; `tools` run for the user
 //! of the very request that called them; [`graph`] fetches; `step_up` says what a caller's token lacks. [`config`] turns a file into [`Settings`]; the rest never
 //! sees the file.
@@ -10,6 +10,7 @@ pub mod auth;
 pub mod clock;
 pub mod config;
 pub mod graph;
+mod hop;
 mod step_up;
 mod tools;
 mod transport;
@@ -30,6 +31,7 @@ use tokio_util::sync::CancellationToken;
 use auth::Door;
 use clock::Clock;
 use graph::{Graph, GraphUrl};
+use hop::HopSecrets;
 use tools::Tools;
 
 /// What a server is made of.
@@ -39,6 +41,8 @@ pub struct Settings {
     pub listen: SocketAddr,
     /// Client ids of the apps whose users are let in: the gateway's.
     pub allowed_callers: Vec<String>,
+    /// Holds the secret by which the gateway is known, in the header `x-hop-secret`. `None`: whoever has a token may call.
+    pub hop_secret_file: Option<PathBuf>,
     pub graph_url: GraphUrl,
     /// Asked for on behalf of the user; all of one resource.
     pub graph_scopes: Vec<String>,
@@ -77,6 +81,7 @@ pub async fn start(settings: Settings) -> anyhow::Result<Running> {
         allowed_callers: settings.allowed_callers,
         required_scope: Some(REQUIRED_SCOPE.to_owned()),
     };
+    let hop = settings.hop_secret_file.as_deref().map(HopSecrets::read).transpose()?;
     let graph = Graph::new(settings.graph_url, settings.extra_ca_file.as_deref())?;
     let registration = entra::Settings {
         authority: settings.authority,
@@ -103,6 +108,10 @@ pub async fn start(settings: Settings) -> anyhow::Result<Running> {
         }
     });
     let router = transport::router(door, tools.clone(), &stopping);
+    let router = match hop {
+        Some(secrets) => hop::behind(router, secrets),
+        None => router,
+    };
     let until = closing.clone();
     let serving =
         tokio::spawn(

@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 use super::jwt::Claims;
-use super::{ClaimsError, User};
+use super::{ClaimsError, Memberships, User};
 use crate::authority::Authority;
 
 /// What the id_token of one sign-in must match.
@@ -15,7 +15,11 @@ pub(crate) struct Expected<'a> {
 }
 
 /// Checks claims whose signature is already verified.
-pub(crate) fn check(claims: Claims, expected: &Expected<'_>, now: SystemTime) -> Result<User, ClaimsError> {
+pub(crate) fn check(
+    claims: Claims,
+    expected: &Expected<'_>,
+    now: SystemTime,
+) -> Result<(User, Memberships), ClaimsError> {
     claims.check_emulator(expected.accept_emulator)?;
     claims.check_tenant(expected.authority)?;
     if claims.iss != expected.authority.issuer_v2() {
@@ -29,7 +33,8 @@ pub(crate) fn check(claims: Claims, expected: &Expected<'_>, now: SystemTime) ->
     if claims.nonce.as_deref() != Some(expected.nonce) {
         return Err(ClaimsError::Nonce);
     }
-    Ok(claims.into_user())
+    let memberships = Memberships::of(&claims)?;
+    Ok((claims.into_user(), memberships))
 }
 
 impl Claims {

@@ -39,6 +39,11 @@ pub(crate) struct Claims {
     pub preferred_username: Option<String>,
     pub upn: Option<String>,
     pub unique_name: Option<String>,
+    pub(super) roles: Option<Value>,
+    pub(super) groups: Option<Value>,
+    pub(super) hasgroups: Option<Value>,
+    #[serde(rename = "_claim_names")]
+    pub(super) claim_names: Option<Value>,
     emu: Option<Value>,
 }
 

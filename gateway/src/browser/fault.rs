@@ -25,6 +25,8 @@ pub enum Fault {
     UnknownDecision,
     OtherBrowser,
     SignInOver,
+    NoAccess,
+    GroupsUntold,
     NotForgotten,
     Unavailable,
     TooMany,
@@ -36,7 +38,7 @@ pub struct Reference([u8; 4]);
 
 impl Fault {
     #[cfg(test)]
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 20] = [
         Self::UnknownClient,
         Self::UnregisteredRedirect,
         Self::MalformedRequest,
@@ -52,6 +54,8 @@ impl Fault {
         Self::UnknownDecision,
         Self::OtherBrowser,
         Self::SignInOver,
+        Self::NoAccess,
+        Self::GroupsUntold,
         Self::NotForgotten,
         Self::Unavailable,
         Self::TooMany,
@@ -75,6 +79,8 @@ impl Fault {
             Fault::UnknownDecision => "SP-1206",
             Fault::OtherBrowser => "SP-1301",
             Fault::SignInOver => "SP-1302",
+            Fault::NoAccess => "SP-1303",
+            Fault::GroupsUntold => "SP-1304",
             Fault::NotForgotten => "SP-1401",
             Fault::Unavailable => "SP-1901",
             Fault::TooMany => "SP-1902",
@@ -96,6 +102,8 @@ impl Fault {
             | Fault::WrongFormToken
             | Fault::ConsentNotShown
             | Fault::OtherBrowser
+            | Fault::NoAccess
+            | Fault::GroupsUntold
             | Fault::NotForgotten => StatusCode::FORBIDDEN,
             Fault::NotAForm => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Fault::Unavailable | Fault::NoClientDocument => StatusCode::SERVICE_UNAVAILABLE,
@@ -118,6 +126,7 @@ impl Fault {
             Fault::NotAForm | Fault::UnknownDecision => "This answer cannot be understood",
             Fault::OtherBrowser => "This sign-in was not started in this browser",
             Fault::SignInOver => "This sign-in is over",
+            Fault::NoAccess | Fault::GroupsUntold => "Your account may not use this server",
             Fault::NotForgotten => "Nothing was forgotten",
             Fault::Unavailable => "Try again in a moment",
             Fault::TooMany => "Too many sign-ins at once",
@@ -162,6 +171,14 @@ impl Fault {
             }
             Fault::SignInOver => {
                 "It was completed already, or it took too long. If your application is not connected, start again there."
+            }
+            Fault::NoAccess => {
+                "You are signed in, but whoever runs this server lets only certain people use it. Ask them if you need it, \
+                 or start again in your application and choose another account."
+            }
+            Fault::GroupsUntold => {
+                "Your account is in so many groups that the sign-in does not tell which. Whoever runs this server can change \
+                 that: ask them, and name the code below."
             }
             Fault::NotForgotten => {
                 "The answer did not come from our page, or the page was open for too long, or this browser refuses cookies. \

@@ -120,6 +120,16 @@ struct ErrorTemplate<'a> {
     reference: Reference,
 }
 
+#[derive(Template)]
+#[template(path = "no_access.html")]
+struct NoAccessTemplate<'a> {
+    style: &'static str,
+    server_name: &'a str,
+    fault: Fault,
+    reference: Reference,
+    url: &'a str,
+}
+
 impl Pages {
     pub fn new(server_name: String, secure: bool) -> Self {
         Self { server_name, secure }
@@ -158,6 +168,12 @@ impl Pages {
             response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECONDS));
         }
         response
+    }
+
+    /// Says so to the person, and then to the client at `url`: by a visible link, or by itself when there was time to read.
+    pub fn no_access(&self, fault: Fault, reference: Reference, url: &str) -> Response<Bytes> {
+        let (style, server_name) = (STYLE, self.server_name.as_str());
+        self.html(fault.status(), &NoAccessTemplate { style, server_name, fault, reference, url })
     }
 
     fn onwards(&self, url: &str, title: &'static str, text: &'static str) -> Response<Bytes> {

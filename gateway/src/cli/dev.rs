@@ -17,6 +17,7 @@ use url::Url;
 
 use super::FAILED;
 use super::signal::Terminate;
+use crate::access::UpstreamAccess;
 use crate::clock::Clock;
 use crate::log;
 use crate::oauth::{CUSTOM_SCHEMES, ClientSettings, DocumentHost, DocumentSettings, METADATA_HOSTS, Network, Remember};
@@ -114,6 +115,7 @@ impl Dev {
                 client_id: Some(entra.gateway_identity().to_owned()),
                 host: IdentityHost::Metadata { endpoint: entra.imds_url() },
             },
+            sign_in: None,
             store: match &self.store {
                 Some(url) => store::Settings::Redis(RedisSettings::new(url.clone())),
                 None => store::Settings::Memory,
@@ -123,6 +125,7 @@ impl Dev {
                 path: "/mcp".to_owned(),
                 scope: entra.scope(),
                 pool: neighbours.upstream.pool(),
+                access: UpstreamAccess::default(),
             }],
             sessions: session::Settings::default(),
             streams: StreamSettings::default(),
@@ -195,6 +198,7 @@ async fn sample(entra: &FakeEntra) -> anyhow::Result<mcp_server::Running> {
     mcp_server::start(mcp_server::Settings {
         listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
         allowed_callers: vec![entra.gateway_client_id().to_owned()],
+        hop_secret_file: None,
         graph_url: entra.graph_url().parse()?,
         graph_scopes: vec!["https://graph.microsoft.com/User.Read".to_owned()],
         authority: Authority::new(&entra.authority(), entra.tenant_id())?,

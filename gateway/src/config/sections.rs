@@ -1,5 +1,6 @@
 //! The keys there are. One function a section, each ending with the section's unknown keys.
 
+mod access;
 mod clients;
 mod entra;
 mod limits;
@@ -32,6 +33,10 @@ pub fn read(root: &Section<'_>) -> Option<(log::Settings, Settings)> {
     let store = store::read(&root.section("store"));
     let ring = keys(&root.section("keys"));
     let upstreams = upstream::read(root, entra.scope.as_deref());
+    let sign_in = access::sign_in(&root.section("access"));
+    if let (Some(sign_in), Some(upstreams)) = (&sign_in, &upstreams) {
+        access::check_size(root, sign_in.as_ref(), upstreams);
+    }
     let sessions = tokens(&root.section("tokens"));
     let (server_name, remember) = consent(&root.section("consent"), public_url.as_ref());
     let streams = streams(&root.section("streams"), limits.streams_per_session);
@@ -52,6 +57,7 @@ pub fn read(root: &Section<'_>) -> Option<(log::Settings, Settings)> {
         admin: admin?,
         entra: entra.settings?,
         credential: entra.credential?,
+        sign_in: sign_in?,
         store: store?,
         ring: ring?,
         upstreams: upstreams?,

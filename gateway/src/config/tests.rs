@@ -10,6 +10,7 @@ use entra::Credential;
 use entra::credential::{IMDS, IdentityHost};
 
 use super::*;
+use crate::access::{Membership, Requirement};
 use crate::clock::Timestamp;
 use crate::oauth::Remember;
 use crate::sealed::KeyRing;
@@ -127,6 +128,41 @@ fn the_example_is_valid_with_every_key() {
 }
 
 #[test]
+fn rules_let_in_whom_they_name() {
+    let config = parsed(EXAMPLE, &[TOKEN_FILE]);
+    assert!(config.server.sign_in.is_none() && config.server.upstreams[0].access.allow.is_none());
+    assert!(config.server.upstreams[0].access.tools.is_empty());
+    let config = parsed(&everything(), &[("SALLYPORT_ACCESS__ROLES", "Edge.User, Edge.Admin")]);
+    let access = &config.server.upstreams[0].access;
+    let names = |requirement: &Requirement| format!("{:?}", requirement.parties().collect::<Vec<_>>());
+    assert_eq!(
+        names(config.server.sign_in.as_ref().unwrap()),
+        r#"[Role("Edge.Admin"), Role("Edge.User"), Group("55555555-5555-5555-5555-555555555555")]"#
+    );
+    let allow = names(access.allow.as_ref().unwrap());
+    assert_eq!(allow, r#"[Role("Graph.User"), Group("66666666-6666-6666-6666-666666666666")]"#);
+    for (tool, allowed) in [("delete_user", false), ("purge_x", false), ("debug_x", false), ("delete_users", true)] {
+        assert_eq!(access.tools.allow(&Membership::default(), tool), allowed, "{tool}");
+    }
+}
+
+#[test]
+fn an_empty_rule_is_a_mistake_wherever_it_is_from() {
+    for (variable, key) in [("SALLYPORT_ACCESS__ROLES", "access.roles"), ("SALLYPORT_ACCESS__GROUPS", "access.groups")]
+    {
+        let mistakes = parse_with(EXAMPLE, &[TOKEN_FILE, (variable, "")]).err().unwrap().to_string();
+        assert_eq!(mistakes, format!("environment {variable}: {key}: is empty: leave it out, or say who may\n"));
+    }
+    let many: Vec<_> = (0..98).map(|number| format!("\"R{number}\"")).collect();
+    for (roles, fits) in [(&many[..95], true), (&many[..96], false)] {
+        let text = everything().replace("roles = [\"Edge.User\"]", &format!("roles = [{}]", roles.join(",")));
+        let mistakes = parse(&text).err().map(|mistakes| mistakes.to_string());
+        assert_eq!(mistakes.is_none(), fits, "{mistakes:?}");
+        assert!(mistakes.is_none_or(|words| words.contains("access: and the upstreams name more than 100")));
+    }
+}
+
+#[test]
 fn the_examples_defaults_are_the_defaults() {
     let without = parsed(EXAMPLE, &[TOKEN_FILE]).effective.to_string();
     let with = parsed(&everything(), &[TOKEN_FILE]).effective.to_string();
@@ -141,6 +177,9 @@ fn the_examples_defaults_are_the_defaults() {
         "upstream[0].health",
         "upstream[0].headers",
         "upstream[0].tls",
+        "upstream[0].allow",
+        "upstream[0].tool_rule",
+        "access.",
         "consent.server_name",
         "cors.",
         "clients.denied",

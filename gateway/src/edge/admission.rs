@@ -16,7 +16,7 @@ use super::journey::{Destination, Journey};
 use super::refusal::Refusal;
 use super::route::{Endpoint, Target};
 use super::{Edge, MCP_BODY_LIMIT, MCP_SESSION_ID, challenge};
-use crate::oauth::{Limited, resource_metadata_url};
+use crate::oauth::{AccessRefused, Limited, resource_metadata_url};
 use crate::pool::{McpSession, Name};
 use crate::session::{Admitted, Denied};
 use crate::source::SourceAddress;
@@ -46,6 +46,9 @@ impl Edge {
                 let answer = self.oauth.handle(*request).await;
                 if let Some(limited) = answer.extensions().get::<Limited>() {
                     self.metrics.limited(limited.limit);
+                }
+                if let Some(refused) = answer.extensions().get::<AccessRefused>() {
+                    self.metrics.access_refused(refused.kind);
                 }
                 write_whole(session, answer).await?;
                 Ok(true)
@@ -111,6 +114,9 @@ impl Edge {
         denied: &Denied,
     ) -> Result<()> {
         self.metrics.rejected(challenge::reason(denied));
+        if matches!(denied, Denied::NoAccess(_)) {
+            self.metrics.access_refused("session");
+        }
         match denied {
             // Nobody but a writer to the store can cause it.
             Denied::Store(cause @ StoreError::Unreadable { .. }) => {

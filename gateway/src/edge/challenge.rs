@@ -22,7 +22,7 @@ const TOO_MANY: i32 = -32_029;
 pub fn answer(denied: &Denied, resource_metadata: &str) -> Response<Bytes> {
     match denied {
         Denied::Missing => challenge(resource_metadata, None),
-        Denied::Token(_) | Denied::Expired | Denied::Ended | Denied::Refused => {
+        Denied::Token(_) | Denied::Expired | Denied::Ended | Denied::NoAccess(_) | Denied::Refused => {
             challenge(resource_metadata, Some("invalid_token"))
         }
         Denied::Store(crate::store::StoreError::Unreadable { .. }) => {
@@ -55,6 +55,7 @@ pub fn reason(denied: &Denied) -> &'static str {
         Denied::Ended => "ended",
         Denied::Refused => "refused_upstream",
         Denied::Later { .. } => "entra_unavailable",
+        Denied::NoAccess(_) => "no_access",
         Denied::Store(crate::store::StoreError::Unavailable(_)) => "store_unavailable",
         Denied::Store(crate::store::StoreError::Unreadable { .. }) => "store_unreadable",
     }
@@ -108,7 +109,7 @@ pub fn problem(status: StatusCode, error: &str, description: &str) -> Response<B
     json_answer(status, &json!({ "error": error, "error_description": description }))
 }
 
-fn json_answer(status: StatusCode, body: &serde_json::Value) -> Response<Bytes> {
+pub fn json_answer(status: StatusCode, body: &serde_json::Value) -> Response<Bytes> {
     Response::builder()
         .status(status)
         .header(CONTENT_TYPE, "application/json")
@@ -120,6 +121,7 @@ fn json_answer(status: StatusCode, body: &serde_json::Value) -> Response<Bytes> 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::access::NoAccess;
 
     const METADATA: &str = "https://mcp.example.com/.well-known/oauth-protected-resource/mcp";
 
@@ -146,6 +148,8 @@ mod tests {
             Denied::Expired,
             Denied::Ended,
             Denied::Refused,
+            Denied::NoAccess(NoAccess::Unknown),
+            Denied::NoAccess(NoAccess::Upstream),
         ];
         let answers: Vec<_> = bad.iter().map(|denied| answer(denied, METADATA)).collect();
         for response in &answers {

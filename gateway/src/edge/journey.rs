@@ -7,6 +7,7 @@ use pingora::prelude::{Error, ErrorType, Result};
 use super::headers::Caller;
 use super::limits::Exchange;
 use super::route::{Endpoint, Target};
+use super::tool_gate::ReadBody;
 use crate::drain::InFlight;
 use crate::pool::{McpSession, Name, Peer, Pool};
 use crate::secret::random_bytes;
@@ -27,6 +28,8 @@ pub struct Journey {
     pub slot: Option<StreamSlot>,
     /// Its place among the exchanges of all sessions.
     pub exchange: Option<Exchange>,
+    /// The request's body, where it was read before going upstream.
+    pub body: Option<ReadBody>,
     _in_flight: InFlight,
 }
 
@@ -50,6 +53,7 @@ impl Journey {
             streamed: false,
             slot: None,
             exchange: None,
+            body: None,
             _in_flight: in_flight,
         }
     }

@@ -38,6 +38,7 @@ use pingora_proxy::Session;
 
 pub use connect::Upstreams;
 pub use pace::StreamSettings;
+pub use request_body::{Pace, next_piece};
 
 use super::http_messages::linger;
 use super::journey::Journey;
@@ -51,7 +52,10 @@ impl Edge {
     /// Carries the request upstream and the answer back. After an error the answer may have begun, and then its client sees
     /// it break off.
     pub(super) async fn relay(&self, session: &mut Session, journey: &mut Journey) -> Result<()> {
-        let mut body = RequestBody::of(session);
+        let mut body = match journey.body.take() {
+            Some(read) => RequestBody::read(read),
+            None => RequestBody::of(session),
+        };
         let (mut link, mut done) = Box::pin(self.attempt(session, journey, &mut body)).await?;
         if let Ok(AnswerEnd::Refused(claims)) = &mut done {
             match Box::pin(self.renew(journey, claims.take())).await {

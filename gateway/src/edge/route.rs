@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use crate::access::ToolRules;
 use crate::oauth::Resource;
 use crate::pool::Pool;
 
@@ -12,6 +13,8 @@ use crate::pool::Pool;
 pub struct Upstream {
     pub resource: Resource,
     pub pool: Arc<Pool>,
+    /// Who may call which tool.
+    pub tools: ToolRules,
 }
 
 /// Where a request for an upstream goes.
@@ -95,6 +98,7 @@ mod tests {
         let upstream = |path: &str| Upstream {
             resource: Resource::new(&public_url, path, "scope"),
             pool: Arc::new(Pool::new(pool::Settings::single(path, "http://127.0.0.1:9")).unwrap()),
+            tools: ToolRules::default(),
         };
         Routes::new(vec![upstream("/mcp"), upstream("/mcp-two")])
     }

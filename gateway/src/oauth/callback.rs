@@ -85,7 +85,10 @@ impl AuthorizationServer {
             nonce: &pending.nonce,
         };
         match self.entra.redeem(redemption, self.clock.now().into()).await {
-            Ok(sign_in) => self.signed_in(pending, &sign_in, &scope).await,
+            Ok(sign_in) => {
+                self.check_access(request, &sign_in)?;
+                self.signed_in(pending, &sign_in, &scope).await
+            }
             Err(entra::Error::UserMustAct(refusal)) if may_bounce(pending) && refusal.can_be_answered() => {
                 tracing::info!(%refusal, "Entra asks for more: the user goes there again, once");
                 self.bounce(request.clone(), refusal.claims.as_ref()).await.map(Next::Entra)

@@ -11,8 +11,10 @@ use http::{HeaderName, HeaderValue, Response, StatusCode};
 use serde_json::json;
 
 use super::limits::Limited;
+use super::no_access::AccessRefused;
 use super::redirect_uri::ReturnAddress;
 use super::{AuthorizationServer, answer};
+use crate::access::NoAccess;
 use crate::browser::{Fault, LeavePage, RETRY_AFTER_SECONDS, Reference};
 use crate::store::StoreError;
 
@@ -60,6 +62,8 @@ pub enum Error {
     /// Likewise, but only if the person wants to go there: nobody vouches for the address, and nobody has been asked yet
     /// (RFC 9700 section 4.11.2).
     UnvouchedClient(Box<Refusal>),
+    /// The rules do not let this person in. Said on a page, which then leads to the client.
+    NoAccess(Fault, NoAccess, Box<Refusal>),
 }
 
 /// A "no" to a client that is proven.
@@ -201,6 +205,14 @@ impl AuthorizationServer {
                 let reference = Reference::random();
                 tracing::warn!(code = fault.code(), %reference, cause, "a page with an error was shown");
                 self.pages.error(fault, reference)
+            }
+            Error::NoAccess(fault, cause, refusal) => {
+                let reference = Reference::random();
+                tracing::warn!(code = fault.code(), %reference, %cause, "a sign-in was refused");
+                let url = refusal.url(self.settings.public_url.as_str());
+                let mut response = self.pages.no_access(fault, reference, &url);
+                response.extensions_mut().insert(AccessRefused::of(cause));
+                response
             }
             Error::Client(refusal) => {
                 refusal.log();

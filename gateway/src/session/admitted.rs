@@ -9,6 +9,7 @@ use super::lookup::Tier;
 use super::token::AccessToken;
 use super::watch::Watch;
 use super::{Handle, Sessions, reference};
+use crate::access::{Membership, NoAccess};
 use crate::clock::Timestamp;
 use crate::sealed::{Index, OpenError};
 use crate::store::StoreError;
@@ -24,6 +25,9 @@ pub struct Admitted {
     pub(super) ends: Timestamp,
     watch: Watch,
     tier: Tier,
+    membership: Arc<Membership>,
+    /// SHA-256 of the client id.
+    client: [u8; 32],
 }
 
 /// Why a request was not admitted. The caller learns only whether to sign in or to try later.
@@ -43,6 +47,8 @@ pub enum Denied {
     /// Likewise, and Entra does not answer now.
     #[error("Entra's token could not be renewed")]
     Later { retry_after: Option<Duration> },
+    #[error("{0}")]
+    NoAccess(#[from] NoAccess),
     #[error("{0}")]
     Store(#[from] StoreError),
 }
@@ -68,8 +74,19 @@ impl Sessions {
         if entry.ends.has_passed(self.clock.now()) {
             return Err(Denied::Expired);
         }
+        // A refusal leads to a new sign-in, where Entra says anew what the user is, and where whoever may not is told so.
+        self.access.admits(&entry.membership, resource)?;
         self.renew_in_background(&token, session, &entry);
-        Ok(Admitted { session, handle, ends: entry.session_ends, bearer: entry.bearer.clone(), tier, watch })
+        Ok(Admitted {
+            session,
+            handle,
+            ends: entry.session_ends,
+            bearer: entry.bearer.clone(),
+            tier,
+            watch,
+            membership: entry.membership.clone(),
+            client: token.client,
+        })
     }
 }
 
@@ -99,6 +116,16 @@ impl Admitted {
     /// What logs call the session: enough to find its lines, too little to be its name in the store.
     pub fn reference(&self) -> String {
         reference(self.session)
+    }
+
+    /// What the user is, of all that the rules name.
+    pub fn membership(&self) -> &Membership {
+        &self.membership
+    }
+
+    /// What logs call the client: the beginning of a digest.
+    pub fn client_reference(&self) -> String {
+        reference(Index(self.client))
     }
 
     /// Where the session was found.

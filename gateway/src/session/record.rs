@@ -8,6 +8,7 @@ use zeroize::Zeroize;
 
 use super::roster::Listing;
 use super::step_up;
+use crate::access::Membership;
 use crate::clock::Timestamp;
 
 #[derive(Serialize, Deserialize)]
@@ -23,6 +24,8 @@ pub(super) struct Record {
     pub trouble: Option<Trouble>,
     /// By the upstream, with claims; the last time that something was done about it.
     pub challenged: Option<Challenged>,
+    /// Of the user, when the session began.
+    pub membership: Membership,
 }
 
 /// Of its records in the store.

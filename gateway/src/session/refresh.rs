@@ -33,6 +33,11 @@ impl Sessions {
     pub async fn refresh(&self, token: &RefreshToken) -> Result<IssuedTokens, NotRefreshed> {
         let session = self.sealer.index(&token.handle.id).ok_or(NotRefreshed::Over("its key has left the ring"))?;
         let record = self.up_to_date(&token.handle, session, Occasion::Refresh).await?;
+        if let Err(cause) = self.access.admits(&record.membership, &token.grant.resource) {
+            // New tokens would be refused like the ones before, and the client would come back for others.
+            tracing::info!(session = reference(session), %cause, "a refresh was refused");
+            return Err(NotRefreshed::Over("the rules on who may use what do not let it go on"));
+        }
         let now = self.clock.now();
         if record.waits_for_step_up(now) {
             // New tokens would be refused like the ones before, and the client would come back for others.

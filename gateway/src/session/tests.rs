@@ -29,7 +29,8 @@ fn fixture() -> Fixture {
 
 fn replica(ring: KeyRing, store: Arc<dyn Store>, clock: &Clock) -> Fixture {
     let sealer = Sealer::new(ring, "https://mcp.example.com");
-    let sessions = Sessions::new(Settings::default(), store, sealer, clock.clone(), Arc::new(nobody()));
+    let sessions =
+        Sessions::new(Settings::default(), store, sealer, clock.clone(), Arc::new(nobody()), Access::default());
     Fixture { sessions: Arc::new(sessions), clock: clock.clone() }
 }
 
@@ -92,6 +93,7 @@ impl Fixture {
 fn sign_in(expires_in: u64) -> SignIn {
     SignIn {
         user: User { tenant_id: "t".into(), object_id: "o".into(), name: None, username: None },
+        memberships: entra::Memberships::default(),
         access_token: entra::AccessToken {
             token: Secret::new("entra-token".into()),
             expires_in: Duration::from_secs(expires_in),
@@ -334,7 +336,8 @@ async fn a_token_of_entras_that_lives_long_makes_no_session_live_longer() {
     let sealer = Sealer::new(KeyRing::ephemeral(), "https://mcp.example.com");
     let eight_hours = Duration::from_secs(8 * HOUR);
     let settings = Settings { session_idle: eight_hours, session_max: eight_hours, ..Settings::default() };
-    let sessions = Arc::new(Sessions::new(settings, store, sealer, clock.clone(), Arc::new(nobody())));
+    let sessions =
+        Arc::new(Sessions::new(settings, store, sealer, clock.clone(), Arc::new(nobody()), Access::default()));
     let fixture = Fixture { sessions, clock };
     let (mut tokens, mut refresh_token) = renewable(&fixture, 28 * HOUR).await;
     assert_eq!(tokens.expires_in, Duration::from_secs(HOUR));

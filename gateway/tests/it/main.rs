@@ -1,6 +1,7 @@
 //! Whole gateways on loopback: the true Pingora server, the true Entra client against the stand-in, real Redis.
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "tests fail loudly and say what they skip")]
 
+mod access;
 mod cache;
 mod canaries;
 mod chaos;

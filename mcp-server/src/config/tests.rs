@@ -30,6 +30,7 @@ fn the_example_names_every_key() {
     for key in [
         "listen",
         "allowed_callers",
+        "hop_secret_file",
         "graph_url",
         "graph_scopes",
         "authority",

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod door;
+mod hop;
 mod legacy_sse;
 mod program;
 mod step_up;

@@ -163,6 +163,7 @@ pub fn settings(fake: &FakeEntra) -> Settings {
     Settings {
         listen: "127.0.0.1:0".parse().unwrap(),
         allowed_callers: vec![fake.gateway_client_id().to_owned()],
+        hop_secret_file: None,
         graph_url: fake.graph_url().parse().unwrap(),
         graph_scopes: vec!["https://graph.microsoft.com/User.Read".to_owned()],
         authority: Authority::new(&fake.authority(), fake.tenant_id()).unwrap(),

@@ -57,6 +57,11 @@ impl<'s> List<'s> {
         Self { section, key: path, state }
     }
 
+    /// Whether nobody has said anything, not even that it is empty.
+    pub fn is_absent(&self) -> bool {
+        matches!(self.state, State::Absent)
+    }
+
     pub fn or(self, default: &[&str]) -> Self {
         let state = match self.state {
             State::Absent => {

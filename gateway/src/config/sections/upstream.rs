@@ -42,6 +42,7 @@ fn upstream(section: &Section<'_>, default_scope: Option<&str>, taken: &mut Take
     let sse_endpoint = section.text("sse_endpoint").or("/sse").parse(path);
     let health = health(&section.section("health"));
     let headers = headers(&section.section("headers"));
+    let access = super::access::upstream(section);
     let scope_here = section.text("scope");
     let scope_here = match default_scope {
         Some(default) => scope_here.or(default).parse(scope),
@@ -67,7 +68,7 @@ fn upstream(section: &Section<'_>, default_scope: Option<&str>, taken: &mut Take
         health,
         headers: headers?,
     };
-    Some(UpstreamSettings { path: path_here?, scope: scope_here?, pool })
+    Some(UpstreamSettings { path: path_here?, scope: scope_here?, pool, access: access? })
 }
 
 fn health(section: &Section<'_>) -> Option<HealthSettings> {

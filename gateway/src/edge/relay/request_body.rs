@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use super::super::MCP_BODY_LIMIT;
 use super::super::http_messages::{declared_length, status_error};
+use super::super::tool_gate::ReadBody;
 use super::connect::Link;
 
 /// Between two pieces of a body. Pingora has no such bound for HTTP/2.
@@ -35,11 +36,24 @@ pub struct RequestBody {
     /// Bytes so far.
     received: u64,
     pace: Pace,
+    /// Held no longer than it may be sent again: a stream may answer it for hours.
+    read: Option<ReadBody>,
+}
+
+/// The next piece of a body of which this much has come; `None` is the end.
+pub async fn next_piece(session: &mut Session, pace: &mut Pace, received: u64) -> Result<Option<Bytes>> {
+    match tokio::time::timeout(pace.left(received), session.read_body_or_idle(false)).await {
+        Ok(piece) => {
+            pace.came();
+            piece.map_err(|error| error.into_down())
+        }
+        Err(_) => Err(Error::explain(ErrorType::ReadTimedout, "the request's body stopped coming").into_down()),
+    }
 }
 
 /// How long the client was waited for. The time that an upstream takes to accept a piece is not the client's.
 #[derive(Default)]
-struct Pace {
+pub struct Pace {
     /// For all pieces that came.
     waited: Duration,
     /// Since when the next one is waited for.
@@ -77,6 +91,22 @@ enum State {
 }
 
 impl RequestBody {
+    /// The whole of it, where it had to be read before going upstream.
+    pub fn read(read: ReadBody) -> Self {
+        let bytes = read.bytes().clone();
+        let received = bytes.len() as u64;
+        Self {
+            framing: Framing::Length(received),
+            state: State::Done,
+            expects_continue: false,
+            ended: true,
+            kept: Some(if bytes.is_empty() { Vec::new() } else { vec![bytes] }),
+            received,
+            pace: Pace { begun: true, ..Pace::default() },
+            read: Some(read),
+        }
+    }
+
     pub fn of(session: &mut Session) -> Self {
         let done = session.is_body_done();
         let header = session.req_header();
@@ -99,6 +129,7 @@ impl RequestBody {
             kept: Some(Vec::new()),
             received: 0,
             pace: Pace::default(),
+            read: None,
         }
     }
 
@@ -131,13 +162,7 @@ impl RequestBody {
         if self.is_done() {
             return session.read_body_or_idle(true).await.map_err(|error| error.into_down());
         }
-        match tokio::time::timeout(self.pace.left(self.received), session.read_body_or_idle(false)).await {
-            Ok(piece) => {
-                self.pace.came();
-                piece.map_err(|error| error.into_down())
-            }
-            Err(_) => Err(Error::explain(ErrorType::ReadTimedout, "the request's body stopped coming").into_down()),
-        }
+        next_piece(session, &mut self.pace, self.received).await
     }
 
     /// Passes a piece on. That the upstream does not take it is no error here: it may have answered, which is to be read.
@@ -190,7 +215,7 @@ impl RequestBody {
 
     /// It is not sent again.
     pub fn forget(&mut self) {
-        self.kept = None;
+        (self.kept, self.read) = (None, None);
     }
 
     /// Whether the client is listened to. A body that nobody takes stays where it is.

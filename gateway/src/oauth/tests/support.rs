@@ -12,6 +12,7 @@ use http::{Request, Response};
 use serde_json::Value;
 use url::Url;
 
+use crate::access::Access;
 use crate::clock::{Clock, Timestamp};
 use crate::oauth::{
     AuthorizationServer, ClientSettings, LimitSettings, Parts, Remember, Resource, Resources, Settings,
@@ -113,6 +114,7 @@ fn build(fake: Option<FakeEntra>, change: impl FnOnce(&mut Settings)) -> Fixture
         sealer.clone(),
         clock.clone(),
         entra_client.clone(),
+        Access::default(),
     ));
     Fixture::new(settings, sealer, store, clock, sessions, entra_client, fake)
 }

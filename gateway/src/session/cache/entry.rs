@@ -1,5 +1,6 @@
 //! What admitting takes, ready for use.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
+use crate::access::Membership;
 use crate::clock::Timestamp;
 use crate::secret::SecretKey;
 use crate::session::record::Record;
@@ -16,6 +18,7 @@ use crate::session::record::Record;
 /// Neither `Debug` nor `Clone`: it holds Entra's token.
 pub struct Entry {
     pub bearer: HeaderValue,
+    pub membership: Arc<Membership>,
     verifier: Verifier,
     /// Of Entra's token or of the session, whichever is first.
     pub ends: Timestamp,
@@ -38,7 +41,7 @@ impl Entry {
     pub fn new(record: &Record, verifier: Verifier, confirmed: Timestamp, epoch: u64) -> Option<Self> {
         let token = &record.entra.access_token;
         let entry = Self::of(token, verifier, record.expires(), record.renews_from(), confirmed, epoch)?;
-        Some(Self { session_ends: record.kept_until, ..entry })
+        Some(Self { session_ends: record.kept_until, membership: Arc::new(record.membership.clone()), ..entry })
     }
 
     pub(in crate::session) fn of(
@@ -56,6 +59,7 @@ impl Entry {
         let session_ends = ends;
         Some(Self {
             bearer,
+            membership: Arc::default(),
             verifier,
             ends,
             session_ends,

@@ -208,7 +208,8 @@ async fn without_a_cache_every_request_asks() {
     let store = Arc::new(Switchable::new(clock.clone()));
     let sealer = Sealer::new(KeyRing::ephemeral(), "https://mcp.example.com");
     let settings = Settings { cached: 0, ..Settings::default() };
-    let sessions = Arc::new(Sessions::new(settings, store.clone(), sealer, clock.clone(), Arc::new(nobody())));
+    let sessions =
+        Arc::new(Sessions::new(settings, store.clone(), sealer, clock.clone(), Arc::new(nobody()), Access::default()));
     let fixture = Fixture { clock, sessions };
     let (tokens, _) = renewable(&fixture, HOUR).await;
     for reads in 1..5 {

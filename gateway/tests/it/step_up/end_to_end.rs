@@ -38,6 +38,7 @@ impl Everything {
         let settings = mcp_server::Settings {
             listen: format!("127.0.0.1:{port}").parse().unwrap(),
             allowed_callers: vec![entra.gateway_client_id().to_owned()],
+            hop_secret_file: None,
             graph_url: entra.graph_url().parse().unwrap(),
             graph_scopes: vec!["https://graph.microsoft.com/User.Read".to_owned()],
             authority: entra::Authority::new(&entra.authority(), entra.tenant_id()).unwrap(),

@@ -9,9 +9,10 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use entra::credential::IdentityHost;
 use entra::{Authority, Credential};
-use fake_entra::FakeEntra;
 use fake_entra::directory::{Platform, RedirectUri};
+use fake_entra::{FakeEntra, Seed};
 use reqwest::header::HOST;
+use sallyport::access::UpstreamAccess;
 use sallyport::clock::Clock;
 use sallyport::drain::StopSignal;
 use sallyport::oauth::{ClientSettings, Remember};
@@ -85,13 +86,7 @@ impl Gateway {
     }
 
     pub async fn start_with(options: Options) -> Self {
-        let (port, admin_port) = (free_port(), free_port());
-        let entra = stand_in(options.tls.then(|| format!("https://localhost:{port}/oauth-callback"))).await;
-        let settings = settings(&entra, options, port, admin_port);
-        let certificates = settings.tls.as_ref().and_then(|files| files.key.parent()).map(Path::to_owned);
-        let mut gateway = Self::run(entra, settings, Clock::system()).await;
-        gateway.certificates = certificates;
-        gateway
+        Self::start_seeded(options, Seed::default(), |_| {}).await
     }
 
     /// Like [`Gateway::start`], with settings of the test's own. The given port is the edge's.
@@ -101,16 +96,29 @@ impl Gateway {
 
     /// Likewise, with a time of its own.
     pub async fn start_at(upstream: &str, clock: &Clock, change: impl FnOnce(&mut Settings, u16)) -> Self {
-        let entra = stand_in(None).await;
+        let entra = stand_in().await;
         let port = free_port();
         let mut settings = settings(&entra, Options::simple(upstream), port, free_port());
         change(&mut settings, port);
         Self::run(entra, settings, clock.clone()).await
     }
 
+    /// Like [`Gateway::start_with`], with a directory and settings of the test's own.
+    pub async fn start_seeded(options: Options, seed: Seed, change: impl FnOnce(&mut Settings)) -> Self {
+        let (port, admin_port) = (free_port(), free_port());
+        let callback = options.tls.then(|| format!("https://localhost:{port}/oauth-callback"));
+        let entra = stand_in_of(seed, callback).await;
+        let mut settings = settings(&entra, options, port, admin_port);
+        change(&mut settings);
+        let certificates = settings.tls.as_ref().and_then(|files| files.key.parent()).map(Path::to_owned);
+        let mut gateway = Self::run(entra, settings, Clock::system()).await;
+        gateway.certificates = certificates;
+        gateway
+    }
+
     /// Like [`Gateway::start`], with a key ring in a file.
     pub async fn start_with_ring(upstream: &str, ring: &Path) -> Self {
-        let entra = stand_in(None).await;
+        let entra = stand_in().await;
         let settings = settings(&entra, Options::simple(upstream), free_port(), free_port());
         let settings = Settings { ring: RingSource::File(ring.to_owned()), ..settings };
         Self::run(entra, settings, Clock::system()).await
@@ -132,7 +140,7 @@ impl Gateway {
 
     /// Like [`Gateway::replicas_with_ring`], each with a time of its own.
     pub async fn replicas_with_clocks(upstream: &str, redis_url: &str, clocks: [&Clock; 2], ring: &Path) -> [Self; 2] {
-        let entra = stand_in(None).await;
+        let entra = stand_in().await;
         let ports = [free_port(), free_port()];
         let replica = |port| replica(&entra, port, ports[0], upstream, redis_url, ring);
         let first = Self::run(entra.clone(), replica(ports[0]), clocks[0].clone()).await;
@@ -243,10 +251,14 @@ impl Drop for Gateway {
     }
 }
 
+async fn stand_in() -> Arc<FakeEntra> {
+    stand_in_of(Seed::default(), None).await
+}
+
 /// `callback` is registered beside the usual one, whose port does not matter.
-async fn stand_in(callback: Option<String>) -> Arc<FakeEntra> {
+async fn stand_in_of(seed: Seed, callback: Option<String>) -> Arc<FakeEntra> {
     install_crypto_provider();
-    let mut options = fake_entra::Options::default();
+    let mut options = fake_entra::Options { seed, ..fake_entra::Options::default() };
     if let Some(uri) = callback {
         let seed = &mut options.seed;
         let app = seed.apps.iter_mut().find(|app| app.client_id == seed.gateway).unwrap();
@@ -270,6 +282,7 @@ fn settings(entra: &FakeEntra, options: Options, port: u16, admin_port: u16) -> 
         path: (*path).to_owned(),
         scope: entra.scope(),
         pool: pool::Settings::single(path.trim_start_matches('/'), server),
+        access: UpstreamAccess::default(),
     });
     let scheme = if options.tls { "https" } else { "http" };
     Settings {
@@ -294,6 +307,7 @@ fn settings(entra: &FakeEntra, options: Options, port: u16, admin_port: u16) -> 
             client_id: Some(entra.gateway_identity().to_owned()),
             host: IdentityHost::Metadata { endpoint: entra.imds_url() },
         },
+        sign_in: None,
         store: options.store,
         ring: RingSource::Fixed(Box::new(KeyRing::ephemeral())),
         upstreams: upstreams.collect(),
