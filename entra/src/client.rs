@@ -13,7 +13,7 @@ use crate::credential::{ClientCredential, CredentialError, Proof};
 use crate::http::{self, Answer, Peer, Silence};
 use crate::keys::Keys;
 use crate::throttle::Throttle;
-use crate::token::{AccessToken, Redemption, Renewed, SignIn, Success, failure, success};
+use crate::token::{AccessToken, Redemption, Renewed, SignIn, Success, failure, is_for_one_user, success};
 use crate::{AccessTokenPolicy, AuthorizeRequest, ClaimsError, ClaimsRequest, Error, Secret, VerifiedUser, authorize};
 
 /// What a [`Client`] is made of.
@@ -261,7 +261,8 @@ impl Client {
             request_id = answer.request_id,
             "token endpoint answered"
         );
-        if let Some(wait) = answer.retry_after.filter(|_| matches!(answer.status.as_u16(), 429 | 503)) {
+        let is_for_all = matches!(answer.status.as_u16(), 429 | 503) && !is_for_one_user(answer);
+        if let Some(wait) = answer.retry_after.filter(|_| is_for_all) {
             tracing::warn!(grant, wait_s = wait.as_secs(), "Entra says to wait: nothing is asked of it until then");
             self.throttle.hold(wait);
         }

@@ -78,6 +78,11 @@ pub(crate) fn failure(answer: &Answer) -> Error {
     }
 }
 
+/// Whether Entra is tired of one user's calls only (the "client request loop"): he must not make everybody else wait.
+pub(crate) fn is_for_one_user(answer: &Answer) -> bool {
+    answer.status != 200 && refusal(&answer.body).is_some_and(|refusal| refusal.codes.contains(&LOOP))
+}
+
 /// Whether the user can mend an `invalid_grant` by interacting. `message_only` says no even when claims ride along.
 fn mendable(refusal: &Refusal) -> bool {
     match refusal.suberror.as_deref() {
@@ -134,7 +139,8 @@ fn life(seconds: u64) -> Duration {
 }
 
 /// Throttling of a tenant, and the "client request loop" answer: both end by waiting, whatever `error` they come with.
-const TOO_MANY: [u32; 2] = [90055, 50196];
+const TOO_MANY: [u32; 2] = [90055, LOOP];
+const LOOP: u32 = 50196;
 /// Seconds. Thirty days: nothing Entra issues lives longer, and sums with it cannot overflow.
 const LONGEST_LIFE: u64 = 30 * 24 * 3600;
 

@@ -287,3 +287,19 @@ async fn when_entra_says_to_wait_everyone_waits() {
     assert_eq!(refresh().await.unwrap().access_token.token.expose(), "new");
     assert_eq!(stage.calls("/token"), 2);
 }
+
+/// The "client request loop" is one user's, and what Entra says to him is not for all.
+#[tokio::test]
+async fn one_users_loop_makes_nobody_else_wait() {
+    let stage = Stage::start().await;
+    let client = stage.client(GATEWAY);
+    let looping = Answer {
+        headers: vec![("retry-after", "300".to_owned())],
+        ..answer(429, json!({"error": "invalid_grant", "error_codes": [50196]}))
+    };
+    stage.will([looping, answer(200, json!({"access_token": "t", "expires_in": 3600, "token_type": "Bearer"}))]);
+    let refresh = async |token: &str| client.refresh(&token.to_owned().into(), "scope", None).await;
+    let error = refresh("one").await.unwrap_err();
+    assert!(matches!(error, Error::TryLater { retry_after: Some(wait), .. } if wait.as_secs() == 300), "{error}");
+    assert_eq!(refresh("another").await.unwrap().access_token.token.expose(), "t");
+}

@@ -109,8 +109,8 @@ impl AuthorizationServer {
             tracing::error!(%cause, "a sign-in could not be kept");
             refuse(request, Reason::TemporarilyUnavailable, "A part of this service does not answer. Try again.")
         };
-        let client = request.client.as_bytes();
-        match self.sessions.step_up(client, &sign_in.user).await.map_err(unavailable)? {
+        let grant = Grant { client: *request.client.as_bytes(), resource: request.resource.clone() };
+        match self.sessions.step_up(&grant, &sign_in.user).await.map_err(unavailable)? {
             Some(claims) if may_bounce(pending) => {
                 tracing::info!("an upstream asks for more: the user goes to Entra again, once");
                 // Who it is, is known by now. Entra takes no hint beside a choice of accounts.
@@ -121,21 +121,21 @@ impl AuthorizationServer {
             Some(_) if request.prompt == Some(Prompt::None) => {
                 return Err(refuse(request, Reason::InteractionRequired, "The user must be asked."));
             }
-            Some(_) => self.sessions.stepped_up(client, &sign_in.user).await.map_err(unavailable)?,
+            Some(_) => self.sessions.stepped_up(&grant, &sign_in.user).await.map_err(unavailable)?,
             None => {}
         }
-        self.grant(request, sign_in, scope).await.map(Next::Client).map_err(unavailable)
+        self.grant(request, &grant, sign_in, scope).await.map(Next::Client).map_err(unavailable)
     }
 
     /// The code is minted here and nowhere earlier (S5).
     async fn grant(
         &self,
         request: &AuthorizationRequest,
+        grant: &Grant,
         sign_in: &entra::SignIn,
         scope: &str,
     ) -> Result<String, StoreError> {
-        let grant = Grant { client: *request.client.as_bytes(), resource: request.resource.clone() };
-        let session = self.sessions.begin(sign_in, scope, &grant, &request.client_name.to_string()).await?;
+        let session = self.sessions.begin(sign_in, scope, grant, &request.client_name.to_string()).await?;
         let epitaph = self
             .sessions
             .index(&session)

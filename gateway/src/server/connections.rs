@@ -122,6 +122,11 @@ impl Connections {
 }
 
 impl Place {
+    /// Whether many clients come on the connection.
+    pub fn is_shared(&self) -> bool {
+        self.source.is_none()
+    }
+
     /// The same place, now of this source.
     ///
     /// # Errors

@@ -128,5 +128,7 @@ fn said_to_be(socket: i32, client: std::net::SocketAddr) -> SocketDigest {
 /// nobody reads it here.
 fn held(place: Place) -> ProxyDigest {
     let nothing = ResponseHeader::build_no_case(200, None).expect("200 is a status");
-    ProxyDigest::new(Box::new(nothing), Some(Box::new(Connected::new(place))))
+    let is_shared = place.is_shared();
+    let connected = Connected::new(place, is_shared);
+    ProxyDigest::new(Box::new(nothing), Some(Box::new(connected)))
 }

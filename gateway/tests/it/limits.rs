@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use sallyport::edge::LimitSettings;
 use sallyport::rate::Rate;
+use sallyport::source::TrustedProxies;
 use serde_json::Value;
 
 use crate::support::browser::http_client;
@@ -139,4 +140,32 @@ async fn a_connection_of_http_2_takes_so_many_requests_back() {
     }
     assert!(kept.chunk().await.is_err(), "the whole connection is closed");
     assert_eq!(stream().await.unwrap().status(), 200, "on a new one");
+}
+
+/// On a trusted proxy's connection come many clients, and one that takes its requests back must not end it for the others.
+#[tokio::test]
+async fn a_client_that_takes_requests_back_does_not_end_a_proxys_connection() {
+    let (upstream, other) = (Upstream::start().await, Upstream::start().await);
+    let edge_limits = LimitSettings { resets: 5, ..LimitSettings::UNBOUNDED };
+    let trusted_proxies = TrustedProxies::new(vec!["127.0.0.0/8".parse().unwrap(), "::1/128".parse().unwrap()]);
+    let mut options = Options { tls: true, edge_limits, trusted_proxies, ..Options::simple(&upstream.url) };
+    options.upstreams.push(("/other", other.url.clone()));
+    let gateway = Gateway::start_with(options).await;
+    let client = Client::register(&gateway).await;
+    let token = client.token(&gateway, ADELE).await;
+    let elsewhere = Client { id: client.id, resource: gateway.url("/other") }.token(&gateway, ALEX).await;
+    let root = reqwest::Certificate::from_pem(&std::fs::read(gateway.certificate_file()).unwrap()).unwrap();
+    let http = reqwest::Client::builder().tls_certs_only([root]).no_proxy().timeout(Duration::from_secs(10));
+    let http = http.build().unwrap();
+    let open =
+        |path, token: &str| http.get(gateway.url(path)).bearer_auth(token).header("accept", "text/event-stream").send();
+    let mut kept = open("/other", &elsewhere).await.unwrap();
+    assert_eq!(kept.version(), reqwest::Version::HTTP_2);
+    for _ in 0..20 {
+        drop(open("/mcp", &token).await.unwrap());
+        upstream.reader_gone().await;
+    }
+    other.send("data: 1\n\n").await;
+    assert!(kept.chunk().await.unwrap().is_some(), "the other client's stream goes on");
+    assert_eq!(gateway.metric("sallyport_limited_total{limit=\"resets\"}").await, 0.0);
 }

@@ -3,4 +3,5 @@
 mod claims;
 mod end_to_end;
 mod guard;
+mod other_upstream;
 mod refused;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::Method;
 use http::header::{CONTENT_LENGTH, EXPECT, TRANSFER_ENCODING};
 use pingora::http::RequestHeader;
@@ -31,8 +31,9 @@ pub struct RequestBody {
     expects_continue: bool,
     /// The client has sent all of it.
     ended: bool,
-    /// All that the client has sent so far, while it may be sent again.
-    kept: Option<Vec<Bytes>>,
+    /// All that the client has sent so far, while it may be sent again. One buffer: pieces of a byte each would cost a hundred
+    /// times what they hold.
+    kept: Option<BytesMut>,
     /// Bytes so far.
     received: u64,
     pace: Pace,
@@ -126,7 +127,7 @@ impl RequestBody {
             state,
             expects_continue,
             ended: done,
-            kept: Some(Vec::new()),
+            kept: Some(BytesMut::new()),
             received: 0,
             pace: Pace::default(),
             read: None,
@@ -145,11 +146,11 @@ impl RequestBody {
 
     /// Asks the client for the body, now that there is somebody to take it; sends what was kept of it.
     pub async fn begin(&mut self, session: &mut Session, link: &mut Link) -> Result<()> {
-        for piece in self.kept.iter().flatten() {
-            if let Err(error) = link.send_body(piece.clone(), false).await {
-                self.state = State::Refused(error);
-                return Ok(());
-            }
+        if let Some(kept) = self.kept.as_ref().filter(|kept| !kept.is_empty())
+            && let Err(error) = link.send_body(Bytes::copy_from_slice(kept), false).await
+        {
+            self.state = State::Refused(error);
+            return Ok(());
         }
         if std::mem::take(&mut self.expects_continue) {
             session.write_continue_response().await.map_err(|error| error.into_down())?;
@@ -201,7 +202,7 @@ impl RequestBody {
 
     /// There is none, or none to send any more.
     pub fn is_empty(&self) -> bool {
-        self.is_done() && self.kept.as_ref().is_none_or(Vec::is_empty)
+        self.is_done() && self.kept.as_ref().is_none_or(|kept| kept.is_empty())
     }
 
     /// Makes ready to be sent again from its first byte. `false`: what was sent is not there any more.
@@ -235,9 +236,9 @@ impl RequestBody {
         }
     }
 
-    fn keep(&mut self, piece: &Bytes) {
+    fn keep(&mut self, piece: &[u8]) {
         match &mut self.kept {
-            Some(kept) if self.received <= KEPT => kept.push(piece.clone()),
+            Some(kept) if self.received <= KEPT => kept.extend_from_slice(piece),
             _ => self.kept = None,
         }
     }
@@ -264,6 +265,29 @@ mod tests {
         assert_eq!(after(60, 60 * 14 * 1024), 10, "as slow as may be");
         assert_eq!(after(1, MCP_BODY_LIMIT), 30, "silence is bounded all the same");
         assert_eq!(after(303, MCP_BODY_LIMIT), 0, "and so is the whole");
+    }
+
+    #[test]
+    fn a_body_in_pieces_of_a_byte_is_kept_in_little_more_than_its_length() {
+        let mut body = RequestBody {
+            framing: Framing::Chunked,
+            state: State::Coming,
+            expects_continue: false,
+            ended: false,
+            kept: Some(BytesMut::new()),
+            received: 0,
+            pace: Pace::default(),
+        };
+        for byte in 0..KEPT {
+            body.received += 1;
+            body.keep(&[byte as u8]);
+        }
+        let kept = body.kept.as_ref().unwrap();
+        assert_eq!(kept.len() as u64, KEPT);
+        assert!(kept.capacity() as u64 <= 2 * KEPT, "{}", kept.capacity());
+        body.received += 1;
+        body.keep(b"x");
+        assert!(body.kept.is_none() && !body.rewind());
     }
 
     #[test]

@@ -48,6 +48,7 @@ pub struct Options {
     /// TLS with a certificate of its own making, and so HTTP/2 too.
     pub tls: bool,
     pub edge_limits: edge::LimitSettings,
+    pub trusted_proxies: TrustedProxies,
 }
 
 impl Options {
@@ -60,6 +61,7 @@ impl Options {
             streams: StreamSettings::default(),
             tls: false,
             edge_limits: edge::LimitSettings::UNBOUNDED,
+            trusted_proxies: TrustedProxies::default(),
         }
     }
 }
@@ -290,7 +292,7 @@ fn settings(entra: &FakeEntra, options: Options, port: u16, admin_port: u16) -> 
         listen: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, port))],
         tls: options.tls.then(|| certificate(port)),
         redirect: None,
-        trusted_proxies: TrustedProxies::default(),
+        trusted_proxies: options.trusted_proxies,
         proxy_protocol: false,
         oauth_limits: oauth::LimitSettings::UNBOUNDED,
         edge_limits: options.edge_limits,
