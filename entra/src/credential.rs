@@ -63,7 +63,9 @@ impl Credential {
     pub fn source(self, settings: &Settings, now: Now) -> Result<Arc<dyn ClientCredential>, SetUpError> {
         Ok(match self {
             Self::WorkloadIdentity { token_file } => Arc::new(WorkloadIdentity::new(token_file)),
-            Self::ManagedIdentity { client_id, host } => Arc::new(ManagedIdentity::new(client_id, &host, now)?),
+            Self::ManagedIdentity { client_id, host } => {
+                Arc::new(ManagedIdentity::new(settings.authority.cloud(), client_id, &host, now)?)
+            }
             Self::Certificate { certificate_file, key_file } => {
                 Arc::new(Certificate::new(certificate_file, key_file, settings, now))
             }

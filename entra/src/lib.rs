@@ -4,7 +4,7 @@
 //! exchanges tokens on behalf of users, and verifies what comes back; it proves who it is by a
 //! [`ClientCredential`]: a federated assertion or one signed with a certificate, and by a secret in development only.
 //!
-//! The map: [`authority`] knows URLs, [`credential`] how we prove who we are, `token` the token endpoint and its error answers,
+//! The map: [`authority`] knows URLs, [`Cloud`] the names that differ among Microsoft's clouds, [`credential`] how we prove who we are, `token` the token endpoint and its error answers,
 //! `throttle` how much is asked of it at a time, [`ApplicationTokens`] what signs the gateway itself in elsewhere,
 //! [`ClaimsRequest`] and `challenge` what a resource wants of the next token, [`claims`] what a token must say, `keys` who may
 //! have signed it. This crate knows nothing of our own
@@ -17,6 +17,7 @@ mod challenge;
 pub mod claims;
 mod claims_request;
 mod client;
+mod cloud;
 pub mod credential;
 mod error;
 mod exchange;
@@ -32,6 +33,7 @@ pub use authorize::AuthorizeRequest;
 pub use claims::{AccessTokenPolicy, ClaimsError, User, VerifiedUser};
 pub use claims_request::ClaimsRequest;
 pub use client::{Client, SetUpError, Settings};
+pub use cloud::{Cloud, UnknownCloud};
 pub use credential::{ClientCredential, Credential, CredentialError};
 pub use error::{Error, Refusal};
 pub use exchange::Exchange;
