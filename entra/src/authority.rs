@@ -69,6 +69,11 @@ impl Authority {
         self.url("oauth2/v2.0/token")
     }
 
+    /// The document that says who the authority is (OpenID Connect Discovery section 4).
+    pub fn discovery_url(&self) -> Url {
+        self.url("v2.0/.well-known/openid-configuration")
+    }
+
     pub fn keys_url(&self) -> Url {
         self.url("discovery/v2.0/keys")
     }
@@ -126,6 +131,7 @@ mod tests {
         let base = format!("https://login.microsoftonline.com/{LOWER}");
         assert_eq!(authority.authorize_url().as_str(), format!("{base}/oauth2/v2.0/authorize"));
         assert_eq!(authority.token_url().as_str(), format!("{base}/oauth2/v2.0/token"));
+        assert_eq!(authority.discovery_url().as_str(), format!("{base}/v2.0/.well-known/openid-configuration"));
         assert_eq!(authority.keys_url().as_str(), format!("{base}/discovery/v2.0/keys"));
         assert_eq!(authority.issuer_v2(), format!("{base}/v2.0"));
         assert_eq!(authority.issuer_v1(), format!("https://sts.windows.net/{LOWER}/"));

@@ -91,6 +91,11 @@ impl ClientCredential for ManagedIdentity {
             *kept = None;
         }
     }
+
+    fn age(&self) -> Option<Duration> {
+        let kept = self.identity.kept.lock().expect("no holder of this lock can panic");
+        kept.as_ref().map(|kept| kept.fetched_at.elapsed())
+    }
 }
 
 impl Identity {

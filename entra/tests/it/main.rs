@@ -10,5 +10,6 @@ mod credentials;
 mod id_tokens;
 mod key_cache;
 mod stand_in;
+mod start_check;
 mod support;
 mod token_calls;
