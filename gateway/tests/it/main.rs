@@ -23,6 +23,7 @@ mod relay;
 mod secretless;
 mod sign_in;
 mod smuggling;
+mod start_check;
 mod step_up;
 mod streams;
 mod support;
