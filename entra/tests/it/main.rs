@@ -3,6 +3,7 @@
 // clippy.toml allows it in tests, but sees no test in the functions that tests share.
 #![allow(clippy::unwrap_used)]
 
+mod aadsts;
 mod access_tokens;
 mod application;
 mod certificate;
