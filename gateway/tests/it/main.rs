@@ -7,6 +7,7 @@ mod chaos;
 mod clients;
 mod connections;
 mod drain;
+mod entra_life;
 mod event_streams;
 mod fault_proxy;
 mod hostile;

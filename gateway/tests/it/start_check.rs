@@ -26,7 +26,7 @@ fn on(grant: &str) -> Match {
 async fn until_entra_knows_the_gateway_it_is_not_ready_and_says_why() {
     let upstream = Upstream::start().await;
     let fault = Fault { matching: on("client_credentials"), aadsts: Some(700213), times: 2, ..Fault::default() };
-    let gateway = Gateway::start_at_entra(&upstream.url, |entra| entra.fault(fault)).await;
+    let gateway = Gateway::start_at_entra(&upstream.url, |entra, _| entra.fault(fault)).await;
     let started = Instant::now();
     loop {
         let (status, said) = gateway.readiness().await;
@@ -53,7 +53,7 @@ async fn until_entra_knows_the_gateway_it_is_not_ready_and_says_why() {
 async fn an_authority_that_does_not_answer_is_asked_again() {
     let upstream = Upstream::start().await;
     let fault = Fault { times: 1, status: Some(503), html: true, ..Fault::on("openid-configuration") };
-    let gateway = Gateway::start_at_entra(&upstream.url, |entra| entra.fault(fault)).await;
+    let gateway = Gateway::start_at_entra(&upstream.url, |entra, _| entra.fault(fault)).await;
     gateway.wait_until_ready(Duration::from_secs(20)).await;
     let series = r#"sallyport_entra_requests_total{error="none",op="discovery",outcome="try_later"}"#;
     assert_eq!(gateway.metric(series).await, 1.0);

@@ -109,10 +109,10 @@ impl Gateway {
     }
 
     /// Like [`Gateway::start`], at an Entra that was seen to before, and without waiting until the gateway is ready.
-    pub async fn start_at_entra(upstream: &str, see_to: impl FnOnce(&FakeEntra)) -> Self {
+    pub async fn start_at_entra(upstream: &str, see_to: impl FnOnce(&FakeEntra, &mut Settings)) -> Self {
         let entra = stand_in(None).await;
-        see_to(&entra);
-        let settings = settings(&entra, Options::simple(upstream), free_port(), free_port());
+        let mut settings = settings(&entra, Options::simple(upstream), free_port(), free_port());
+        see_to(&entra, &mut settings);
         Self::run_unready(entra, settings, Clock::system()).await
     }
 
