@@ -98,8 +98,11 @@ async fn after_a_refused_assertion_another_one_is_shown() {
     assert_eq!(stage.last_call().form["client_assertion"], "renewed");
 }
 
+/// How it ended, or that it began.
+type Told = (Operation, Option<(Outcome, Code)>);
+
 #[derive(Default)]
-struct Counted(Mutex<Vec<(Operation, Option<(Outcome, Code)>)>>);
+struct Counted(Mutex<Vec<Told>>);
 
 impl Observer for Counted {
     fn begun(&self, operation: Operation) {
