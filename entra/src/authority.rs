@@ -5,9 +5,12 @@ use std::net::IpAddr;
 use url::{Host, Url};
 use uuid::Uuid;
 
+use crate::Cloud;
+
 /// A base URL and a tenant id, parsed once; everything else in this crate asks it for URLs and issuers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Authority {
+    cloud: Cloud,
     base: Url,
     tenant_id: String,
 }
@@ -20,12 +23,20 @@ pub enum AuthorityError {
     NotHttps,
     #[error("the tenant id must be a GUID; `common`, `organizations` and domain names are not accepted")]
     TenantNotAGuid,
+    #[error("the authority is the one of another cloud: \"{}\"", .0.name())]
+    OtherCloud(Cloud),
 }
 
 impl Authority {
-    /// `base` is `https://host[:port]`, or `http` when the host is loopback. The tenant must be a GUID: tokens name it
-    /// by GUID, and a shared endpoint such as `common` would let any tenant's users in.
+    /// In the public cloud, or a stand-in for it. Otherwise as [`Authority::in_cloud`].
     pub fn new(base: &str, tenant_id: &str) -> Result<Self, AuthorityError> {
+        Self::in_cloud(Cloud::Public, base, tenant_id)
+    }
+
+    /// `base` is `https://host[:port]`, or `http` when the host is loopback. The tenant must be a GUID: tokens name it
+    /// by GUID, and a shared endpoint such as `common` would let any tenant's users in. The host of one cloud is refused in
+    /// another: what else depends on the cloud would be wrong there, and say so only when somebody signs in.
+    pub fn in_cloud(cloud: Cloud, base: &str, tenant_id: &str) -> Result<Self, AuthorityError> {
         let base = Url::parse(base).map_err(|_| AuthorityError::NotAnOrigin)?;
         let bare = base.path() == "/" && base.query().is_none() && base.fragment().is_none();
         if !bare || !base.has_host() || !base.username().is_empty() || base.password().is_some() {
@@ -37,10 +48,17 @@ impl Authority {
             "http" => return Err(AuthorityError::NotHttps),
             _ => return Err(AuthorityError::NotAnOrigin),
         }
+        if let Some(other) = Cloud::of_host(&base).filter(|other| *other != cloud) {
+            return Err(AuthorityError::OtherCloud(other));
+        }
         // Uuid also reads the braced, the urn: and the undashed form; only the one that tokens use is meant here.
         let tenant = Uuid::try_parse(tenant_id).map_err(|_| AuthorityError::TenantNotAGuid)?;
         let tenant_id = Some(tenant.to_string()).filter(|canonical| canonical.eq_ignore_ascii_case(tenant_id));
-        Ok(Self { base, tenant_id: tenant_id.ok_or(AuthorityError::TenantNotAGuid)? })
+        Ok(Self { cloud, base, tenant_id: tenant_id.ok_or(AuthorityError::TenantNotAGuid)? })
+    }
+
+    pub fn cloud(&self) -> Cloud {
+        self.cloud
     }
 
     pub fn authorize_url(&self) -> Url {
@@ -49,6 +67,11 @@ impl Authority {
 
     pub fn token_url(&self) -> Url {
         self.url("oauth2/v2.0/token")
+    }
+
+    /// The document that says who the authority is (OpenID Connect Discovery section 4).
+    pub fn discovery_url(&self) -> Url {
+        self.url("v2.0/.well-known/openid-configuration")
     }
 
     pub fn keys_url(&self) -> Url {
@@ -65,11 +88,7 @@ impl Authority {
         if self.is_loopback() {
             return format!("{}{}/", self.base, self.tenant_id);
         }
-        let host = match self.base.host_str() {
-            Some("login.partner.microsoftonline.cn" | "login.chinacloudapi.cn") => "sts.chinacloudapi.cn",
-            _ => "sts.windows.net",
-        };
-        format!("https://{host}/{}/", self.tenant_id)
+        format!("https://{}/{}/", self.cloud.v1_issuer_host(), self.tenant_id)
     }
 
     /// The tenant's GUID, hyphenated and in lower case, as tokens write it.
@@ -112,9 +131,23 @@ mod tests {
         let base = format!("https://login.microsoftonline.com/{LOWER}");
         assert_eq!(authority.authorize_url().as_str(), format!("{base}/oauth2/v2.0/authorize"));
         assert_eq!(authority.token_url().as_str(), format!("{base}/oauth2/v2.0/token"));
+        assert_eq!(authority.discovery_url().as_str(), format!("{base}/v2.0/.well-known/openid-configuration"));
         assert_eq!(authority.keys_url().as_str(), format!("{base}/discovery/v2.0/keys"));
         assert_eq!(authority.issuer_v2(), format!("{base}/v2.0"));
         assert_eq!(authority.issuer_v1(), format!("https://sts.windows.net/{LOWER}/"));
+    }
+
+    #[test]
+    fn the_other_clouds() {
+        for (cloud, v1) in [(Cloud::UsGovernment, "sts.windows.net"), (Cloud::China, "sts.chinacloudapi.cn")] {
+            let authority = Authority::in_cloud(cloud, cloud.authority(), TENANT).unwrap();
+            assert_eq!(authority.token_url().as_str(), format!("{}/{LOWER}/oauth2/v2.0/token", cloud.authority()));
+            assert_eq!(authority.issuer_v1(), format!("https://{v1}/{LOWER}/"));
+            assert_eq!(Authority::new(cloud.authority(), TENANT), Err(AuthorityError::OtherCloud(cloud)));
+            assert!(Authority::in_cloud(cloud, "https://sign-in.example", TENANT).is_ok(), "a name of the operator's");
+        }
+        let public = Authority::in_cloud(Cloud::China, Cloud::Public.authority(), TENANT);
+        assert_eq!(public, Err(AuthorityError::OtherCloud(Cloud::Public)));
     }
 
     #[test]

@@ -1,19 +1,23 @@
 //! One app registration speaking to its authority.
 
+mod check;
+
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use url::Url;
 use uuid::Uuid;
 
+use crate::aadsts::Code;
 use crate::authority::Authority;
 use crate::claims::{Expected, Signed, check_access_token, check_id_token};
 use crate::credential::{ClientCredential, CredentialError, Proof};
 use crate::http::{self, Answer, Peer, Silence};
 use crate::keys::Keys;
+use crate::observe::{Nobody, Observed, Observer, Operation, Outcome};
 use crate::throttle::Throttle;
-use crate::token::{AccessToken, Redemption, Renewed, SignIn, Success, failure, is_for_one_user, success};
+use crate::token::{AccessToken, Failure, Redemption, Renewed, SignIn, Success, failure, is_for_one_user, success};
 use crate::{AccessTokenPolicy, AuthorizeRequest, ClaimsError, ClaimsRequest, Error, Secret, VerifiedUser, authorize};
 
 /// What a [`Client`] is made of.
@@ -53,6 +57,7 @@ pub struct Client {
     http: reqwest::Client,
     keys: Arc<Keys>,
     throttle: Throttle,
+    observer: Arc<dyn Observer>,
 }
 
 /// A form of the token endpoint, in the order it is sent.
@@ -60,6 +65,15 @@ type Form<'a> = Vec<(&'a str, &'a str)>;
 
 impl Client {
     pub fn new(settings: Settings, credential: Arc<dyn ClientCredential>) -> Result<Self, SetUpError> {
+        Self::observed(settings, credential, Arc::new(Nobody))
+    }
+
+    /// Likewise, with somebody who is told of every request.
+    pub fn observed(
+        settings: Settings,
+        credential: Arc<dyn ClientCredential>,
+        observer: Arc<dyn Observer>,
+    ) -> Result<Self, SetUpError> {
         if settings.accept_emulator && !settings.authority.is_loopback() {
             return Err(SetUpError::EmulatorNotLoopback);
         }
@@ -69,8 +83,8 @@ impl Client {
             _ => Peer::Entra { extra_ca_file },
         };
         let http = http::client(&peer)?;
-        let keys = Keys::new(http.clone(), settings.authority.clone());
-        Ok(Self { settings, credential, http, keys, throttle: Throttle::new() })
+        let keys = Keys::new(http.clone(), settings.authority.clone(), observer.clone());
+        Ok(Self { settings, credential, http, keys, throttle: Throttle::new(), observer })
     }
 
     /// Where to send the browser (GU-1).
@@ -90,29 +104,27 @@ impl Client {
         ];
         let proof = self.proof().await?;
         let _turn = self.throttle.turn().await?;
-        let sent = match self.post(&form, &proof).await {
+        let operation = Operation::AuthorizationCode;
+        let asked = match self.ask(operation, &form, &proof).await {
             Err(Silence { sent: false, cause }) => {
                 tracing::info!(cause, "no connection to the token endpoint; once more");
-                self.post(&form, &proof).await
+                self.ask(operation, &form, &proof).await
             }
-            sent => sent,
+            asked => asked,
         };
-        let answer = sent.map_err(silent)?;
-        self.note(&answer, "authorization_code");
+        let (answer, token) = asked.map_err(silent)?;
         if let Some(seconds) = answer.clock_ahead(now) {
             tracing::warn!(
                 seconds,
                 "Entra's clock is ahead of this machine's, or behind it: tokens will be refused beyond 120 s"
             );
         }
-        if answer.status != 200 {
-            let error = failure(&answer);
-            if wants_new_proof(&error) {
+        let token = token.map_err(|failure| {
+            if failure.wants_new_proof() {
                 self.credential.forget();
             }
-            return Err(error);
-        }
-        let token = success(&answer)?;
+            failure.error
+        })?;
         let expected = Expected {
             authority: &self.settings.authority,
             client_id: &self.settings.client_id,
@@ -149,7 +161,7 @@ impl Client {
         let mut form =
             vec![("grant_type", "refresh_token"), ("refresh_token", refresh_token.expose()), ("scope", scope)];
         form.extend(claims.as_ref().map(|claims| ("claims", claims.expose())));
-        let Success { access_token, refresh_token, .. } = self.persist("refresh_token", &form).await?;
+        let Success { access_token, refresh_token, .. } = self.persist(Operation::RefreshToken, &form).await?;
         Ok(Renewed { access_token, refresh_token })
     }
 
@@ -170,14 +182,14 @@ impl Client {
             ("scope", scope),
         ];
         form.extend(claims.as_ref().map(|claims| ("claims", claims.expose())));
-        self.persist("on_behalf_of", &form).await.map(|answer| answer.access_token)
+        self.persist(Operation::OnBehalfOf, &form).await.map(|answer| answer.access_token)
     }
 
     /// A token for the app registration itself, of no user (RFC 6749 section 4.4). `scope` is `{resource}/.default`. Repeated
     /// like [`Client::on_behalf_of`].
     pub(crate) async fn on_its_own_behalf(&self, scope: &str) -> Result<AccessToken, Error> {
         let form = vec![("grant_type", "client_credentials"), ("scope", scope)];
-        self.persist("client_credentials", &form).await.map(|answer| answer.access_token)
+        self.persist(Operation::ClientCredentials, &form).await.map(|answer| answer.access_token)
     }
 
     /// Checks an access token that arrived at a resource server: signature, tenant, issuer, audience, time, kind, scope,
@@ -192,38 +204,72 @@ impl Client {
         check_access_token(claims, &self.settings.authority, policy, self.settings.accept_emulator, now)
     }
 
+    /// Since the signing keys in use were fetched; `None` before the first time.
+    pub fn keys_age(&self) -> Option<Duration> {
+        self.keys.age()
+    }
+
+    /// Since the kept proof was fetched or signed; `None` when there is none, or the kind of credential keeps none.
+    pub fn credential_age(&self) -> Option<Duration> {
+        self.credential.age()
+    }
+
     /// A call that may be repeated, with one retry where that may help.
-    async fn persist(&self, grant: &str, form: &Form<'_>) -> Result<Success, Error> {
-        match self.ask(grant, form).await {
+    async fn persist(&self, operation: Operation, form: &Form<'_>) -> Result<Success, Error> {
+        let grant = operation.name();
+        match self.try_once(operation, form).await {
             Err(Again::SameProof(error)) => {
                 tracing::info!(grant, %error, "a token call failed; once more");
-                self.ask(grant, form).await
+                self.try_once(operation, form).await
             }
             Err(Again::NewProof(error)) => {
                 tracing::info!(grant, %error, "credential refused; once more with a new one");
                 self.credential.forget();
-                self.ask(grant, form).await
+                self.try_once(operation, form).await
             }
             first => first,
         }
         .map_err(Again::into_error)
     }
 
-    async fn ask(&self, grant: &str, form: &Form<'_>) -> Result<Success, Again> {
+    async fn try_once(&self, operation: Operation, form: &Form<'_>) -> Result<Success, Again> {
         let proof = self.proof().await.map_err(Again::Never)?;
         let _turn = self.throttle.turn().await.map_err(Again::Never)?;
-        let answer = self.post(form, &proof).await.map_err(|silence| Again::SameProof(silent(silence)))?;
-        self.note(&answer, grant);
-        if answer.status == 200 {
-            return success(&answer).map_err(Again::Never);
-        }
-        let error = failure(&answer);
-        Err(match wants_new_proof(&error) {
-            true => Again::NewProof(error),
+        let asked = self.ask(operation, form, &proof).await;
+        let (answer, token) = asked.map_err(|silence| Again::SameProof(silent(silence)))?;
+        token.map_err(|failure| match failure.wants_new_proof() {
+            true => Again::NewProof(failure.error),
             // With a Retry-After Entra has said when; asking at once would only add to its load.
-            false if answer.status.is_server_error() && answer.retry_after.is_none() => Again::SameProof(error),
-            false => Again::Never(error),
+            false if answer.status.is_server_error() && answer.retry_after.is_none() => Again::SameProof(failure.error),
+            false => Again::Never(failure.error),
         })
+    }
+
+    /// One request of the token endpoint, whoever may repeat it.
+    async fn ask(
+        &self,
+        operation: Operation,
+        form: &Form<'_>,
+        proof: &Proof,
+    ) -> Result<(Answer, Result<Success, Failure>), Silence> {
+        let observed = Observed::begin(&self.observer, operation);
+        let answer = match self.post(form, proof).await {
+            Ok(answer) => answer,
+            Err(silence) => {
+                observed.end(Outcome::TryLater, Code::None);
+                return Err(silence);
+            }
+        };
+        self.note(&answer, operation.name());
+        let token = match answer.status.as_u16() {
+            200 => success(&answer).map_err(Failure::from),
+            _ => Err(failure(&answer)),
+        };
+        match &token {
+            Ok(_) => observed.end(Outcome::Ok, Code::None),
+            Err(failure) => observed.end(Outcome::from(&failure.error), failure.code()),
+        }
+        Ok((answer, token))
     }
 
     async fn proof(&self) -> Result<Proof, Error> {
@@ -287,11 +333,3 @@ impl Again {
 fn silent(silence: Silence) -> Error {
     Error::TryLater { retry_after: None, cause: silence.cause }
 }
-
-/// Whether the proof was refused for something that reading it anew may mend.
-fn wants_new_proof(error: &Error) -> bool {
-    matches!(error, Error::SetUp(refusal) if RELOAD.iter().any(|code| refusal.contains(code)))
-}
-
-const RELOAD: [&str; 6] =
-    ["AADSTS700027", "AADSTS700024", "AADSTS7000214", "AADSTS1000502", "AADSTS7000274", "AADSTS7000277"];

@@ -8,7 +8,7 @@ mod workload_identity;
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 
@@ -50,6 +50,11 @@ pub trait ClientCredential: Send + Sync {
 
     /// Entra refused the last proof for its age or signature: whatever is kept must be asked for anew.
     fn forget(&self) {}
+
+    /// Since the kept proof was fetched or signed. `None` when there is none, or none is ever kept.
+    fn age(&self) -> Option<Duration> {
+        None
+    }
 }
 
 /// The time, from outside: what is signed must say when.
@@ -63,7 +68,9 @@ impl Credential {
     pub fn source(self, settings: &Settings, now: Now) -> Result<Arc<dyn ClientCredential>, SetUpError> {
         Ok(match self {
             Self::WorkloadIdentity { token_file } => Arc::new(WorkloadIdentity::new(token_file)),
-            Self::ManagedIdentity { client_id, host } => Arc::new(ManagedIdentity::new(client_id, &host, now)?),
+            Self::ManagedIdentity { client_id, host } => {
+                Arc::new(ManagedIdentity::new(settings.authority.cloud(), client_id, &host, now)?)
+            }
             Self::Certificate { certificate_file, key_file } => {
                 Arc::new(Certificate::new(certificate_file, key_file, settings, now))
             }

@@ -10,15 +10,18 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use crate::ClaimsError;
+use crate::aadsts::Code;
 use crate::authority::Authority;
 use crate::claims::{Claims, Signed};
 use crate::http;
+use crate::observe::{Observed, Observer, Operation, Outcome};
 use published::KeySet;
 
 /// The key cache of one authority. One fetch at a time; the last good set stays when a fetch fails, for a day.
 pub(crate) struct Keys {
     http: reqwest::Client,
     authority: Authority,
+    observer: Arc<dyn Observer>,
     latest: RwLock<Option<Fetched>>,
     /// Held during a fetch. The times in it say when the next one is due.
     fetching: Mutex<Pace>,
@@ -37,8 +40,18 @@ struct Pace {
 }
 
 impl Keys {
-    pub(crate) fn new(http: reqwest::Client, authority: Authority) -> Arc<Self> {
-        Arc::new(Self { http, authority, latest: RwLock::new(None), fetching: Mutex::default() })
+    pub(crate) fn new(http: reqwest::Client, authority: Authority, observer: Arc<dyn Observer>) -> Arc<Self> {
+        Arc::new(Self { http, authority, observer, latest: RwLock::new(None), fetching: Mutex::default() })
+    }
+
+    /// Since the set in use was fetched; `None` before the first.
+    pub(crate) fn age(&self) -> Option<Duration> {
+        self.latest().map(|fetched| fetched.at.elapsed())
+    }
+
+    /// That there is a set to verify with.
+    pub(crate) async fn ready(self: &Arc<Self>) -> Result<(), ClaimsError> {
+        self.current().await.map(|_| ())
     }
 
     /// The claims of a token that one of the authority's own keys signed.
@@ -115,6 +128,7 @@ impl Keys {
         {
             return Err(cause.clone());
         }
+        let observed = Observed::begin(&self.observer, Operation::Keys);
         let keys = match http::send(self.http.get(self.authority.keys_url())).await {
             Ok(answer) if answer.status == 200 => KeySet::parse(&answer.body),
             Ok(answer) => Err(format!("status {}", answer.status.as_u16())),
@@ -122,12 +136,14 @@ impl Keys {
         };
         match keys {
             Ok(keys) => {
+                observed.end(Outcome::Ok, Code::None);
                 pace.last_failure = None;
                 let fetched = Fetched { keys: Arc::new(keys), at: Instant::now() };
                 *self.latest.write().expect("no holder of this lock can panic") = Some(fetched.clone());
                 Ok(fetched)
             }
             Err(cause) => {
+                observed.end(Outcome::TryLater, Code::None);
                 pace.last_failure = Some((Instant::now(), cause.clone()));
                 Err(cause)
             }

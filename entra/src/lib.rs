@@ -4,12 +4,13 @@
 //! exchanges tokens on behalf of users, and verifies what comes back; it proves who it is by a
 //! [`ClientCredential`]: a federated assertion or one signed with a certificate, and by a secret in development only.
 //!
-//! The map: [`authority`] knows URLs, [`credential`] how we prove who we are, `token` the token endpoint and its error answers,
-//! `throttle` how much is asked of it at a time, [`ApplicationTokens`] what signs the gateway itself in elsewhere,
+//! The map: [`authority`] knows URLs, [`Cloud`] the names that differ among Microsoft's clouds, [`credential`] how we prove who we are, `token` the token endpoint and its error answers,
+//! `throttle` how much is asked of it at a time, `observe` who counts that, [`ApplicationTokens`] what signs the gateway itself in elsewhere,
 //! [`ClaimsRequest`] and `challenge` what a resource wants of the next token, [`claims`] what a token must say, `keys` who may
 //! have signed it. This crate knows nothing of our own
 //! clients, cookies or stores. Whoever uses it installs the TLS provider (`rustls`) first and passes in the time.
 
+mod aadsts;
 mod application;
 pub mod authority;
 mod authorize;
@@ -17,24 +18,29 @@ mod challenge;
 pub mod claims;
 mod claims_request;
 mod client;
+mod cloud;
 pub mod credential;
 mod error;
 mod exchange;
 mod http;
 mod keys;
+mod observe;
 mod secret;
 mod throttle;
 mod token;
 
+pub use aadsts::{Code, KNOWN as KNOWN_CODES};
 pub use application::ApplicationTokens;
 pub use authority::{Authority, AuthorityError};
 pub use authorize::AuthorizeRequest;
 pub use claims::{AccessTokenPolicy, ClaimsError, Groups, Memberships, User, VerifiedUser};
 pub use claims_request::ClaimsRequest;
 pub use client::{Client, SetUpError, Settings};
+pub use cloud::{Cloud, UnknownCloud};
 pub use credential::{ClientCredential, Credential, CredentialError};
 pub use error::{Error, Refusal};
 pub use exchange::Exchange;
+pub use observe::{Observer, Operation, Outcome};
 pub use secret::Secret;
 pub use token::{AccessToken, Redemption, Renewed, SignIn};
 pub use url::Url;

@@ -14,12 +14,14 @@ use pingora::protocols::http::ServerSession;
 
 use crate::drain::Drain;
 use crate::metrics::Metrics;
+use crate::readiness::Readiness;
 pub use servers::ServersAdmin;
 pub use sessions::SessionsAdmin;
 
 pub struct Admin {
     pub metrics: Arc<Metrics>,
     pub drain: Drain,
+    pub readiness: Readiness,
     pub sessions: SessionsAdmin,
     pub servers: ServersAdmin,
 }
@@ -31,13 +33,13 @@ impl ServeHttp for Admin {
         match header.uri.path() {
             sessions::LIST | sessions::REVOKE => self.sessions.answer(session).await,
             servers::LIST | servers::DRAIN | servers::UNDRAIN => self.servers.answer(session).await,
-            path => plain(&self.metrics, &self.drain, &header.method, path),
+            path => plain(&self.metrics, &self.drain, &self.readiness, &header.method, path),
         }
     }
 }
 
-/// Neither answer depends on Redis or Entra: an outage of theirs must not restart or remove every replica at once.
-fn plain(metrics: &Metrics, drain: &Drain, method: &Method, path: &str) -> Response<Vec<u8>> {
+/// Neither answer depends on how Redis and Entra are now: an outage of theirs must not restart or remove every replica at once.
+fn plain(metrics: &Metrics, drain: &Drain, readiness: &Readiness, method: &Method, path: &str) -> Response<Vec<u8>> {
     if method != Method::GET && method != Method::HEAD {
         let mut answer = text(StatusCode::METHOD_NOT_ALLOWED, "only GET\n");
         answer.headers_mut().insert(ALLOW, http::HeaderValue::from_static("GET, HEAD"));
@@ -46,7 +48,10 @@ fn plain(metrics: &Metrics, drain: &Drain, method: &Method, path: &str) -> Respo
     match path {
         "/healthz" => text(StatusCode::OK, "alive\n"),
         "/readyz" if drain.is_draining() => text(StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
-        "/readyz" => text(StatusCode::OK, "ready\n"),
+        "/readyz" => match readiness.obstacle() {
+            Some(cause) => text(StatusCode::SERVICE_UNAVAILABLE, &format!("not ready: {cause}\n")),
+            None => text(StatusCode::OK, "ready\n"),
+        },
         "/metrics" => answer(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", metrics.render()),
         _ => text(StatusCode::NOT_FOUND, "/metrics /healthz /readyz /sessions /servers\n"),
     }
@@ -72,10 +77,16 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn readiness_ends_with_the_drain_and_liveness_does_not() {
+    async fn readiness_begins_with_entra_and_ends_with_the_drain_and_liveness_does_neither() {
         let metrics = Arc::new(Metrics::default());
         let drain = Drain::new(metrics.in_flight().clone());
-        let answer = |method: &Method, path: &str| plain(&metrics, &drain, method, path);
+        let readiness = Readiness::default();
+        let answer = |method: &Method, path: &str| plain(&metrics, &drain, &readiness, method, path);
+        assert_eq!(answer(&Method::GET, "/readyz").status(), 503);
+        assert_eq!(answer(&Method::GET, "/healthz").status(), 200);
+        readiness.hindered("Entra: AADSTS700213".to_owned());
+        assert_eq!(answer(&Method::GET, "/readyz").body(), b"not ready: Entra: AADSTS700213\n");
+        readiness.ready();
         assert_eq!(answer(&Method::GET, "/readyz").status(), 200);
         drain.drain(crate::drain::Settings { delay: Duration::ZERO, window: Duration::ZERO }).await;
         assert_eq!(answer(&Method::GET, "/readyz").status(), 503);

@@ -33,6 +33,7 @@ mod pem;
 pub mod pool;
 pub mod public_url;
 pub mod rate;
+pub mod readiness;
 pub mod sealed;
 pub mod secret;
 pub mod server;

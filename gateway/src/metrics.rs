@@ -2,11 +2,16 @@
 //!
 //! Labels come from closed sets: no user, client, session or free text ever becomes one.
 
+mod entra;
+
+use std::sync::Arc;
 use std::time::Duration;
 
 use prometheus::{
     Encoder, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
 };
+
+pub use self::entra::EntraMetrics;
 
 /// Seconds. The usual 5 ms floor would hide everything that happens here.
 const BUCKETS: [f64; 14] = [0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
@@ -32,6 +37,7 @@ pub struct Metrics {
     limited: IntCounterVec,
     access_refused: IntCounterVec,
     certificate_reloads: IntCounterVec,
+    entra: Arc<EntraMetrics>,
 }
 
 /// Held by an event stream as long as it is open.
@@ -39,8 +45,10 @@ pub struct StreamOpen(IntGauge);
 
 impl Default for Metrics {
     fn default() -> Self {
+        let registry = Registry::new();
         let metrics = Self {
-            registry: Registry::new(),
+            entra: Arc::new(EntraMetrics::new(&registry)),
+            registry,
             requests: counters("sallyport_http_requests_total", "Requests answered.", &["route", "code_class"]),
             duration: histogram(
                 "sallyport_http_request_duration_seconds",
@@ -201,6 +209,16 @@ impl Metrics {
 
     pub fn in_flight(&self) -> &IntGauge {
         &self.in_flight
+    }
+
+    /// Counts requests to Entra.
+    pub fn entra(&self) -> Arc<EntraMetrics> {
+        self.entra.clone()
+    }
+
+    /// Shows how old is what this client keeps. For one client.
+    pub fn shows_ages_of(&self, client: Arc<::entra::Client>) {
+        self.registry.register(Box::new(entra::Ages::of(client))).expect("each series is registered once");
     }
 
     /// The Prometheus text format.

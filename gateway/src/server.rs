@@ -10,6 +10,7 @@ mod proxy_protocol;
 mod redirect;
 mod redis_token;
 mod ring;
+mod start_check;
 mod tls;
 
 use std::net::SocketAddr;
@@ -36,6 +37,7 @@ use crate::metrics::Metrics;
 use crate::oauth::{self, AuthorizationServer, ClientSettings, Parts, Remember, Resource, Resources};
 use crate::pool::{self, Pool, PoolError};
 use crate::public_url::PublicUrl;
+use crate::readiness::Readiness;
 use crate::sealed::KeyRingError;
 use crate::session::{self, Roster, Sessions};
 use crate::source::TrustedProxies;
@@ -51,6 +53,7 @@ use redirect::Redirect;
 use redis_token::RedisToken;
 use ring::RingFile;
 pub use ring::RingSource;
+use start_check::StartCheck;
 pub use tls::{TlsError, TlsFiles};
 
 /// An idle connection of HTTP/2 is closed after this.
@@ -167,7 +170,9 @@ impl Server {
         let (edge, kept) = edge(settings, clock, metrics.clone(), drain.clone())?;
         let sessions = SessionsAdmin { sessions: edge.sessions.clone(), tenant_id };
         let servers = ServersAdmin { pools: edge.routes.pools().cloned().collect() };
-        let admin = Admin { metrics: metrics.clone(), drain: drain.clone(), sessions, servers };
+        let readiness = Readiness::default();
+        let admin =
+            Admin { metrics: metrics.clone(), drain: drain.clone(), readiness: readiness.clone(), sessions, servers };
         let mut admin_service = Service::new("admin".to_owned(), admin);
         admin_service.threads = Some(1);
         admin_service.add_tcp(&admin_address.to_string());
@@ -196,6 +201,8 @@ impl Server {
             listening.iter().for_each(|service| service.add_dependency(&inherited));
         }
         pingora.add_service(background_service("announcer", announcer));
+        let check = StartCheck { entra: kept.entra, readiness };
+        pingora.add_service(background_service("first look at Entra", check));
         if let Some((_, watch)) = tls {
             pingora.add_service(background_service("certificate", watch));
         }
@@ -226,17 +233,19 @@ pub fn roster(settings: Settings, clock: Clock) -> Result<Option<Roster>, BuildE
     Ok(Some(Roster::new(Arc::new(RedisStore::new(redis)?), sealer, clock)))
 }
 
-/// What is to be kept up to date while the edge serves.
+/// What works beside the edge while it serves.
 struct Kept {
     ring: Option<FileWatch<RingFile>>,
     redis_token: Option<RedisToken>,
+    entra: Arc<entra::Client>,
 }
 
 fn edge(settings: Settings, clock: Clock, metrics: Arc<Metrics>, drain: Drain) -> Result<(Edge, Kept), BuildError> {
     let public_url = settings.public_url;
     let (sealer, ring_watch) = ring::open(settings.ring, public_url.as_str(), &metrics)?;
     let credential = settings.credential.clone().source(&settings.entra, now_of(&clock))?;
-    let entra = Arc::new(entra::Client::new(settings.entra, credential)?);
+    let entra = Arc::new(entra::Client::observed(settings.entra, credential, metrics.entra())?);
+    metrics.shows_ages_of(entra.clone());
     let redis_token = RedisToken::new(&settings.store, &settings.credential, &entra, now_of(&clock))?;
     let store: Arc<dyn Store> = match settings.store {
         store::Settings::Memory => Arc::new(MemoryStore::new(clock.clone())),
@@ -265,7 +274,7 @@ fn edge(settings: Settings, clock: Clock, metrics: Arc<Metrics>, drain: Drain) -
             clients: settings.clients,
             limits: settings.oauth_limits,
         },
-        Parts { sealer: sealer.clone(), store, clock, sessions: sessions.clone(), entra },
+        Parts { sealer: sealer.clone(), store, clock, sessions: sessions.clone(), entra: entra.clone() },
     )?;
     let own = [public_url.as_str()];
     let origins = Origins::new(own.into_iter().chain(settings.allowed_origins.iter().map(String::as_str)))?;
@@ -285,7 +294,7 @@ fn edge(settings: Settings, clock: Clock, metrics: Arc<Metrics>, drain: Drain) -
         limits: edge::Limits::new(settings.edge_limits),
         public_url,
     };
-    Ok((edge, Kept { ring: ring_watch, redis_token }))
+    Ok((edge, Kept { ring: ring_watch, redis_token, entra }))
 }
 
 fn now_of(clock: &Clock) -> Now {

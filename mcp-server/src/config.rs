@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use entra::credential::IdentityHost;
-use entra::{Authority, Credential};
+use entra::{Authority, Cloud, Credential};
 use uuid::Uuid;
 
 use crate::Settings;
@@ -55,17 +55,21 @@ fn settings(root: &Section<'_>, variable: &dyn Fn(&str) -> Option<String>) -> Op
     let listen = root.text_or("listen", "127.0.0.1:8000", |text| text.parse::<SocketAddr>());
     let allowed_callers = root.texts("allowed_callers", guid);
     let hop_secret_file = root.optional_text("hop_secret_file", path);
-    let graph_url = root.text_or("graph_url", "https://graph.microsoft.com", |text| text.parse::<GraphUrl>());
-    let graph_scopes = root.texts_or("graph_scopes", &["https://graph.microsoft.com/User.Read"], one_word);
     let entra = root.section("entra");
+    let cloud = entra.as_ref().and_then(|entra| entra.text_or("cloud", Cloud::default().name(), str::parse::<Cloud>));
+    let graph = cloud.unwrap_or_default().graph();
+    let graph_url = root.text_or("graph_url", graph, |text| text.parse::<GraphUrl>());
+    let graph_scopes = root.texts_or("graph_scopes", &[&format!("{graph}/User.Read")], one_word);
     root.finish();
 
     let entra = entra?;
     let tenant_id = entra.text("tenant_id", guid);
-    let authority = entra.text_or("authority", "https://login.microsoftonline.com", |base| {
-        // The tenant has its own key, and its own mistake.
-        Authority::new(base, tenant_id.as_deref().unwrap_or(NO_TENANT))
+    let authority = entra.text_or("authority", cloud.unwrap_or_default().authority(), |base| {
+        // Cloud and tenant have their own keys, and their own mistakes.
+        let tenant = tenant_id.as_deref().unwrap_or(NO_TENANT);
+        cloud.map(|cloud| Authority::in_cloud(cloud, base, tenant)).transpose()
     });
+    let authority = authority.flatten();
     let client_id = entra.text("client_id", guid);
     let extra_ca_file = entra.optional_text("extra_ca_file", path);
     let cae = entra.flag_or("cae", false);

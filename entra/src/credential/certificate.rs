@@ -125,6 +125,12 @@ impl ClientCredential for Certificate {
     fn forget(&self) {
         self.kept().assertion = None;
     }
+
+    fn age(&self) -> Option<Duration> {
+        let kept = self.kept();
+        let (_, renew_at) = kept.assertion.as_ref()?;
+        (self.now)().duration_since(*renew_at - LIFE / 2).ok()
+    }
 }
 
 impl Files {

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use super::{ClientCredential, CredentialError, Now, Proof};
 use crate::http::{self, Answer, Peer, Silence};
-use crate::{AccessToken, Secret, SetUpError};
+use crate::{AccessToken, Cloud, Secret, SetUpError};
 use host::Question;
 pub use host::{IMDS, IdentityHost};
 
@@ -39,11 +39,12 @@ struct Kept {
 
 impl ManagedIdentity {
     /// `client_id` chooses among several identities of a machine; without it the one that the host assigned is asked for.
-    pub fn new(client_id: Option<String>, host: &IdentityHost, now: Now) -> Result<Self, SetUpError> {
-        Identity::new(client_id, host, EXCHANGE_AUDIENCE, now).map(|identity| Self { identity: Arc::new(identity) })
+    pub fn new(cloud: Cloud, client_id: Option<String>, host: &IdentityHost, now: Now) -> Result<Self, SetUpError> {
+        let identity = Identity::new(client_id, host, cloud.exchange_audience(), now)?;
+        Ok(Self { identity: Arc::new(identity) })
     }
 
-    /// A token of the identity's for [Entra's exchange](EXCHANGE_AUDIENCE), good now.
+    /// A token of the identity's for [Entra's exchange](Cloud::exchange_audience), good now.
     pub async fn assertion(&self) -> Result<Secret, CredentialError> {
         let now = Instant::now();
         if let Some((assertion, fresh)) = self.identity.kept(now) {
@@ -89,6 +90,11 @@ impl ClientCredential for ManagedIdentity {
         if kept.as_ref().is_some_and(|kept| kept.fetched_at.elapsed() > YOUNG) {
             *kept = None;
         }
+    }
+
+    fn age(&self) -> Option<Duration> {
+        let kept = self.identity.kept.lock().expect("no holder of this lock can panic");
+        kept.as_ref().map(|kept| kept.fetched_at.elapsed())
     }
 }
 
@@ -195,8 +201,6 @@ fn refused(answer: &Answer) -> CredentialError {
     CredentialError::Broken(format!("metadata service: status {}: {words}", answer.status.as_u16()))
 }
 
-/// What Entra wants a federated assertion to be for, in the public cloud.
-const EXCHANGE_AUDIENCE: &str = "api://AzureADTokenExchange";
 const PAUSES: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(2), Duration::from_secs(4)];
 const UPDATING_PAUSE: Duration = Duration::from_secs(10);
 const UPDATING_TRIES: u32 = 7;

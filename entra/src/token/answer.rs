@@ -6,6 +6,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::AccessToken;
+use crate::aadsts::{Code, LOOP, RELOAD, TOO_MANY, UNKNOWN_CLIENT};
 use crate::http::{Answer, guid};
 use crate::{ClaimsRequest, Error, Refusal, Secret};
 
@@ -14,6 +15,33 @@ pub(crate) struct Success {
     pub access_token: AccessToken,
     pub id_token: Option<Secret>,
     pub refresh_token: Option<Secret>,
+}
+
+/// No token. The error says what to do about it; the rest is for the few who must know more.
+pub(crate) struct Failure {
+    pub error: Error,
+    /// AADSTS numbers.
+    codes: Vec<u32>,
+    /// It is us whom Entra does not believe, whatever was asked for.
+    pub of_the_client: bool,
+}
+
+impl Failure {
+    /// Whether the proof was refused for something that reading it anew may mend.
+    pub fn wants_new_proof(&self) -> bool {
+        matches!(self.error, Error::SetUp(_)) && self.codes.iter().any(|code| RELOAD.contains(code))
+    }
+
+    pub fn code(&self) -> Code {
+        Code::first_of(&self.codes)
+    }
+}
+
+/// Not of Entra's making, as far as it says.
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self { error, codes: Vec::new(), of_the_client: false }
+    }
 }
 
 /// Reads a 200. What does not hold a bearer token and its lifetime is Entra's trouble, so [`Error::TryLater`].
@@ -45,19 +73,22 @@ pub(crate) fn success(answer: &Answer) -> Result<Success, Error> {
 }
 
 /// Reads anything but a 200.
-pub(crate) fn failure(answer: &Answer) -> Error {
+pub(crate) fn failure(answer: &Answer) -> Failure {
     let later = |cause| Error::TryLater { retry_after: answer.retry_after, cause };
-    let refusal = refusal(&answer.body);
-    if answer.status == 429 || answer.status.is_server_error() {
-        return later(match refusal {
-            Some(refusal) => format!("status {}: {refusal}", answer.status.as_u16()),
-            None => format!("status {}", answer.status.as_u16()),
-        });
-    }
-    // An OAuth error comes with a status of the 400s; anything else is a proxy's or a portal's word, not Entra's.
-    let Some(refusal) = refusal.filter(|_| answer.status.is_client_error()) else {
-        return later(format!("status {} without an OAuth error", answer.status.as_u16()));
+    let Some(refusal) = refusal(&answer.body) else {
+        return later(format!("status {} without an OAuth error", answer.status.as_u16())).into();
     };
+    let codes = refusal.codes.clone();
+    if answer.status == 429 || !answer.status.is_client_error() {
+        // An OAuth error comes with a status of the 400s; anything else is a proxy's or a portal's word, not Entra's.
+        let error = later(format!("status {}: {refusal}", answer.status.as_u16()));
+        return Failure { error, codes, of_the_client: false };
+    }
+    let of_the_client = refusal.error == "invalid_client" || codes.contains(&UNKNOWN_CLIENT);
+    Failure { error: sorted(refusal, later), codes, of_the_client }
+}
+
+fn sorted(refusal: Refusal, later: impl Fn(String) -> Error) -> Error {
     if refusal.codes.iter().any(|code| TOO_MANY.contains(code)) {
         return later(refusal.to_string());
     }
@@ -138,9 +169,6 @@ fn life(seconds: u64) -> Duration {
     Duration::from_secs(seconds.min(LONGEST_LIFE))
 }
 
-/// Throttling of a tenant, and the "client request loop" answer: both end by waiting, whatever `error` they come with.
-const TOO_MANY: [u32; 2] = [90055, LOOP];
-const LOOP: u32 = 50196;
 /// Seconds. Thirty days: nothing Entra issues lives longer, and sums with it cannot overflow.
 const LONGEST_LIFE: u64 = 30 * 24 * 3600;
 

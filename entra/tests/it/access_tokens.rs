@@ -43,6 +43,20 @@ async fn both_versions_pass() {
     assert_eq!(stage.calls("/keys"), 1);
 }
 
+/// GU-17: real tokens grow with the groups of their user.
+#[tokio::test]
+async fn a_token_of_six_kilobytes_passes_and_one_beyond_sixteen_does_not() {
+    let stage = Stage::start().await;
+    let client = stage.client(SERVER);
+    for (groups, good) in [(110, true), (400, false)] {
+        let groups: Vec<_> = (0..groups).map(|number| format!("99999999-0000-4000-8000-{number:012}")).collect();
+        let token = signed(&but(&v2(&stage), json!({ "groups": groups })));
+        assert!(if good { (6000..8000).contains(&token.len()) } else { token.len() > 16 * 1024 }, "{}", token.len());
+        let outcome = client.verify_access_token(&token, &policy(), now()).await;
+        assert_eq!(outcome.err(), (!good).then_some(ClaimsError::Malformed));
+    }
+}
+
 #[tokio::test]
 async fn bad_claims() {
     let stage = Stage::start().await;

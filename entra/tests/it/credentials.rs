@@ -60,6 +60,31 @@ async fn asks_once_as_imds_wants_to_be_asked() {
     assert_eq!(call.form["client_id"], "the identity");
 }
 
+/// GU-15.
+#[tokio::test]
+async fn each_cloud_has_an_audience_of_its_own() {
+    for (cloud, audience) in [
+        (entra::Cloud::Public, "api://AzureADTokenExchange"),
+        (entra::Cloud::UsGovernment, "api://AzureADTokenExchangeUSGov"),
+        (entra::Cloud::China, "api://AzureADTokenExchangeChina"),
+    ] {
+        let stage = Stage::start().await;
+        stage.will([assertion("t", 86_399)]);
+        let authority = entra::Authority::in_cloud(cloud, &stage.address(), TENANT).unwrap();
+        let settings = entra::Settings {
+            authority,
+            client_id: GATEWAY.into(),
+            extra_ca_file: None,
+            cae: false,
+            accept_emulator: false,
+        };
+        let host = entra::credential::IdentityHost::Metadata { endpoint: stage.address() };
+        let credential = entra::Credential::ManagedIdentity { client_id: None, host };
+        credential.source(&settings, Arc::new(now)).unwrap().proof().await.unwrap();
+        assert_eq!(stage.last_call().form["resource"], audience);
+    }
+}
+
 #[tokio::test]
 async fn renewed_at_half_life_while_the_old_one_serves() {
     let stage = Stage::start().await;
@@ -152,7 +177,8 @@ async fn app_service_is_asked_in_its_own_way() {
         endpoint: format!("{}/msi/token/", stage.address()),
         header: "canary-of-the-host".to_owned().into(),
     };
-    let identity = ManagedIdentity::new(Some("the identity".into()), &host, Arc::new(now)).unwrap();
+    let identity =
+        ManagedIdentity::new(entra::Cloud::Public, Some("the identity".into()), &host, Arc::new(now)).unwrap();
     // It says when the token ends, not how long it lives, and writes that as a string.
     let day = json!({"access_token": "first", "expires_on": (NOW_S + 86_400).to_string(), "token_type": "Bearer"});
     stage.will([answer(200, day)]);

@@ -108,6 +108,22 @@ async fn after_an_hour_renewed_behind_the_callers_back() {
     panic!("no renewal in two seconds");
 }
 
+/// GU-17.
+#[tokio::test]
+async fn key_documents_are_read_to_256_kibibytes_and_no_further() {
+    for (kibibytes, good) in [(250, true), (257, false)] {
+        let stage = Stage::start().await;
+        let mut document = both(&stage);
+        document["padding"] = "x".repeat(kibibytes * 1024 - document.to_string().len() - 16).into();
+        stage.publish(document);
+        let outcome = verify(&stage.client(SERVER), &token(&stage, "K1", 0)).await;
+        match good {
+            true => assert_eq!(outcome, Ok(())),
+            false => assert!(matches!(outcome, Err(ClaimsError::KeysUnavailable(_))), "{outcome:?}"),
+        }
+    }
+}
+
 #[tokio::test]
 async fn an_authority_that_is_down_is_not_hammered() {
     let stage = Stage::start().await;

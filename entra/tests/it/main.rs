@@ -3,6 +3,7 @@
 // clippy.toml allows it in tests, but sees no test in the functions that tests share.
 #![allow(clippy::unwrap_used)]
 
+mod aadsts;
 mod access_tokens;
 mod application;
 mod certificate;
@@ -10,5 +11,6 @@ mod credentials;
 mod id_tokens;
 mod key_cache;
 mod stand_in;
+mod start_check;
 mod support;
 mod token_calls;

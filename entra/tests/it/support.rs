@@ -230,5 +230,11 @@ pub fn but(claims: &Value, changes: Value) -> Value {
 
 /// An identity whose metadata service is at `endpoint`.
 pub fn identity_at(client_id: &str, endpoint: String) -> ManagedIdentity {
-    ManagedIdentity::new(Some(client_id.to_owned()), &IdentityHost::Metadata { endpoint }, Arc::new(now)).unwrap()
+    ManagedIdentity::new(
+        entra::Cloud::Public,
+        Some(client_id.to_owned()),
+        &IdentityHost::Metadata { endpoint },
+        Arc::new(now),
+    )
+    .unwrap()
 }

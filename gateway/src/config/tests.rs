@@ -221,6 +221,28 @@ fn the_examples_other_credentials_are_valid_too() {
 }
 
 #[test]
+fn a_cloud_decides_where_users_sign_in_and_an_authority_of_another_is_a_mistake() {
+    let with = |keys: &str| EXAMPLE.replace("\n#cloud = \"public\"", &format!("\n{keys}"));
+    for cloud in entra::Cloud::ALL {
+        let config = parsed(&with(&format!("cloud = \"{}\"", cloud.name())), &[TOKEN_FILE]);
+        let authority = config.server.entra.authority;
+        assert_eq!(authority.cloud(), cloud);
+        assert!(authority.issuer_v2().starts_with(cloud.authority()), "{authority:?}");
+    }
+    let own = parsed(&with("cloud = \"china\"\nauthority = \"https://sign-in.example\""), &[TOKEN_FILE]);
+    assert!(own.server.entra.authority.issuer_v2().starts_with("https://sign-in.example/"));
+    for (keys, key) in [
+        ("cloud = \"germany\"", "entra.cloud"),
+        ("authority = \"https://login.microsoftonline.us\"", "entra.authority"),
+        ("cloud = \"us-government\"\nauthority = \"https://login.microsoftonline.com\"", "entra.authority"),
+    ] {
+        let mistakes = parse_with(&with(keys), &[TOKEN_FILE]).err().unwrap();
+        let found: Vec<_> = mistakes.found.iter().map(|mistake| mistake.key.as_str()).collect();
+        assert_eq!(found, [key], "{mistakes}");
+    }
+}
+
+#[test]
 fn a_managed_identitys_host_is_what_the_platform_says() {
     let text = EXAMPLE.replace("kind = \"workload-identity\"", "kind = \"managed-identity\"");
     let host = |text: &str, environment: &[(&str, &str)]| {

@@ -119,10 +119,12 @@ impl EntraTokens {
     /// tokens that were given together.
     pub fn new(access_token: &AccessToken, refresh_token: Option<&Secret>, now: Timestamp, chance: f64) -> Self {
         let lifetime = access_token.expires_in;
+        // What lives very short must not seem to be over before it is renewed.
+        let margin = MARGIN.min(lifetime / 10);
         Self {
             access_token: access_token.token.expose().to_owned(),
             obtained: now,
-            ends: now.after(lifetime.saturating_sub(MARGIN)),
+            ends: now.after(lifetime.saturating_sub(margin)),
             renew_from: now.after(lifetime.mul_f64(RENEWED_AFTER + RENEWED_WITHIN * chance)),
             refresh_token: refresh_token.map(|token| token.expose().to_owned()),
         }
@@ -169,7 +171,7 @@ impl Trouble {
     }
 }
 
-/// Between an end that Entra says and the end that we believe.
+/// Between an end that Entra says and the end that we believe, at most.
 const MARGIN: Duration = Duration::from_secs(30);
 /// From which part of its life on a token is renewed, as it is used: an outage of Entra's that is over before the rest is
 /// noticed by nobody. Earlier than GU-7 asks for.
@@ -203,6 +205,14 @@ mod tests {
                 assert_eq!(tokens.renew_from.unix() - NOW.unix(), renew_after, "{lifetime} {chance}");
                 assert_eq!(tokens.ends.unix() - NOW.unix(), lifetime.saturating_sub(30), "{lifetime}");
             }
+        }
+    }
+
+    #[test]
+    fn tokens_that_live_for_a_minute_are_renewed_before_they_seem_to_be_over() {
+        for lifetime in [20, 60, 120, 299] {
+            let tokens = tokens(lifetime, 1.0);
+            assert!(tokens.renew_from < tokens.ends, "{lifetime}");
         }
     }
 

@@ -33,6 +33,7 @@ fn the_example_names_every_key() {
         "hop_secret_file",
         "graph_url",
         "graph_scopes",
+        "cloud",
         "authority",
         "tenant_id",
         "client_id",
@@ -68,6 +69,23 @@ fn defaults() {
         panic!()
     };
     assert_eq!(endpoint, IMDS);
+}
+
+#[test]
+fn another_cloud_has_other_defaults() {
+    let in_cloud = |cloud: &str| GOOD.replace("[entra]", &format!("[entra]\ncloud = \"{cloud}\""));
+    let settings = parse(&in_cloud("us-government"), |_| None).unwrap();
+    assert_eq!(settings.graph_url, "https://graph.microsoft.us".parse().unwrap());
+    assert_eq!(settings.graph_scopes, ["https://graph.microsoft.us/User.Read"]);
+    assert!(settings.authority.issuer_v2().starts_with("https://login.microsoftonline.us/"));
+    let own = in_cloud("china").replace("tenant_id", "authority = \"https://sign-in.example\"\ntenant_id");
+    let settings = parse(&format!("graph_url = \"https://graph.example\"{own}"), |_| None).unwrap();
+    assert_eq!(settings.graph_url, "https://graph.example".parse().unwrap());
+    assert_eq!(settings.authority.cloud(), entra::Cloud::China);
+    let keys = |text: &str| mistakes(text).into_iter().map(|(_, key, _)| key).collect::<Vec<_>>();
+    assert_eq!(keys(&in_cloud("germany")), ["entra.cloud"]);
+    let mixed = GOOD.replace("tenant_id", "authority = \"https://login.microsoftonline.us\"\ntenant_id");
+    assert_eq!(keys(&mixed), ["entra.authority"]);
 }
 
 #[test]

@@ -89,7 +89,9 @@ impl Stage {
         };
         let host = IdentityHost::Metadata { endpoint: self.fake.imds_url() };
         let clock = Clock::system();
-        let identity = ManagedIdentity::new(Some(identity.to_owned()), &host, Arc::new(move || clock.now())).unwrap();
+        let identity =
+            ManagedIdentity::new(entra::Cloud::Public, Some(identity.to_owned()), &host, Arc::new(move || clock.now()))
+                .unwrap();
         Client::new(settings, Arc::new(identity)).unwrap()
     }
 

@@ -15,7 +15,7 @@ fn answer(status: u16, body: &str) -> Answer {
 }
 
 fn refused(body: Value) -> Error {
-    failure(&answer(400, &body.to_string()))
+    failure(&answer(400, &body.to_string())).error
 }
 
 fn kind(error: &Error) -> &'static str {
@@ -105,14 +105,16 @@ fn status_decides_before_the_body() {
     for (status, expected) in
         [(302, "later"), (429, "later"), (500, "later"), (503, "later"), (400, "refused"), (401, "refused")]
     {
-        assert_eq!(kind(&failure(&answer(status, body))), expected, "{status}");
+        assert_eq!(kind(&failure(&answer(status, body)).error), expected, "{status}");
     }
     for status in [302, 400, 404, 502] {
-        assert_eq!(kind(&failure(&answer(status, "<html>down</html>"))), "later", "{status}");
+        assert_eq!(kind(&failure(&answer(status, "<html>down</html>")).error), "later", "{status}");
     }
     let mut throttled = answer(429, "");
     throttled.retry_after = Some(Duration::from_secs(7));
-    assert!(matches!(failure(&throttled), Error::TryLater { retry_after: Some(after), .. } if after.as_secs() == 7));
+    assert!(
+        matches!(failure(&throttled).error, Error::TryLater { retry_after: Some(after), .. } if after.as_secs() == 7)
+    );
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! `[entra]`: the tenant, the gateway's app registration, and how it proves who it is.
 
 use entra::credential::{IMDS, IdentityHost};
-use entra::{Authority, Credential};
+use entra::{Authority, Cloud, Credential};
 
 use crate::config::reader::Section;
 use crate::config::values::{guid, origin, readable, scope, word};
@@ -23,9 +23,15 @@ enum Kind {
 
 pub fn read(section: &Section<'_>) -> Entra {
     let tenant_id = section.text("tenant_id").required("the directory's id, a GUID").parse(guid);
-    let authority = section.text("authority").or("https://login.microsoftonline.com");
-    // The tenant has its own key, and its own mistake.
-    let authority = authority.parse(|base| Authority::new(base, tenant_id.as_deref().unwrap_or(NO_TENANT)));
+    let cloud = section.text("cloud").or(Cloud::default().name()).parse(str::parse::<Cloud>);
+    let authority = section.text("authority").or(cloud.unwrap_or_default().authority());
+    // Cloud and tenant have their own keys, and their own mistakes.
+    let tenant = tenant_id.as_deref().unwrap_or(NO_TENANT);
+    let authority = authority.parse(|base| match cloud {
+        Some(cloud) => Authority::in_cloud(cloud, base, tenant).map(Some),
+        None => Ok(None),
+    });
+    let authority = authority.flatten();
     let client_id = section.text("client_id").required("the id of the gateway's app registration").parse(guid);
     let scope =
         section.text("scope").required("what Entra is asked for, such as api://<id>/access_as_user").parse(scope);

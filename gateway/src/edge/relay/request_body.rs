@@ -94,14 +94,13 @@ enum State {
 impl RequestBody {
     /// The whole of it, where it had to be read before going upstream.
     pub fn read(read: ReadBody) -> Self {
-        let bytes = read.bytes().clone();
-        let received = bytes.len() as u64;
+        let received = read.bytes().len() as u64;
         Self {
             framing: Framing::Length(received),
             state: State::Done,
             expects_continue: false,
             ended: true,
-            kept: Some(if bytes.is_empty() { Vec::new() } else { vec![bytes] }),
+            kept: Some(BytesMut::new()),
             received,
             pace: Pace { begun: true, ..Pace::default() },
             read: Some(read),
@@ -146,8 +145,8 @@ impl RequestBody {
 
     /// Asks the client for the body, now that there is somebody to take it; sends what was kept of it.
     pub async fn begin(&mut self, session: &mut Session, link: &mut Link) -> Result<()> {
-        if let Some(kept) = self.kept.as_ref().filter(|kept| !kept.is_empty())
-            && let Err(error) = link.send_body(Bytes::copy_from_slice(kept), false).await
+        if let Some(bytes) = self.at_hand()
+            && let Err(error) = link.send_body(bytes, false).await
         {
             self.state = State::Refused(error);
             return Ok(());
@@ -202,7 +201,7 @@ impl RequestBody {
 
     /// There is none, or none to send any more.
     pub fn is_empty(&self) -> bool {
-        self.is_done() && self.kept.as_ref().is_none_or(|kept| kept.is_empty())
+        self.is_done() && self.at_hand().is_none()
     }
 
     /// Makes ready to be sent again from its first byte. `false`: what was sent is not there any more.
@@ -234,6 +233,16 @@ impl RequestBody {
             State::Refused(error) => Some(std::mem::replace(error, Error::new(ErrorType::WriteError))),
             State::Coming | State::Done => None,
         }
+    }
+
+    /// What is to be sent first, if there is any.
+    fn at_hand(&self) -> Option<Bytes> {
+        let bytes = match (&self.read, &self.kept) {
+            (Some(read), _) => read.bytes().clone(),
+            (None, Some(kept)) => Bytes::copy_from_slice(kept),
+            (None, None) => Bytes::new(),
+        };
+        Some(bytes).filter(|bytes| !bytes.is_empty())
     }
 
     fn keep(&mut self, piece: &[u8]) {
@@ -277,6 +286,7 @@ mod tests {
             kept: Some(BytesMut::new()),
             received: 0,
             pace: Pace::default(),
+            read: None,
         };
         for byte in 0..KEPT {
             body.received += 1;

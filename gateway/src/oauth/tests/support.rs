@@ -82,7 +82,7 @@ fn build(fake: Option<FakeEntra>, change: impl FnOnce(&mut Settings)) -> Fixture
     let tenant = fake.as_ref().map_or("8f0c1c5e-0c3d-4b8e-9f59-5a3f1a2b3c4d", FakeEntra::tenant_id);
     let host = entra::credential::IdentityHost::Metadata { endpoint: authority.clone() };
     let told = Arc::new(|| Clock::system().now().into());
-    let credential = entra::credential::ManagedIdentity::new(identity, &host, told).unwrap();
+    let credential = entra::credential::ManagedIdentity::new(entra::Cloud::Public, identity, &host, told).unwrap();
     let entra_settings = entra::Settings {
         authority: entra::Authority::new(&authority, tenant).unwrap(),
         client_id: fake.as_ref().map_or("g", FakeEntra::gateway_client_id).to_owned(),

@@ -20,7 +20,8 @@ const ARMED: u32 = 10_000;
 fn kinds() -> Vec<(&'static str, Fault)> {
     let fault = || Fault { times: ARMED, ..Fault::default() };
     vec![
-        ("429", Fault { status: Some(429), retry_after: Some("10".into()), ..fault() }),
+        // For no longer than is worth waiting: what Entra asks of one caller, all callers of that replica heed.
+        ("429", Fault { status: Some(429), retry_after: Some("1".into()), ..fault() }),
         ("503", Fault { status: Some(503), ..fault() }),
         ("a page with 503", Fault { status: Some(503), html: true, ..fault() }),
         ("a page with 200", Fault { status: Some(200), html: true, ..fault() }),

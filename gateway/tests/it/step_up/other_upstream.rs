@@ -22,7 +22,12 @@ async fn a_challenge_of_one_upstream_bars_the_way_to_no_other() {
         settings.remember = Remember::Always;
         let scope = settings.upstreams[0].scope.clone();
         let pool = pool::Settings::single("other", &other.url);
-        settings.upstreams.push(UpstreamSettings { path: "/other".to_owned(), scope, pool });
+        settings.upstreams.push(UpstreamSettings {
+            path: "/other".to_owned(),
+            scope,
+            pool,
+            access: Default::default(),
+        });
     })
     .await;
     let client = Client::register(&gateway).await;

@@ -118,6 +118,14 @@ impl Gateway {
         gateway
     }
 
+    /// Like [`Gateway::start`], at an Entra that was seen to before, and without waiting until the gateway is ready.
+    pub async fn start_at_entra(upstream: &str, see_to: impl FnOnce(&FakeEntra, &mut Settings)) -> Self {
+        let entra = stand_in().await;
+        let mut settings = settings(&entra, Options::simple(upstream), free_port(), free_port());
+        see_to(&entra, &mut settings);
+        Self::run_unready(entra, settings, Clock::system()).await
+    }
+
     /// Like [`Gateway::start`], with a key ring in a file.
     pub async fn start_with_ring(upstream: &str, ring: &Path) -> Self {
         let entra = stand_in().await;
@@ -179,7 +187,14 @@ impl Gateway {
         Self { entra, port, admin_port, public_url, certificates: None, stop: None, thread: None }
     }
 
+    /// Has looked at Entra, so that no fault of a test's meets that.
     async fn run(entra: Arc<FakeEntra>, settings: Settings, clock: Clock) -> Self {
+        let gateway = Self::run_unready(entra, settings, clock).await;
+        gateway.wait_until_ready(Duration::from_secs(20)).await;
+        gateway
+    }
+
+    async fn run_unready(entra: Arc<FakeEntra>, settings: Settings, clock: Clock) -> Self {
         let (port, admin_port) = (settings.listen[0].port(), settings.admin.port());
         let public_url = settings.public_url.as_str().to_owned();
         let (sender, receiver) = oneshot::channel();
@@ -191,6 +206,24 @@ impl Gateway {
             wait_until_open(port).await;
         }
         gateway
+    }
+
+    /// What `/readyz` says.
+    pub async fn readiness(&self) -> (u16, String) {
+        let answer = http_client().get(self.admin_url("/readyz")).send().await.unwrap();
+        (answer.status().as_u16(), answer.text().await.unwrap())
+    }
+
+    pub async fn wait_until_ready(&self, limit: Duration) {
+        let deadline = Instant::now() + limit;
+        loop {
+            let (status, said) = self.readiness().await;
+            if status == 200 {
+                return;
+            }
+            assert!(Instant::now() < deadline, "{said}");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
     }
 
     pub fn public_url(&self) -> String {
