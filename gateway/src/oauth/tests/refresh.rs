@@ -133,7 +133,7 @@ async fn trouble_of_entras_passes_and_costs_nothing() {
     };
     for (fault, wait) in [
         (server_error(503, None), "5"),
-        (server_error(429, Some("2")), "2"),
+        (server_error(429, Some("2")), "5"),
         (Fault { html: true, ..server_error(502, None) }, "5"),
         (Fault { drop_connection: true, times: 2, ..on_refresh() }, "5"),
         // Our own registration is at fault: the user can do nothing about it, and the session is as good as it was.

@@ -126,7 +126,7 @@ async fn nothing_stands_in_for_a_token_of_entras_that_is_over() {
     let (tokens, _) = renewable(&two.here, 100).await;
     assert_eq!(two.here.tier(&tokens.access_token).await, Ok(Tier::Store));
     two.store.switch(false);
-    two.here.pass(69);
+    two.here.pass(89);
     assert_eq!(two.here.tier(&tokens.access_token).await, Ok(Tier::Stale));
     two.here.pass(1);
     let denied = two.here.sessions.admit(Some(&authorization(&tokens.access_token)), HERE).await;
