@@ -4,8 +4,8 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::header::{CONTENT_LENGTH, EXPECT};
-use http::{HeaderMap, Method, Request, Response};
+use http::header::{CONTENT_LENGTH, COOKIE, EXPECT, HeaderName};
+use http::{HeaderMap, HeaderValue, Method, Request, Response};
 use pingora::http::ResponseHeader;
 use pingora::prelude::{Error, ErrorType, Result};
 use pingora_proxy::Session;
@@ -18,6 +18,10 @@ pub const BODY_LIMIT: usize = 16 * 1024;
 const BODY_DEADLINE: Duration = Duration::from_secs(10);
 
 const HEADER_LIMIT: usize = 32 * 1024;
+/// Bytes of one field's value.
+const FIELD_LIMIT: usize = 8 * 1024;
+/// How many fields there may be.
+const FIELDS: usize = 100;
 const LINGER: Duration = Duration::from_secs(2);
 
 /// What became of reading a request whole.
@@ -90,9 +94,14 @@ pub async fn linger(session: &mut Session) {
     let _ = tokio::time::timeout(LINGER, reading).await;
 }
 
-/// Whether the header block is longer than [`HEADER_LIMIT`]: Pingora itself would take a megabyte.
+/// Whether the header block is longer than [`HEADER_LIMIT`], or has too many fields or one that is too long: Pingora itself would
+/// take a megabyte in 256 fields. Cookies are many in one field, and have the whole block.
 pub fn has_long_header(session: &Session) -> bool {
     let header = session.req_header();
+    let is_long = |(name, value): (&HeaderName, &HeaderValue)| value.len() > FIELD_LIMIT && name != COOKIE;
+    if header.headers.len() > FIELDS || header.headers.iter().any(is_long) {
+        return true;
+    }
     let fields: usize = header.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
     fields + header.method.as_str().len() + header.raw_path().len() > HEADER_LIMIT
 }

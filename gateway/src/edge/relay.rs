@@ -33,6 +33,7 @@ mod turns;
 use entra::ClaimsRequest;
 use http::header::WWW_AUTHENTICATE;
 use http::{HeaderValue, StatusCode};
+use pingora::http::ResponseHeader;
 use pingora::prelude::Result;
 use pingora_proxy::Session;
 
@@ -44,6 +45,7 @@ use super::http_messages::linger;
 use super::journey::Journey;
 use super::upstream_hop::AnswerBody;
 use super::{Edge, Method};
+use crate::pool::EndpointRewriter;
 use crate::session::Denied;
 use connect::{Link, was_not_processed};
 use request_body::RequestBody;
@@ -56,26 +58,28 @@ impl Edge {
             Some(read) => RequestBody::read(read),
             None => RequestBody::of(session),
         };
-        let (mut link, mut done) = Box::pin(self.attempt(session, journey, &mut body)).await?;
+        let mut link = None;
+        let mut done = Box::pin(self.attempt(session, journey, &mut body, &mut link)).await;
         if let Ok(AnswerEnd::Refused(claims)) = &mut done {
             match Box::pin(self.renew(journey, claims.take())).await {
                 // The server has refused to execute it: even a POST may come again.
                 Ok(()) if body.rewind() => {
-                    Box::pin(self.upstreams.release(link, false)).await;
-                    (link, done) = Box::pin(self.attempt(session, journey, &mut body)).await?;
+                    done = Box::pin(self.attempt(session, journey, &mut body, &mut link)).await;
                 }
                 // The client still has the body, and its next try finds the new token.
                 Ok(()) => {}
                 Err(denied) => done = Ok(AnswerEnd::Denied(denied)),
             }
         }
-        if let Err(error) = &done
-            && link.broke(error)
-        {
-            self.no_answer(journey, journey.destination()?.pool(), journey.peer()?.address, error);
+        if let Some(link) = link {
+            if let Err(error) = &done
+                && link.broke(error)
+            {
+                self.no_answer(journey, journey.destination()?.pool(), journey.peer()?.address, error);
+            }
+            let well = matches!(done, Ok(AnswerEnd::Whole)) && body.is_done();
+            Box::pin(self.upstreams.release(link, well)).await;
         }
-        let well = matches!(done, Ok(AnswerEnd::Whole)) && body.is_done();
-        Box::pin(self.upstreams.release(link, well)).await;
         let denied = match done? {
             AnswerEnd::Whole | AnswerEnd::Unread => None,
             AnswerEnd::Refused(_) => Some(Denied::Refused),
@@ -90,26 +94,35 @@ impl Edge {
         Ok(())
     }
 
-    /// One exchange, or two where the first did not reach the server.
+    /// One exchange, or two where the first did not reach the server. `link` is what the last one was carried by, and `None`
+    /// when there was no connection.
     async fn attempt(
         &self,
         session: &mut Session,
         journey: &mut Journey,
         body: &mut RequestBody,
-    ) -> Result<(Link, Result<AnswerEnd>)> {
-        let mut link = Box::pin(self.connect(journey)).await?;
-        let mut done = Box::pin(self.exchange(session, journey, &mut link, body)).await;
+        link: &mut Option<Link>,
+    ) -> Result<AnswerEnd> {
+        let connected = Box::pin(self.reconnect(journey, link)).await?;
+        let done = Box::pin(self.exchange(session, journey, connected, body)).await;
         if let Err(error) = &done
             && (was_not_processed(error)
                 // The server had closed a connection that was waiting here. Then a POST is never sent twice, whatever became of it.
-                || link.was_stale(error) && body.is_untouched() && is_idempotent(&session.req_header().method))
+                || connected.was_stale(error) && body.is_untouched() && is_idempotent(&session.req_header().method))
             && body.rewind()
         {
-            Box::pin(self.upstreams.release(link, false)).await;
-            link = Box::pin(self.connect(journey)).await?;
-            done = Box::pin(self.exchange(session, journey, &mut link, body)).await;
+            let connected = Box::pin(self.reconnect(journey, link)).await?;
+            return Box::pin(self.exchange(session, journey, connected, body)).await;
         }
-        Ok((link, done))
+        done
+    }
+
+    /// Another connection in the place of what there is.
+    async fn reconnect<'a>(&self, journey: &mut Journey, link: &'a mut Option<Link>) -> Result<&'a mut Link> {
+        if let Some(other) = link.take() {
+            self.upstreams.release(other, false).await;
+        }
+        Ok(link.insert(self.connect(journey).await?))
     }
 
     async fn exchange(
@@ -119,6 +132,27 @@ impl Edge {
         link: &mut Link,
         body: &mut RequestBody,
     ) -> Result<AnswerEnd> {
+        match Box::pin(self.ask(session, journey, link, body)).await? {
+            Answered::End(end) => Ok(end),
+            Answered::Body => {
+                let over = self.sessions.over(&journey.destination()?.admitted);
+                Box::pin(answer::body(session, link, body, over)).await?;
+                Ok(AnswerEnd::Whole)
+            }
+            Answered::Events(response, rewriter) => {
+                Box::pin(self.events(session, journey, link, body, response, rewriter)).await
+            }
+        }
+    }
+
+    /// Sends the request, and passes the header of the answer on, but for that of an event stream.
+    async fn ask(
+        &self,
+        session: &mut Session,
+        journey: &mut Journey,
+        link: &mut Link,
+        body: &mut RequestBody,
+    ) -> Result<Answered> {
         let mut request = self.prepare(session, journey)?;
         body.frame(&mut request, link.is_http2())?;
         link.send(request, body.is_empty()).await?;
@@ -126,12 +160,12 @@ impl Edge {
         let over = self.sessions.over(&journey.destination()?.admitted);
         let mut response = match Box::pin(answer::header(session, link, body, over)).await? {
             Ok(response) => response,
-            Err(denied) => return Ok(AnswerEnd::Denied(denied)),
+            Err(denied) => return Ok(Answered::End(AnswerEnd::Denied(denied))),
         };
         journey.destination()?.pool().answered(journey.peer()?.address);
         if response.status == StatusCode::UNAUTHORIZED {
             let challenges = response.headers.get_all(WWW_AUTHENTICATE).iter().map(HeaderValue::as_bytes);
-            return Ok(AnswerEnd::Refused(ClaimsRequest::in_challenges(challenges)));
+            return Ok(Answered::End(AnswerEnd::Refused(ClaimsRequest::in_challenges(challenges))));
         }
         body.forget();
         self.metrics.first_byte(journey.started.elapsed());
@@ -145,17 +179,13 @@ impl Edge {
             AnswerBody::None => {
                 session.write_response_header(response, true).await.map_err(|error| error.into_down())?;
                 session.write_response_body(None, true).await.map_err(|error| error.into_down())?;
-                Ok(if link.is_done() { AnswerEnd::Whole } else { AnswerEnd::Unread })
+                Ok(Answered::End(if link.is_done() { AnswerEnd::Whole } else { AnswerEnd::Unread }))
             }
             AnswerBody::Whole => {
                 session.write_response_header(response, false).await.map_err(|error| error.into_down())?;
-                let over = self.sessions.over(&journey.destination()?.admitted);
-                Box::pin(answer::body(session, link, body, over)).await?;
-                Ok(AnswerEnd::Whole)
+                Ok(Answered::Body)
             }
-            AnswerBody::Events(rewriter) => {
-                Box::pin(self.events(session, journey, link, body, response, rewriter)).await
-            }
+            AnswerBody::Events(rewriter) => Ok(Answered::Events(response, rewriter)),
         }
     }
 
@@ -169,6 +199,14 @@ impl Edge {
         self.metrics.upstream_failed(upstream, if wants_claims { "insufficient_claims" } else { "refused_token" });
         self.sessions.renew_refused(&mut destination.admitted, claims).await
     }
+}
+
+/// What there is to do when the header of the answer has come.
+enum Answered {
+    /// Nothing more.
+    End(AnswerEnd),
+    Body,
+    Events(Box<ResponseHeader>, Option<EndpointRewriter>),
 }
 
 /// How far the upstream's answer was read.

@@ -32,18 +32,13 @@ impl Inherited {
     /// # Errors
     /// When one is not, or cannot be listened at: who connects to it would wait for ever.
     pub(super) fn claim(mut self, configured: &[SocketAddr]) -> Result<Sockets, InheritedError> {
-        let mut sockets = Vec::new();
+        let mut sockets = Sockets(Vec::new());
         for index in 0..self.0.len() {
-            let Some(listener) = self.0.take_tcp_listener(index)? else { continue };
-            let (listener, address) = checked(listener)?;
-            if !configured.contains(&address) {
-                let configured = Addresses(configured.to_vec());
-                return Err(InheritedError::NotConfigured { address, configured });
+            if let Some(listener) = self.0.take_tcp_listener(index)? {
+                sockets.add(listener, configured)?;
             }
-            tracing::info!(%address, "a listening socket was passed");
-            sockets.push((address, listener));
         }
-        Ok(Sockets(sockets))
+        Ok(sockets)
     }
 }
 
@@ -54,6 +49,8 @@ pub enum InheritedError {
     Unusable(#[from] io::Error),
     #[error("the one at {0} is a connection, as systemd passes with Accept=yes")]
     Connection(SocketAddr),
+    #[error("there are two at {0}, as systemd passes with ReusePort=yes; one of them would never be served")]
+    Twice(SocketAddr),
     #[error("the one at {address} is at none of the addresses that are configured: {configured}")]
     NotConfigured { address: SocketAddr, configured: Addresses },
 }
@@ -74,6 +71,19 @@ pub struct Sockets(Vec<(SocketAddr, TcpListener)>);
 impl Sockets {
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    fn add(&mut self, listener: TcpListener, configured: &[SocketAddr]) -> Result<(), InheritedError> {
+        let (listener, address) = checked(listener)?;
+        if !configured.contains(&address) {
+            return Err(InheritedError::NotConfigured { address, configured: Addresses(configured.to_vec()) });
+        }
+        if self.0.iter().any(|(other, _)| *other == address) {
+            return Err(InheritedError::Twice(address));
+        }
+        tracing::info!(%address, "a listening socket was passed");
+        self.0.push((address, listener));
+        Ok(())
     }
 }
 
@@ -132,5 +142,14 @@ mod tests {
         let (listener, at) = checked(listener).unwrap();
         assert_eq!(at, address);
         assert_eq!(listener.accept().unwrap_err().kind(), io::ErrorKind::WouldBlock);
+    }
+
+    #[test]
+    fn each_address_is_listened_at_once() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let (address, other) = (listener.local_addr().unwrap(), listener.try_clone().unwrap());
+        let mut sockets = Sockets(Vec::new());
+        sockets.add(listener, &[address]).unwrap();
+        assert!(matches!(sockets.add(other, &[address]), Err(InheritedError::Twice(at)) if at == address));
     }
 }

@@ -196,8 +196,17 @@ async fn bad_requests_are_refused_with_the_right_status() {
     assert_eq!(query.status(), 400);
     let method = http.put(gateway.url("/mcp")).bearer_auth(&token).body("{}").send().await.unwrap();
     assert_eq!(method.status(), 405);
-    let header = http.get(gateway.url("/mcp")).header("x-big", "x".repeat(33 * 1024)).send().await.unwrap();
-    assert_eq!(header.status(), 431);
+    for (name, length, status) in [("x-big", 8 * 1024, 401), ("x-big", 8 * 1024 + 1, 431), ("cookie", 20 * 1024, 401)] {
+        let answer = http.get(gateway.url("/mcp")).header(name, "x".repeat(length)).send().await.unwrap();
+        assert_eq!(answer.status(), status, "{name} of {length} bytes");
+    }
+    let mut many = http.get(gateway.url("/mcp")).header("cookie", "x".repeat(33 * 1024));
+    assert_eq!(many.try_clone().unwrap().send().await.unwrap().status(), 431, "the whole block");
+    many = http.get(gateway.url("/mcp"));
+    for number in 0..100 {
+        many = many.header("x-one-more", number);
+    }
+    assert_eq!(many.send().await.unwrap().status(), 431, "and so many fields");
     let form = http.post(gateway.url("/token")).body("x".repeat(17 * 1024)).send().await.unwrap();
     assert_eq!(form.status(), 413);
     let own = http.delete(gateway.url("/token")).send().await.unwrap();
