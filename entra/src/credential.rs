@@ -4,6 +4,7 @@
 mod certificate;
 mod client_secret;
 mod managed_identity;
+mod word;
 mod workload_identity;
 
 use std::path::PathBuf;
@@ -101,33 +102,4 @@ impl From<CredentialError> for Error {
             CredentialError::Broken(_) => Self::SetUp(error.to_string()),
         }
     }
-}
-
-/// Reads a file of at most `largest` bytes that holds one word, which an error never shows.
-async fn read_word(file: &std::path::Path, kind: &'static str, largest: u64) -> Result<Secret, CredentialError> {
-    let path = file.to_path_buf();
-    tokio::task::spawn_blocking(move || word(&path, kind, largest))
-        .await
-        .map_err(|_| CredentialError::Unavailable(format!("reading the {kind} was cut short")))?
-}
-
-fn word(path: &std::path::Path, kind: &str, largest: u64) -> Result<Secret, CredentialError> {
-    use std::io::Read;
-    let broken = |what: &str| CredentialError::Broken(format!("{kind} {}: {what}", path.display()));
-    let file = std::fs::File::open(path).map_err(|error| broken(&error.to_string()))?;
-    let mut text = String::new();
-    // One byte more than allowed, so that a file of any size costs no more than the cap.
-    file.take(largest + 1).read_to_string(&mut text).map_err(|error| broken(&error.to_string()))?;
-    let whole = Secret::new(text);
-    if whole.expose().len() as u64 > largest {
-        return Err(broken(&format!("larger than {} KiB, so not what belongs here", largest / 1024)));
-    }
-    let word = whole.expose().trim();
-    if word.is_empty() {
-        return Err(broken("empty"));
-    }
-    if word.bytes().any(|byte| byte.is_ascii_whitespace() || byte.is_ascii_control()) {
-        return Err(broken("holds more than one word"));
-    }
-    Ok(Secret::new(word.to_owned()))
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use async_trait::async_trait;
 
-use super::{ClientCredential, CredentialError, Proof, read_word};
+use super::{ClientCredential, CredentialError, Proof, word};
 
 /// The secret, read for every call: a new one counts without a restart.
 #[derive(Clone, Debug)]
@@ -21,7 +21,7 @@ impl ClientSecret {
 #[async_trait]
 impl ClientCredential for ClientSecret {
     async fn proof(&self) -> Result<Proof, CredentialError> {
-        read_word(&self.secret_file, "secret file", LARGEST).await.map(Proof::Secret)
+        word::read(&self.secret_file, "secret file", LARGEST).await.map(Proof::Secret)
     }
 }
 

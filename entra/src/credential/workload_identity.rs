@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use async_trait::async_trait;
 
-use super::{ClientCredential, CredentialError, Proof, read_word};
+use super::{ClientCredential, CredentialError, Proof, word};
 use crate::Secret;
 
 /// The projected token, read for every assertion: the kubelet swaps the file without telling anyone.
@@ -20,7 +20,7 @@ impl WorkloadIdentity {
 
     /// What the file holds now.
     pub async fn assertion(&self) -> Result<Secret, CredentialError> {
-        read_word(&self.token_file, "token file", LARGEST).await
+        word::read(&self.token_file, "token file", LARGEST).await
     }
 }
 

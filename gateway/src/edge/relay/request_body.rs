@@ -145,7 +145,11 @@ impl RequestBody {
 
     /// Asks the client for the body, now that there is somebody to take it; sends what was kept of it.
     pub async fn begin(&mut self, session: &mut Session, link: &mut Link) -> Result<()> {
-        if let Some(bytes) = self.at_hand()
+        let bytes = match &self.read {
+            Some(read) => read.bytes().clone(),
+            None => Bytes::copy_from_slice(self.at_hand()),
+        };
+        if !bytes.is_empty()
             && let Err(error) = link.send_body(bytes, false).await
         {
             self.state = State::Refused(error);
@@ -201,7 +205,7 @@ impl RequestBody {
 
     /// There is none, or none to send any more.
     pub fn is_empty(&self) -> bool {
-        self.is_done() && self.at_hand().is_none()
+        self.is_done() && self.at_hand().is_empty()
     }
 
     /// Makes ready to be sent again from its first byte. `false`: what was sent is not there any more.
@@ -235,14 +239,13 @@ impl RequestBody {
         }
     }
 
-    /// What is to be sent first, if there is any.
-    fn at_hand(&self) -> Option<Bytes> {
-        let bytes = match (&self.read, &self.kept) {
-            (Some(read), _) => read.bytes().clone(),
-            (None, Some(kept)) => Bytes::copy_from_slice(kept),
-            (None, None) => Bytes::new(),
-        };
-        Some(bytes).filter(|bytes| !bytes.is_empty())
+    /// What is to be sent first.
+    fn at_hand(&self) -> &[u8] {
+        match (&self.read, &self.kept) {
+            (Some(read), _) => read.bytes(),
+            (None, Some(kept)) => kept,
+            (None, None) => &[],
+        }
     }
 
     fn keep(&mut self, piece: &[u8]) {
