@@ -91,17 +91,29 @@ fn serve(stream: TcpStream, config: Arc<ServerConfig>, calls: &AtomicUsize) -> s
     stream.set_read_timeout(Some(Duration::from_secs(5)))?;
     let session = ServerConnection::new(config).map_err(std::io::Error::other)?;
     let mut stream = StreamOwned::new(session, stream);
-    let (mut head, mut piece) = (Vec::new(), [0; 4096]);
-    while !head.windows(4).any(|window| window == b"\r\n\r\n") {
+    let (mut request, mut piece) = (Vec::new(), [0; 4096]);
+    // To its end: closing with bytes unread resets the connection, and the answer may be lost with it.
+    while !is_whole(&request) {
         match stream.read(&mut piece)? {
             0 => return Ok(()),
-            read => head.extend_from_slice(&piece[..read]),
+            read => request.extend_from_slice(&piece[..read]),
         }
     }
-    if head.starts_with(b"POST") {
+    if request.starts_with(b"POST") {
         calls.fetch_add(1, Ordering::Relaxed);
     }
     stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}")?;
     stream.conn.send_close_notify();
     stream.flush()
+}
+
+fn is_whole(request: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(request).to_ascii_lowercase();
+    let Some((head, body)) = text.split_once("\r\n\r\n") else { return false };
+    let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")?.parse().ok());
+    if head.contains("transfer-encoding: chunked") {
+        body.ends_with("0\r\n\r\n")
+    } else {
+        body.len() >= length.unwrap_or(0)
+    }
 }
