@@ -88,7 +88,8 @@ mod tests {
         assert_eq!(answer(&Method::GET, "/readyz").body(), b"not ready: Entra: AADSTS700213\n");
         readiness.ready();
         assert_eq!(answer(&Method::GET, "/readyz").status(), 200);
-        drain.drain(crate::drain::Settings { delay: Duration::ZERO, window: Duration::ZERO }).await;
+        let at_once = crate::drain::Settings { delay: Duration::ZERO, window: Duration::ZERO };
+        drain.drain(at_once, async {}).await;
         assert_eq!(answer(&Method::GET, "/readyz").status(), 503);
         assert_eq!(answer(&Method::GET, "/healthz").status(), 200);
         assert_eq!(answer(&Method::POST, "/healthz").status(), 405);

@@ -1,10 +1,11 @@
 //! Who is being served, and whether we are leaving.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use pingora::apps::HttpServerApp;
 use pingora::server::{ShutdownSignal, ShutdownSignalWatch};
 use prometheus::IntGauge;
 use tokio::sync::watch;
@@ -12,9 +13,10 @@ use tokio::time::{Instant, sleep};
 
 /// How often the drain looks whether everyone has gone.
 const POLL: Duration = Duration::from_millis(50);
-/// How long after the listeners the process ends at the earliest: as the delay, within these bounds. A connection that was
-/// taken just before may need a handshake before its first request.
-const LAST_ARRIVALS: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(1));
+/// How long no request must have come before connections that wait for one are closed: as the delay, within these bounds. One
+/// that was taken just before the listeners closed may need a handshake first; and clients that kept many connections while
+/// they had to wait come back on each of them, once.
+const QUIET: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(1));
 
 /// How long leaving takes at most: both together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +36,8 @@ pub struct Drain {
     /// When everyone must have gone; `None` while nobody must.
     deadline: Arc<watch::Sender<Option<Instant>>>,
     in_flight: IntGauge,
+    /// How many requests have come since the drain began.
+    arrivals: Arc<AtomicU64>,
 }
 
 /// Held by a request as long as it is served; gone with it, even when a hook panics.
@@ -43,11 +47,14 @@ impl Drain {
     /// `in_flight` is the gauge that shows the count.
     pub fn new(in_flight: IntGauge) -> Self {
         let (closed, deadline) = (Arc::new(watch::Sender::new(false)), Arc::new(watch::Sender::new(None)));
-        Self { leaving: Arc::default(), closed, deadline, in_flight }
+        Self { leaving: Arc::default(), closed, deadline, in_flight, arrivals: Arc::default() }
     }
 
     pub fn enter(&self) -> InFlight {
         self.in_flight.inc();
+        if self.is_draining() {
+            self.arrivals.fetch_add(1, Ordering::Relaxed);
+        }
         InFlight(self.in_flight.clone())
     }
 
@@ -68,19 +75,32 @@ impl Drain {
         begun.ok().and_then(|deadline| *deadline).expect("this drain holds the sender, and waited for a deadline")
     }
 
-    /// Says that we leave; closes the listeners after the delay; then waits until nobody is served or the window is over.
-    pub async fn drain(&self, settings: Settings) {
+    /// Says that we leave; closes the listeners after the delay; then waits until nobody is served and nobody comes any more,
+    /// or the window is over. Then `close_waiting`, which closes connections that wait for a request, and a last look.
+    pub async fn drain(&self, settings: Settings, close_waiting: impl Future<Output = ()>) {
         self.leaving.store(true, Ordering::Relaxed);
         sleep(settings.delay).await;
         self.closed.send_replace(true);
         let deadline = Instant::now() + settings.window;
         self.deadline.send_replace(Some(deadline));
-        let (least, most) = LAST_ARRIVALS;
-        sleep(settings.delay.clamp(least, most).min(settings.window)).await;
-        loop {
-            // Also once with nobody there: a request whose header has just been read is not counted yet.
-            sleep(POLL).await;
-            if self.in_flight.get() == 0 || Instant::now() >= deadline {
+        let (least, most) = QUIET;
+        self.quiet(settings.delay.clamp(least, most), deadline).await;
+        // The end of the process would do so too, but only after a while in which nobody reads what has come on them.
+        close_waiting.await;
+        // Whose header had just been read is served.
+        self.quiet(POLL, deadline).await;
+    }
+
+    /// Waits until nobody is served and no request has come for so long, or until `deadline`.
+    async fn quiet(&self, time: Duration, deadline: Instant) {
+        let mut seen = self.arrivals.load(Ordering::Relaxed);
+        let mut since = Instant::now();
+        while Instant::now() < deadline {
+            sleep(POLL.min(time)).await;
+            let arrivals = self.arrivals.load(Ordering::Relaxed);
+            if arrivals != seen {
+                (seen, since) = (arrivals, Instant::now());
+            } else if self.in_flight.get() == 0 && since.elapsed() >= time {
                 return;
             }
         }
@@ -95,10 +115,12 @@ impl Drop for InFlight {
 
 /// Ends the server when `stop` does, after the drain. Pingora's own watch would close the listeners at once and then sleep
 /// its whole grace period even with nobody to wait for.
-pub struct GracefulStop<S> {
+pub struct GracefulStop<S, A> {
     pub drain: Drain,
     pub settings: Settings,
     pub stop: S,
+    /// Whose connections are left for the end.
+    pub app: Arc<A>,
 }
 
 /// What tells a server to stop: a signal, or a test. Told a second time, it stops at once.
@@ -108,12 +130,12 @@ pub trait StopSignal: Send + Sync {
 }
 
 #[async_trait]
-impl<S: StopSignal> ShutdownSignalWatch for GracefulStop<S> {
+impl<S: StopSignal, A: HttpServerApp + Send + Sync> ShutdownSignalWatch for GracefulStop<S, A> {
     async fn recv(&self) -> ShutdownSignal {
         self.stop.received().await;
         tracing::info!(in_flight = self.drain.in_flight.get(), "draining");
         tokio::select! {
-            () = self.drain.drain(self.settings) => {}
+            () = self.drain.drain(self.settings, self.app.http_cleanup()) => {}
             () = self.stop.received() => tracing::warn!("told to stop twice"),
         }
         tracing::info!(in_flight = self.drain.in_flight.get(), "stopping");

@@ -25,7 +25,7 @@ use pingora::server::configuration::ServerConf;
 use pingora::server::{RunArgs, Server as PingoraServer};
 use pingora::services::background::{GenBackgroundService, background_service};
 use pingora::services::listening::Service;
-use pingora_proxy::http_proxy;
+use pingora_proxy::{HttpProxy, http_proxy};
 
 use crate::access::{Access, Requirement, UpstreamAccess};
 use crate::admin::{Admin, ServersAdmin, SessionsAdmin};
@@ -136,6 +136,7 @@ pub struct Server {
     pingora: PingoraServer,
     drain: Drain,
     leave: drain::Settings,
+    proxy: Arc<HttpProxy<Edge>>,
 }
 
 impl Server {
@@ -182,7 +183,8 @@ impl Server {
         }
         let mut proxy = http_proxy(&pingora.configuration, edge);
         proxy.server_options = Some(connection_options());
-        let deadline = HeaderDeadline { inside: Arc::new(proxy), metrics };
+        let proxy = Arc::new(proxy);
+        let deadline = HeaderDeadline { inside: proxy.clone(), metrics };
         let entrance = Entrance { rules: rules.clone(), inside: Arc::new(deadline) };
         let mut edge_service = Service::new("edge".to_owned(), entrance);
         edge_service.endpoints().set_pre_tls_callback(rules);
@@ -212,12 +214,12 @@ impl Server {
         if let Some(watch) = kept.ring {
             pingora.add_service(background_service("key ring", watch));
         }
-        Ok(Self { pingora, drain, leave })
+        Ok(Self { pingora, drain, leave, proxy })
     }
 
     /// Serves until `stop`, drains, and returns.
     pub fn run(self, stop: impl StopSignal + 'static) {
-        let watch = GracefulStop { drain: self.drain, settings: self.leave, stop };
+        let watch = GracefulStop { drain: self.drain, settings: self.leave, stop, app: self.proxy };
         self.pingora.run(RunArgs { shutdown_signal: Box::new(watch) });
     }
 }

@@ -92,15 +92,17 @@ impl Load {
 }
 
 async fn make(origin: String, trusted: Option<reqwest::Certificate>, over: Arc<AtomicBool>) -> Counts {
-    // Whatever a client would try again by itself is a failure here.
     let client = || {
-        let client = reqwest::Client::builder().no_proxy().retry(reqwest::retry::never());
+        let client = reqwest::Client::builder().no_proxy();
         client.tls_certs_only(trusted.clone()).timeout(Duration::from_secs(30))
     };
+    // Whatever a client would try again by itself is a failure here.
+    let http1 = || client().http1_only().retry(reqwest::retry::never());
     let clients = [
-        client().http1_only().build().unwrap(),
-        client().http1_only().pool_max_idle_per_host(0).build().unwrap(),
-        // HTTP/2 where there is TLS.
+        http1().build().unwrap(),
+        http1().pool_max_idle_per_host(0).build().unwrap(),
+        // HTTP/2 where there is TLS. What GOAWAY says was not processed any client sends again (RFC 9113, 8.7), and by default
+        // nothing else.
         client().build().unwrap(),
         client().pool_max_idle_per_host(0).build().unwrap(),
     ];
