@@ -311,3 +311,30 @@ fn raw(port: u16, request: &str) -> u16 {
     stream.read_exact(&mut answer).unwrap();
     std::str::from_utf8(&answer[9..12]).unwrap().parse().unwrap()
 }
+
+/// T35: what one user is answered is never kept for another, whatever the upstream says.
+#[tokio::test]
+async fn an_answer_that_may_be_kept_is_asked_for_again() {
+    let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let asked = std::sync::atomic::AtomicU32::new(0);
+    let answer = async move || {
+        let number = asked.fetch_add(1, std::sync::atomic::Ordering::Relaxed) + 1;
+        ([("cache-control", "public, max-age=600"), ("etag", "\"1\"")], number.to_string())
+    };
+    let answer = std::sync::Arc::new(answer);
+    let router = axum::Router::new().fallback(axum::routing::any(async move || answer().await));
+    let server = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+    let gateway = Gateway::start(&url).await;
+    let client = Client::register(&gateway).await;
+    let (adele, alex) = (client.token(&gateway, ADELE).await, client.token(&gateway, ALEX).await);
+    let mut answers = Vec::new();
+    for method in [Method::GET, Method::POST] {
+        for token in [&adele, &alex, &adele] {
+            let request = http_client().request(method.clone(), gateway.url("/mcp")).bearer_auth(token).body("{}");
+            answers.push(request.send().await.unwrap().text().await.unwrap());
+        }
+    }
+    assert_eq!(answers, ["1", "2", "3", "4", "5", "6"]);
+    server.abort();
+}
