@@ -38,7 +38,7 @@ fn tests_in(text: &str, found: &mut BTreeSet<String>) {
 fn row(line: &str) -> Option<(&str, Vec<&str>)> {
     let cells: Vec<&str> = line.strip_prefix("| ")?.strip_suffix(" |")?.split(" | ").collect();
     let (id, shown_by) = (cells.first()?, cells.last()?);
-    let number = id.strip_prefix(['T', 'S'])?;
+    let number = id.strip_prefix(['T', 'S', 'M'])?;
     number.parse::<u32>().ok()?;
     Some((id, shown_by.split('`').skip(1).step_by(2).collect()))
 }
@@ -48,7 +48,9 @@ fn each_threat_names_what_shows_that_it_is_met() {
     let text = fs::read_to_string(project().join("docs/threat-model.md")).unwrap();
     let rows: Vec<_> = text.lines().filter_map(row).collect();
     let ids: Vec<&str> = rows.iter().map(|(id, _)| *id).collect();
-    let expected: Vec<String> = (1..=44).map(|n| format!("T{n}")).chain((1..=18).map(|n| format!("S{n}"))).collect();
+    let expected = [('T', 44), ('S', 18), ('M', 7)];
+    let expected: Vec<String> =
+        expected.iter().flat_map(|(kind, last)| (1..=*last).map(move |n| format!("{kind}{n}"))).collect();
     assert_eq!(ids, expected, "each once, in order");
 
     let mut tests = BTreeSet::new();
