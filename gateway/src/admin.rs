@@ -1,9 +1,12 @@
-//! `/metrics`, `/healthz`, `/readyz`, `/sessions` and `/servers`, on a listener of their own that is never public.
+//! `/metrics`, `/healthz`, `/readyz`, `/status`, `/sessions` and `/servers`, on a listener of their own that is never public.
+//! Whoever is not on this machine gets the first three and nothing else: nobody signs in here.
 
 mod request;
 mod servers;
 mod sessions;
+mod status;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -12,11 +15,13 @@ use http::{Method, Response, StatusCode};
 use pingora::apps::http_app::ServeHttp;
 use pingora::protocols::http::ServerSession;
 
+use self::request::{Refusal, refused};
 use crate::drain::Drain;
 use crate::metrics::Metrics;
 use crate::readiness::Readiness;
 pub use servers::ServersAdmin;
 pub use sessions::SessionsAdmin;
+pub use status::{FormToken, History, Sampler, StatusAdmin};
 
 pub struct Admin {
     pub metrics: Arc<Metrics>,
@@ -24,6 +29,7 @@ pub struct Admin {
     pub readiness: Readiness,
     pub sessions: SessionsAdmin,
     pub servers: ServersAdmin,
+    pub status: StatusAdmin,
 }
 
 #[async_trait]
@@ -31,11 +37,32 @@ impl ServeHttp for Admin {
     async fn response(&self, session: &mut ServerSession) -> Response<Vec<u8>> {
         let header = session.req_header();
         match header.uri.path() {
+            sessions::LIST
+            | sessions::REVOKE
+            | servers::LIST
+            | servers::DRAIN
+            | servers::UNDRAIN
+            | status::PAGE
+            | status::REVOKE
+                if !is_local(session) =>
+            {
+                refused(session, &Refusal::Elsewhere)
+            }
+            status::PAGE | status::REVOKE => self.status.answer(session).await,
             sessions::LIST | sessions::REVOKE => self.sessions.answer(session).await,
             servers::LIST | servers::DRAIN | servers::UNDRAIN => self.servers.answer(session).await,
             path => plain(&self.metrics, &self.drain, &self.readiness, &header.method, path),
         }
     }
+}
+
+fn is_local(session: &ServerSession) -> bool {
+    session.client_addr().and_then(|address| address.as_inet()).is_some_and(|address| is_this_machine(address.ip()))
+}
+
+/// Whether connections from there are of this machine, as those of `ssh -L` and `kubectl port-forward` are.
+fn is_this_machine(address: IpAddr) -> bool {
+    address.to_canonical().is_loopback()
 }
 
 /// Neither answer depends on how Redis and Entra are now: an outage of theirs must not restart or remove every replica at once.
@@ -53,7 +80,7 @@ fn plain(metrics: &Metrics, drain: &Drain, readiness: &Readiness, method: &Metho
             None => text(StatusCode::OK, "ready\n"),
         },
         "/metrics" => answer(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", metrics.render()),
-        _ => text(StatusCode::NOT_FOUND, "/metrics /healthz /readyz /sessions /servers\n"),
+        _ => text(StatusCode::NOT_FOUND, "/metrics /healthz /readyz /status /sessions /servers\n"),
     }
 }
 
@@ -75,6 +102,13 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+
+    #[test]
+    fn only_loopback_is_this_machine() {
+        let is = |text: &str| is_this_machine(text.parse().unwrap());
+        assert!(["127.0.0.1", "127.8.9.10", "::1", "::ffff:127.0.0.1"].into_iter().all(is));
+        assert!(!["10.0.0.1", "169.254.1.1", "::", "0.0.0.0", "fe80::1", "::ffff:10.0.0.1"].into_iter().any(is));
+    }
 
     #[tokio::test]
     async fn readiness_begins_with_entra_and_ends_with_the_drain_and_liveness_does_neither() {

@@ -13,7 +13,7 @@
 //!
 //! Only `edge`, `pool`, `admin`, `drain` and `server` know that Pingora exists. `server` wires, `config` feeds it, `cli` runs it.
 //! `core_dumps` keeps the memory of `serve` to itself, `locked` the keys out of swap. `sealed`, `store`, `clock`, `secret`,
-//! `one_line`, `pem` and `sync` lie below everything.
+//! `one_line`, `pem` and `sync` lie below everything. `trouble` keeps the last warnings for the status page.
 
 pub mod access;
 mod admin;
@@ -42,3 +42,4 @@ pub mod session;
 pub mod source;
 pub mod store;
 mod sync;
+mod trouble;

@@ -2,7 +2,11 @@
 
 use std::io;
 
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer};
+
+use crate::trouble;
 
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -22,12 +26,13 @@ pub enum Format {
 /// Only the first call has an effect: a process has one log.
 pub fn start(settings: &Settings) {
     let filter = EnvFilter::new(format!("{},{QUIET}", settings.level));
-    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(false);
-    // A second call (several servers in one test process) finds the log started.
-    let _ = match settings.format {
-        Format::Json => subscriber.json().flatten_event(true).with_current_span(false).try_init(),
-        Format::Text => subscriber.try_init(),
+    let lines = tracing_subscriber::fmt::layer().with_writer(io::stderr).with_ansi(false);
+    let lines = match settings.format {
+        Format::Json => lines.json().flatten_event(true).with_current_span(false).boxed(),
+        Format::Text => lines.boxed(),
     };
+    // A second call (several servers in one test process) finds the log started.
+    let _ = tracing_subscriber::registry().with(filter).with(trouble::Keep).with(lines).try_init();
 }
 
 const QUIET: &str = "pingora=warn,pingora_core=warn,pingora_proxy=warn,pingora_load_balancing=warn,pingora_http=warn,\

@@ -7,6 +7,7 @@ mod entra;
 use std::sync::Arc;
 use std::time::Duration;
 
+use prometheus::proto::MetricFamily;
 use prometheus::{
     Encoder, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
 };
@@ -219,6 +220,11 @@ impl Metrics {
     /// Shows how old is what this client keeps. For one client.
     pub fn shows_ages_of(&self, client: Arc<::entra::Client>) {
         self.registry.register(Box::new(entra::Ages::of(client))).expect("each series is registered once");
+    }
+
+    /// Every series as it is now.
+    pub fn families(&self) -> Vec<MetricFamily> {
+        self.registry.gather()
     }
 
     /// The Prometheus text format.

@@ -28,7 +28,7 @@ use pingora::services::listening::Service;
 use pingora_proxy::{HttpProxy, http_proxy};
 
 use crate::access::{Access, Requirement, UpstreamAccess};
-use crate::admin::{Admin, ServersAdmin, SessionsAdmin};
+use crate::admin::{Admin, FormToken, History, Sampler, ServersAdmin, SessionsAdmin, StatusAdmin};
 use crate::clock::Clock;
 use crate::drain::{self, Drain, GracefulStop, StopSignal};
 pub use crate::edge::StreamSettings;
@@ -168,12 +168,32 @@ impl Server {
             Closing { service, closing: drain.closing() }
         });
         let (admin_address, tenant_id) = (settings.admin, settings.entra.authority.tenant_id().to_owned());
-        let (edge, kept) = edge(settings, clock, metrics.clone(), drain.clone())?;
+        let (edge, kept) = edge(settings, clock.clone(), metrics.clone(), drain.clone())?;
         let sessions = SessionsAdmin { sessions: edge.sessions.clone(), tenant_id };
         let servers = ServersAdmin { pools: edge.routes.pools().cloned().collect() };
         let readiness = Readiness::default();
-        let admin =
-            Admin { metrics: metrics.clone(), drain: drain.clone(), readiness: readiness.clone(), sessions, servers };
+        let history = History::default();
+        let status = StatusAdmin {
+            public_url: edge.public_url.as_str().to_owned(),
+            clock: clock.clone(),
+            started: clock.now(),
+            metrics: metrics.clone(),
+            drain: drain.clone(),
+            readiness: readiness.clone(),
+            history: history.clone(),
+            pools: servers.pools.clone(),
+            sessions: edge.sessions.clone(),
+            token: FormToken::random(),
+        };
+        let admin = Admin {
+            metrics: metrics.clone(),
+            drain: drain.clone(),
+            readiness: readiness.clone(),
+            sessions,
+            servers,
+            status,
+        };
+        pingora.add_service(background_service("status", Sampler { history, metrics: metrics.clone() }));
         let mut admin_service = Service::new("admin".to_owned(), admin);
         admin_service.threads = Some(1);
         admin_service.add_tcp(&admin_address.to_string());

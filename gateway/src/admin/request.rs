@@ -23,10 +23,14 @@ pub enum Refusal {
     Host,
     #[error("not for web pages")]
     Page,
+    #[error("only from this machine: use ssh -L or kubectl port-forward")]
+    Elsewhere,
     #[error("only {0}")]
     Method(&'static str),
     #[error("send application/json")]
     NotJson,
+    #[error("not a form of the status page; load it anew")]
+    NotOurForm,
     #[error("the body is too long, too slow or broken off")]
     Body,
     /// In words for the caller.
@@ -35,6 +39,8 @@ pub enum Refusal {
     /// Likewise.
     #[error("{0}")]
     Unknown(&'static str),
+    #[error("the store does not answer; ask again")]
+    Away,
 }
 
 /// Lets a request for what only answers `GET` pass.
@@ -58,6 +64,31 @@ pub async fn read_post(session: &mut ServerSession) -> Result<BytesMut, Refusal>
     body.ok().flatten().ok_or(Refusal::Body)
 }
 
+/// The body of a form that our own page has sent: its origin is the very address that was asked, and it says so itself.
+pub async fn read_form(session: &mut ServerSession) -> Result<BytesMut, Refusal> {
+    let header = session.req_header();
+    let (host, origin) = (single(&header.headers, &HOST), single(&header.headers, &ORIGIN));
+    let mut others = header.headers.clone();
+    others.remove(ORIGIN);
+    is_no_page(&header.uri, &others)?;
+    if header.method != Method::POST {
+        return Err(Refusal::Method("POST"));
+    }
+    let ours = host.map(|host| format!("http://{host}"));
+    if origin.is_none() || origin != ours.as_deref() || single(&header.headers, &CONTENT_TYPE) != Some(FORM) {
+        return Err(Refusal::NotOurForm);
+    }
+    let body = tokio::time::timeout(BODY_DEADLINE, read_body(session)).await;
+    body.ok().flatten().ok_or(Refusal::Body)
+}
+
+/// The only value of a header; `None` when there are none, several, or no text.
+fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
+    let mut values = headers.get_all(name).iter();
+    let (value, None) = (values.next()?, values.next()) else { return None };
+    value.to_str().ok()
+}
+
 pub fn refused(session: &mut ServerSession, refusal: &Refusal) -> Response<Vec<u8>> {
     // What was not read of the request must not become the next one.
     session.set_keepalive(None);
@@ -68,11 +99,12 @@ impl Refusal {
     fn answer(&self) -> Response<Vec<u8>> {
         let status = match self {
             Self::Host => StatusCode::MISDIRECTED_REQUEST,
-            Self::Page => StatusCode::FORBIDDEN,
+            Self::Page | Self::Elsewhere | Self::NotOurForm => StatusCode::FORBIDDEN,
             Self::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::NotJson => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Body | Self::Wrong(_) => StatusCode::BAD_REQUEST,
             Self::Unknown(_) => StatusCode::NOT_FOUND,
+            Self::Away => StatusCode::SERVICE_UNAVAILABLE,
         };
         let mut response = json_answer(status, &error(&self.to_string()));
         if let Self::Method(method) = self {
@@ -137,10 +169,11 @@ pub fn json_answer(status: StatusCode, body: &Value) -> Response<Vec<u8>> {
     response
 }
 
-fn set(response: &mut Response<Vec<u8>>, name: HeaderName, value: &'static str) {
+pub fn set(response: &mut Response<Vec<u8>>, name: HeaderName, value: &'static str) {
     response.headers_mut().insert(name, HeaderValue::from_static(value));
 }
 
+const FORM: &str = "application/x-www-form-urlencoded";
 /// A client id is the longest thing to be named, and may be a few kilobytes.
 const BODY_LIMIT: usize = 16 * 1024;
 const BODY_DEADLINE: Duration = Duration::from_secs(10);

@@ -54,7 +54,7 @@ async function inGoodTimes(names) {
   const edge = await started("sallyport", () => Edge.start("sallyport"));
   if (!edge) return;
   for (const [index, name] of names.entries()) {
-    await report(name, () => runDriver(name, name, edge.origin));
+    await report(name, () => runDriver(name, name, edge.origin, ...(DRIVERS[name].admin ? [edge.admin] : [])));
     if (index === 0 && passed === 1) console.log(`the first tool call was made within ${((Date.now() - begun) / 1000).toFixed(1)} s of the start`);
   }
   await report("graceful-stop", () => edge.stop());

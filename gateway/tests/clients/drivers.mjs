@@ -24,7 +24,7 @@ const LEGACY = "HTTP+SSE";
 /**
  * Name to driver. `client` and `transport` are for the compatibility table and absent where no client is shown;
  * one that `survives` runs stage by stage against an edge that loses its store and whose key ring is rotated; one with
- * `fixtures` at an edge whose server is what the conformance suite wants to see.
+ * `fixtures` at an edge whose server is what the conformance suite wants to see. One with `admin` also gets the admin listener's origin.
  */
 export const DRIVERS = {
   "typescript-1-http": { client: TYPESCRIPT_1, transport: STREAMABLE, ...node("ts-sdk-1.mjs", HTTP, "http") },
@@ -56,6 +56,7 @@ export const DRIVERS = {
   redirects: node("redirects.mjs", HTTP),
   takeover: node("takeover.mjs", HTTP),
   load: node("load.mjs", HTTP),
+  "status-page": { admin: true, ...node("status-page.mjs", HTTP) },
   "typescript-1-survives": { client: TYPESCRIPT_1, transport: STREAMABLE, survives: true, ...node("ts-sdk-1.mjs", HTTP, "http") },
   "typescript-2-survives": { client: TYPESCRIPT_2, transport: STREAMABLE, survives: true, ...node("ts-sdk-2.mjs", HTTP, "http") },
   "python-1-survives": { client: PYTHON_1, transport: STREAMABLE, survives: true, ...python(PYTHON_MCP_1, "python_sdk_1.py", HTTP, "http") },

@@ -9,11 +9,10 @@ const CHANGE_WITHIN_MS = 15_000;
 
 export class Edge {
   #child;
-  #admin;
 
   constructor(child, port, adminPort) {
     this.#child = child;
-    this.#admin = `http://127.0.0.1:${adminPort}`;
+    this.admin = `http://127.0.0.1:${adminPort}`;
     this.origin = `http://localhost:${port}`;
   }
 
@@ -50,12 +49,12 @@ export class Edge {
   }
 
   async #metrics() {
-    return (await fetch(`${this.#admin}/metrics`)).text();
+    return (await fetch(`${this.admin}/metrics`)).text();
   }
 
   async #isReady() {
     if (this.#child.exitCode !== null) throw new Error(`sallyport dev ended with ${this.#child.exitCode}`);
-    const answer = await fetch(`${this.#admin}/readyz`).catch(() => null);
+    const answer = await fetch(`${this.admin}/readyz`).catch(() => null);
     return answer?.ok;
   }
 }

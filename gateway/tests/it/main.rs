@@ -26,6 +26,7 @@ mod secretless;
 mod sign_in;
 mod smuggling;
 mod start_check;
+mod status;
 mod step_up;
 mod streams;
 mod support;
