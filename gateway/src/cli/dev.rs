@@ -162,7 +162,7 @@ Sallyport for development: nobody's identity is proven here, and nothing here is
   MCP URL     http://localhost:{port}/mcp        (legacy SSE: http://localhost:{port}/mcp/sse)
   Inspector   npx @modelcontextprotocol/inspector --server-url http://localhost:{port}/mcp --transport http
   Sign in as  {users}
-  Operations  http://127.0.0.1:{admin}/metrics   /healthz   /readyz   /sessions
+  Status      http://127.0.0.1:{admin}/status   also /metrics /healthz /readyz /sessions
 
 Stop with Ctrl-C.
 
