@@ -78,6 +78,8 @@ impl Connected {
             if self.worn_out.load(Ordering::Relaxed) {
                 return "resets";
             }
+            // A stream of HTTP/2 that was just accepted says so from a task of its own.
+            tokio::task::yield_now().await;
             if self.activity.is_idle() {
                 return "idle";
             }
