@@ -9,12 +9,14 @@
 //! `request_filter` answers every request: Pingora's own proxy loop, and the hooks that belong to it, are not used.
 
 mod admission;
+mod bounds;
 mod challenge;
 mod connected;
 mod framing;
 mod header_deadline;
 mod headers;
 mod http_messages;
+mod idle;
 mod journey;
 mod limits;
 mod refusal;
@@ -24,7 +26,6 @@ mod tool_gate;
 mod upstream_hop;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use http::{HeaderName, Method};
@@ -32,9 +33,11 @@ use pingora::ErrorSource;
 use pingora::prelude::{Error, ErrorType, HttpPeer, Result};
 use pingora_proxy::{FailToProxy, ProxyHttp, Session};
 
+pub use bounds::Bounds;
 pub use connected::Connected;
-pub use header_deadline::{FIRST as FIRST_REQUEST, HeaderDeadline};
+pub use header_deadline::{HeaderDeadline, arrived as header_arrived};
 pub use headers::Origins;
+pub use idle::IdleConnections;
 pub use limits::{LimitSettings, Limits};
 pub use relay::{StreamSettings, Upstreams};
 pub use route::{Routes, Upstream};
@@ -53,13 +56,6 @@ use http_messages::{answered, has_long_header, linger, write_whole};
 use journey::Journey;
 use refusal::Refusal;
 
-/// Idle downstream connections, in seconds; Pingora's own default is for ever.
-const KEEP_ALIVE: u64 = 60;
-const READ_TIMEOUT: Duration = Duration::from_secs(30);
-const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
-/// The body of one MCP message.
-const MCP_BODY_LIMIT: u64 = 4 * 1024 * 1024;
-
 const MCP_SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
 
 /// Everything the edge works with. It is built once, in `server`.
@@ -77,6 +73,7 @@ pub struct Edge {
     pub streams: StreamSettings,
     pub trusted_proxies: TrustedProxies,
     pub limits: Limits,
+    pub bounds: Arc<Bounds>,
     pub long_bodies: LongBodies,
     /// Whether every request writes a line.
     pub access_log: bool,
@@ -91,17 +88,20 @@ impl ProxyHttp for Edge {
     }
 
     async fn early_request_filter(&self, session: &mut Session, _journey: &mut Journey) -> Result<()> {
-        header_deadline::arrived();
+        header_arrived();
+        if session.get_keepalive_reuses_remaining() == Some(0) {
+            self.metrics.limited("requests_per_connection");
+        }
         // Who asked for an end, or knows of nothing else as HTTP/1.0 does, waits for it.
         let stays = session.get_keepalive().is_some() && !self.drain.is_draining();
-        session.set_keepalive(stays.then_some(KEEP_ALIVE));
-        session.set_read_timeout(Some(READ_TIMEOUT));
-        session.set_write_timeout(Some(WRITE_TIMEOUT));
+        session.set_keepalive(stays.then_some(self.bounds.keep_alive.as_secs()));
+        session.set_read_timeout(Some(self.bounds.read_time));
+        session.set_write_timeout(Some(self.bounds.write_time));
         Ok(())
     }
 
     async fn request_filter(&self, session: &mut Session, journey: &mut Journey) -> Result<bool> {
-        if has_long_header(session) {
+        if has_long_header(session, &self.bounds) {
             return self.refuse(session, journey, Refusal::HeaderTooLarge).await;
         }
         let raw = session.as_http1().map(|http| http.get_headers_raw_bytes());
@@ -143,6 +143,9 @@ impl ProxyHttp for Edge {
         {
             self.metrics.upstream_failed(&destination.pool().settings().name, cause);
         }
+        if let Some(limit) = refusal.as_ref().and_then(Refusal::limit) {
+            self.metrics.limited(limit);
+        }
         let error_code = refusal.as_ref().map_or(0, |refusal| refusal.status().as_u16());
         if let Some(refusal) = refusal
             && answered(session).is_none()
@@ -164,6 +167,11 @@ impl ProxyHttp for Edge {
             && let Some(connected) = Connected::of(session.digest().and_then(|digest| digest.proxy_digest.as_ref()))
         {
             connected.count_reset(self.limits.resets());
+        }
+        if error.is_some_and(|error| {
+            *error.etype() == ErrorType::WriteTimedout && *error.esource() != ErrorSource::Upstream
+        }) {
+            self.metrics.limited("write_timeout");
         }
         let status = answered(session).map_or(0, |response| response.status.as_u16());
         let took = journey.started.elapsed();

@@ -15,12 +15,12 @@ mod tls;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use entra::Credential;
 use entra::credential::Now;
 use pingora::apps::HttpServerOptions;
 use pingora::listeners::{L4BufferSettings, ListenerConfig};
+use pingora::protocols::http::v2::server::{H2Options, default_h2_options};
 use pingora::server::configuration::ServerConf;
 use pingora::server::{RunArgs, Server as PingoraServer};
 use pingora::services::background::{GenBackgroundService, background_service};
@@ -32,7 +32,7 @@ use crate::admin::{Admin, FormToken, History, Sampler, ServersAdmin, SessionsAdm
 use crate::clock::Clock;
 use crate::drain::{self, Drain, GracefulStop, StopSignal};
 pub use crate::edge::StreamSettings;
-use crate::edge::{self, Edge, HeaderDeadline, Origins, Routes, Upstream, Upstreams};
+use crate::edge::{self, Bounds, Edge, HeaderDeadline, IdleConnections, Origins, Routes, Upstream, Upstreams};
 use crate::metrics::Metrics;
 use crate::oauth::{self, AuthorizationServer, ClientSettings, Parts, Remember, Resource, Resources};
 use crate::pool::{self, Pool, PoolError};
@@ -56,11 +56,6 @@ pub use ring::RingSource;
 use start_check::StartCheck;
 pub use tls::{TlsError, TlsFiles};
 
-/// An idle connection of HTTP/2 is closed after this.
-const H2_IDLE: Duration = Duration::from_secs(300);
-/// A connection of HTTP/1.1 is closed after so many.
-const REQUESTS_PER_CONNECTION: u32 = 10_000;
-
 /// Each open connection holds such a buffer below TLS, idle streams too; Pingora's own default is 64 KiB.
 const TLS_READ_BUFFER: usize = 4 * 1024;
 /// Without TLS whoever reads has a buffer already.
@@ -78,6 +73,7 @@ pub struct Settings {
     /// Whether every connection begins with a header of the PROXY protocol.
     pub proxy_protocol: bool,
     pub connections: ConnectionLimits,
+    pub bounds: Bounds,
     pub oauth_limits: oauth::LimitSettings,
     pub edge_limits: edge::LimitSettings,
     pub admin: SocketAddr,
@@ -152,16 +148,21 @@ impl Server {
         let inherited = inherited.claim(&addresses)?;
         let announcer = Announcer { addresses };
         let tls = settings.tls.clone().map(|files| tls::open(files, clock.clone(), &metrics)).transpose()?;
+        let (tls, certificate) = tls.unzip();
+        let (limits, bounds) = (settings.connections, Arc::new(settings.bounds));
         let rules = Arc::new(Rules {
-            connections: Connections::new(settings.connections, metrics.clone()),
+            connections: Connections::new(limits, metrics.clone()),
+            idle: Arc::new(IdleConnections::default()),
             trusted_proxies: settings.trusted_proxies.clone(),
             proxy_protocol: settings.proxy_protocol,
+            bounds: bounds.clone(),
             metrics: metrics.clone(),
         });
         let redirect = settings.redirect.map(|address| {
             // Its connections are files that this process has open, like all others.
-            let inside = HeaderDeadline { inside: Arc::new(Redirect::new(&settings)), metrics: metrics.clone() };
-            let entrance = Entrance { rules: rules.clone(), inside: Arc::new(inside) };
+            let inside = Arc::new(Redirect::new(&settings));
+            let inside = HeaderDeadline { inside, bounds: bounds.clone(), metrics: metrics.clone() };
+            let entrance = Entrance { rules: rules.clone(), tls: None, inside: Arc::new(inside) };
             let mut service = Service::new("redirect".to_owned(), entrance);
             service.threads = Some(1);
             service.add_tcp(&address.to_string());
@@ -202,18 +203,14 @@ impl Server {
             pingora.add_service(GenBackgroundService::new(name, pool.balancer()));
         }
         let mut proxy = http_proxy(&pingora.configuration, edge);
-        proxy.server_options = Some(connection_options());
+        (proxy.server_options, proxy.h2_options) = (Some(connection_options(&limits)), Some(http2_options(&limits)));
         let proxy = Arc::new(proxy);
-        let deadline = HeaderDeadline { inside: proxy.clone(), metrics };
-        let entrance = Entrance { rules: rules.clone(), inside: Arc::new(deadline) };
+        let deadline = HeaderDeadline { inside: proxy.clone(), bounds, metrics };
+        let buffer = L4BufferSettings::default().read(if tls.is_some() { TLS_READ_BUFFER } else { NO_READ_BUFFER });
+        let entrance = Entrance { rules, tls, inside: Arc::new(deadline) };
         let mut edge_service = Service::new("edge".to_owned(), entrance);
-        edge_service.endpoints().set_pre_tls_callback(rules);
         for address in listen {
-            let (listener, buffer) = (ListenerConfig::tcp(address.to_string()), L4BufferSettings::default());
-            edge_service.add_listener(match &tls {
-                Some((settings, _)) => listener.tls(settings()).l4_buffer(buffer.read(TLS_READ_BUFFER)),
-                None => listener.l4_buffer(buffer.read(NO_READ_BUFFER)),
-            });
+            edge_service.add_listener(ListenerConfig::tcp(address.to_string()).l4_buffer(buffer));
         }
         let edge_service = Closing { service: edge_service, closing: drain.closing() };
         let mut listening = vec![pingora.add_service(edge_service), pingora.add_service(admin_service)];
@@ -225,7 +222,7 @@ impl Server {
         pingora.add_service(background_service("announcer", announcer));
         let check = StartCheck { entra: kept.entra, readiness };
         pingora.add_service(background_service("first look at Entra", check));
-        if let Some((_, watch)) = tls {
+        if let Some(watch) = certificate {
             pingora.add_service(background_service("certificate", watch));
         }
         if let Some(renewal) = kept.redis_token {
@@ -310,7 +307,8 @@ fn edge(settings: Settings, clock: Clock, metrics: Arc<Metrics>, drain: Drain) -
         drain,
         upstreams: Upstreams::new(&configuration()),
         streams: settings.streams,
-        long_bodies: edge::LongBodies::default(),
+        long_bodies: edge::LongBodies::new(settings.bounds.long_messages),
+        bounds: Arc::new(settings.bounds),
         access_log: settings.access_log,
         trusted_proxies: settings.trusted_proxies,
         limits: edge::Limits::new(settings.edge_limits),
@@ -324,10 +322,16 @@ fn now_of(clock: &Clock) -> Now {
     Arc::new(move || clock.now().into())
 }
 
-fn connection_options() -> HttpServerOptions {
+fn connection_options(limits: &ConnectionLimits) -> HttpServerOptions {
     let mut options = HttpServerOptions::default();
-    options.keepalive_request_limit = Some(REQUESTS_PER_CONNECTION);
-    options.h2_idle_timeout = Some(H2_IDLE);
+    options.keepalive_request_limit = Some(limits.requests);
+    options.h2_idle_timeout = Some(limits.http2_idle);
+    options
+}
+
+fn http2_options(limits: &ConnectionLimits) -> H2Options {
+    let mut options = default_h2_options();
+    options.max_concurrent_streams(limits.http2_streams);
     options
 }
 

@@ -108,6 +108,7 @@ impl Dev {
             proxy_protocol: false,
             oauth_limits: oauth::LimitSettings::UNBOUNDED,
             edge_limits: edge::LimitSettings::UNBOUNDED,
+            bounds: edge::Bounds::default(),
             connections: ConnectionLimits { per_address: u32::MAX, ..ConnectionLimits::default() },
             admin: SocketAddr::from((Ipv4Addr::LOCALHOST, self.admin_port)),
             entra: emulated(entra, entra.gateway_client_id())?,

@@ -1,6 +1,7 @@
 //! The keys there are. One function a section, each ending with the section's unknown keys.
 
 mod access;
+mod bounds;
 mod clients;
 mod entra;
 mod limits;
@@ -52,6 +53,7 @@ pub fn read(root: &Section<'_>) -> Option<(log::Settings, Settings)> {
         trusted_proxies: trusted_proxies?,
         proxy_protocol: proxy_protocol?,
         connections: limits.connections?,
+        bounds: limits.bounds?,
         oauth_limits: limits.oauth?,
         edge_limits: limits.edge?,
         admin: admin?,

@@ -79,6 +79,23 @@ pub fn brief_duration(text: &str, least: Duration, most: Duration) -> Result<Dur
         .ok_or_else(|| format!("must be between {} and {}", show(least), show(most)))
 }
 
+/// `<whole number><unit>` between two bounds, in bytes.
+pub fn size(text: &str, least: u32, most: u32) -> Result<u32, String> {
+    const SYNTAX: &str = "must be a whole number and a unit, such as \"16KiB\" or \"4MiB\"";
+    let unit = SIZES.iter().find_map(|(unit, bytes)| Some((text.strip_suffix(unit)?, bytes)));
+    let (number, bytes) = unit.ok_or(SYNTAX)?;
+    if number.is_empty() || !number.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(SYNTAX.to_owned());
+    }
+    let show = |size: u32| {
+        let (unit, bytes) = SIZES.iter().find(|(_, bytes)| size.is_multiple_of(*bytes)).unwrap_or(&("B", 1));
+        format!("{}{unit}", size / bytes)
+    };
+    let size = number.parse().ok().and_then(|number: u32| number.checked_mul(*bytes));
+    size.filter(|size| (least..=most).contains(size))
+        .ok_or_else(|| format!("must be between {} and {}", show(least), show(most)))
+}
+
 /// PEM, with one certificate at least.
 pub fn roots_of_trust(path: &Path) -> Result<Vec<u8>, String> {
     let mut bytes = pem_file(path)?;
@@ -172,6 +189,7 @@ fn show(duration: Duration) -> String {
     format!("{}{unit}", seconds / size)
 }
 
+const SIZES: [(&str, u32); 2] = [("MiB", 1024 * 1024), ("KiB", 1024)];
 const UNITS: [(&str, u64); 4] = [("s", 1), ("m", 60), ("h", 3600), ("d", 24 * 3600)];
 const SECRET_AT_MOST: u64 = 64 * 1024;
 const PEM_AT_MOST: u64 = 1024 * 1024;
@@ -205,6 +223,20 @@ mod tests {
         }
         for text in ["99ms", "11s", "0s", "99999999999999999999s", "18446744073709551615s"] {
             assert_eq!(parse(text).unwrap_err(), "must be between 100ms and 10s", "{text}");
+        }
+    }
+
+    #[test]
+    fn sizes_are_in_kibibytes_or_mebibytes() {
+        let parse = |text| size(text, 4 * 1024, 64 * 1024 * 1024);
+        for (text, bytes) in [("4KiB", 4096), ("1024KiB", 1 << 20), ("1MiB", 1 << 20), ("64MiB", 64 << 20)] {
+            assert_eq!(parse(text), Ok(bytes), "{text}");
+        }
+        for text in ["", "KiB", "4096", "4kB", "4 KiB", "-4KiB", "1.5MiB", "4KB", "4GiB"] {
+            assert!(parse(text).unwrap_err().contains("a unit"), "{text}");
+        }
+        for text in ["0KiB", "3KiB", "65MiB", "4096MiB", "99999999999999999999MiB"] {
+            assert_eq!(parse(text).unwrap_err(), "must be between 4KiB and 64MiB", "{text}");
         }
     }
 

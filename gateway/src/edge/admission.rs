@@ -15,7 +15,7 @@ use super::http_messages::{Whole, declared_length, discard_small_body, linger, r
 use super::journey::{Destination, Journey};
 use super::refusal::Refusal;
 use super::route::{Endpoint, Target};
-use super::{Edge, MCP_BODY_LIMIT, MCP_SESSION_ID, challenge};
+use super::{Edge, MCP_SESSION_ID, challenge};
 use crate::oauth::{AccessRefused, Limited, resource_metadata_url};
 use crate::pool::{McpSession, Name};
 use crate::session::{Admitted, Denied};
@@ -40,7 +40,7 @@ impl Edge {
     /// Our own endpoints: the body read whole, the answer written whole.
     pub(super) async fn authorize(&self, session: &mut Session, journey: &mut Journey) -> Result<bool> {
         let client = self.client(session);
-        match read_whole(session, client).await? {
+        match read_whole(session, client, &self.bounds).await? {
             Whole::Unreadable => self.refuse(session, journey, Refusal::BadRequest).await,
             Whole::Request(request) => {
                 let answer = self.oauth.handle(*request).await;
@@ -145,7 +145,7 @@ impl Edge {
             Some(Refusal::Method)
         } else if has_token_in_query(header.uri.query()) {
             Some(Refusal::TokenInQuery)
-        } else if declared_length(&header.headers).is_some_and(|length| length > MCP_BODY_LIMIT) {
+        } else if declared_length(&header.headers).is_some_and(|length| length > self.bounds.message_size) {
             Some(Refusal::BodyTooLarge)
         } else if !self.has_room_for_a_stream(header, journey)? {
             self.metrics.limited("streams");
@@ -184,6 +184,9 @@ impl Edge {
 
     pub(super) async fn refuse(&self, session: &mut Session, journey: &Journey, refusal: Refusal) -> Result<bool> {
         tracing::debug!(request_id = journey.id, ?refusal, "refused");
+        if let Some(limit) = refusal.limit() {
+            self.metrics.limited(limit);
+        }
         let answer = with_headers(refusal.answer(), journey.caller.cors());
         if refusal == Refusal::BodyTooLarge || refusal == Refusal::BodyTooSlow {
             session.set_keepalive(None);

@@ -10,24 +10,17 @@ use pingora::http::ResponseHeader;
 use pingora::prelude::{Error, ErrorType, Result};
 use pingora_proxy::Session;
 
+use super::bounds::Bounds;
 use crate::source::SourceAddress;
 
-/// Bodies of our own endpoints: forms and registrations (security bound, RFC 9110 section 15.5.14).
-pub const BODY_LIMIT: usize = 16 * 1024;
-/// For the whole body, not per read: one byte now and then must not hold a connection.
-const BODY_DEADLINE: Duration = Duration::from_secs(10);
-
-const HEADER_LIMIT: usize = 32 * 1024;
-/// Bytes of one field's value.
-const FIELD_LIMIT: usize = 8 * 1024;
-/// How many fields there may be.
-const FIELDS: usize = 100;
+/// Bytes of a body that is read away before a refusal.
+const DISCARDED: u64 = 16 * 1024;
 const LINGER: Duration = Duration::from_secs(2);
 
 /// What became of reading a request whole.
 pub enum Whole {
     Request(Box<Request<Bytes>>),
-    /// Longer than [`BODY_LIMIT`]; the rest stays unread.
+    /// Longer than [`Bounds::form_size`]; the rest stays unread.
     TooLarge,
     /// Not there in time.
     TooSlow,
@@ -35,15 +28,18 @@ pub enum Whole {
     Unreadable,
 }
 
-/// Reads a request with a body of at most [`BODY_LIMIT`] bytes. `client` is who it is from, as far as that is known.
-pub async fn read_whole(session: &mut Session, client: Option<IpAddr>) -> Result<Whole> {
-    if declared_length(&session.req_header().headers).is_some_and(|length| length > BODY_LIMIT as u64) {
+/// Reads a request with a body of at most [`Bounds::form_size`]. `client` is who it is from, as far as that is known.
+pub async fn read_whole(session: &mut Session, client: Option<IpAddr>, bounds: &Bounds) -> Result<Whole> {
+    if declared_length(&session.req_header().headers).is_some_and(|length| length > bounds.form_size as u64) {
         return Ok(Whole::TooLarge);
     }
     if session.req_header().headers.contains_key(EXPECT) {
         session.write_continue_response().await?;
     }
-    let Ok(body) = tokio::time::timeout(BODY_DEADLINE, read_body(session)).await else { return Ok(Whole::TooSlow) };
+    // For the whole, not for each read: one byte now and then must not hold a connection.
+    let Ok(body) = tokio::time::timeout(bounds.body_time, read_body(session, bounds.form_size)).await else {
+        return Ok(Whole::TooSlow);
+    };
     let body = match body {
         Ok(Some(body)) => body,
         Ok(None) => return Ok(Whole::TooLarge),
@@ -75,7 +71,7 @@ pub async fn write_whole(session: &mut Session, response: Response<Bytes>) -> Re
 
 /// Reads away a small body before a refusal, since an answer before the end of the body costs the connection.
 pub async fn discard_small_body(session: &mut Session) {
-    if declared_length(&session.req_header().headers).is_some_and(|length| length <= BODY_LIMIT as u64) {
+    if declared_length(&session.req_header().headers).is_some_and(|length| length <= DISCARDED) {
         // Best effort: what cannot be read closes the connection, which is what would happen without trying.
         let _ = tokio::time::timeout(Duration::from_secs(1), session.drain_request_body()).await;
     }
@@ -94,16 +90,16 @@ pub async fn linger(session: &mut Session) {
     let _ = tokio::time::timeout(LINGER, reading).await;
 }
 
-/// Whether the header block is longer than [`HEADER_LIMIT`], or has too many fields or one that is too long: Pingora itself would
-/// take a megabyte in 256 fields. Cookies are many in one field, and have the whole block.
-pub fn has_long_header(session: &Session) -> bool {
+/// Whether the header block is too long, or has too many fields or one that is too long: Pingora itself would take a megabyte in
+/// 256 fields.
+pub fn has_long_header(session: &Session, bounds: &Bounds) -> bool {
     let header = session.req_header();
-    let is_long = |(name, value): (&HeaderName, &HeaderValue)| value.len() > FIELD_LIMIT && name != COOKIE;
-    if header.headers.len() > FIELDS || header.headers.iter().any(is_long) {
+    let is_long = |(name, value): (&HeaderName, &HeaderValue)| value.len() > bounds.field_size && name != COOKIE;
+    if header.headers.len() > bounds.header_fields || header.headers.iter().any(is_long) {
         return true;
     }
     let fields: usize = header.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
-    fields + header.method.as_str().len() + header.raw_path().len() > HEADER_LIMIT
+    fields + header.method.as_str().len() + header.raw_path().len() > bounds.header_size
 }
 
 /// The length a request announces; `None` when it announces none. An unreadable one counts as endless.
@@ -111,10 +107,10 @@ pub fn declared_length(headers: &HeaderMap) -> Option<u64> {
     headers.get(CONTENT_LENGTH).map(|value| value.to_str().ok().and_then(|text| text.parse().ok()).unwrap_or(u64::MAX))
 }
 
-async fn read_body(session: &mut Session) -> Result<Option<Bytes>> {
+async fn read_body(session: &mut Session, limit: usize) -> Result<Option<Bytes>> {
     let mut body = BytesMut::new();
     while let Some(chunk) = session.read_request_body().await? {
-        if body.len() + chunk.len() > BODY_LIMIT {
+        if body.len() + chunk.len() > limit {
             return Ok(None);
         }
         body.extend_from_slice(&chunk);

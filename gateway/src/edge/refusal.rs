@@ -67,6 +67,16 @@ impl Refusal {
         }
     }
 
+    /// A label for the metric of limits; `None` when none of [`Bounds`](super::Bounds) was met.
+    pub fn limit(&self) -> Option<&'static str> {
+        match self {
+            Refusal::HeaderTooLarge => Some("header_size"),
+            Refusal::BodyTooLarge => Some("body_size"),
+            Refusal::BodyTooSlow => Some("body_deadline"),
+            _ => None,
+        }
+    }
+
     pub fn status(&self) -> StatusCode {
         match self {
             Refusal::ForeignHost => StatusCode::MISDIRECTED_REQUEST,

@@ -55,8 +55,8 @@ impl Edge {
     /// it break off.
     pub(super) async fn relay(&self, session: &mut Session, journey: &mut Journey) -> Result<()> {
         let mut body = match journey.body.take() {
-            Some(read) => RequestBody::read(read),
-            None => RequestBody::of(session),
+            Some(read) => RequestBody::read(read, &self.bounds),
+            None => RequestBody::of(session, &self.bounds),
         };
         let mut link = None;
         let mut done = Box::pin(self.attempt(session, journey, &mut body, &mut link)).await;

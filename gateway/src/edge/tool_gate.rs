@@ -18,6 +18,7 @@ use pingora_proxy::Session;
 use serde_json::{Value, json};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::Edge;
 use super::challenge::{json_answer, too_many};
 use super::headers::with_headers;
 use super::http_messages::{linger, status_error, write_whole};
@@ -25,10 +26,9 @@ use super::journey::Journey;
 use super::refusal::Refusal;
 use super::relay::{Pace, next_piece};
 use super::route::Endpoint;
-use super::{Edge, MCP_BODY_LIMIT};
 use message::{Message, Messages};
 
-/// Bodies of more than [`LONG`] bytes that may be held here at once, for all sessions: at most 256 MiB.
+/// Bodies of more than [`LONG`] bytes that may be held here at once, for all sessions.
 pub struct LongBodies(Arc<Semaphore>);
 
 /// A body that was read before its request went upstream.
@@ -98,12 +98,12 @@ impl Edge {
         if session.req_header().headers.contains_key(EXPECT) && !session.is_body_done() {
             session.write_continue_response().await.map_err(|error| error.into_down())?;
         }
-        let mut pace = Pace::default();
+        let mut pace = Pace::new(&self.bounds);
         let (mut bytes, mut place) = (BytesMut::new(), None);
         while !session.is_body_done() {
             let Some(piece) = next_piece(session, &mut pace, bytes.len() as u64).await? else { break };
             bytes.extend_from_slice(&piece);
-            if bytes.len() as u64 > MCP_BODY_LIMIT {
+            if bytes.len() as u64 > self.bounds.message_size {
                 return Err(status_error(413, "the body is longer than an MCP message may be"));
             }
             if bytes.len() > LONG && place.is_none() {
@@ -146,9 +146,9 @@ impl Edge {
     }
 }
 
-impl Default for LongBodies {
-    fn default() -> Self {
-        Self(Arc::new(Semaphore::new(LONG_BODIES)))
+impl LongBodies {
+    pub fn new(at_most: usize) -> Self {
+        Self(Arc::new(Semaphore::new(at_most)))
     }
 }
 
@@ -217,7 +217,6 @@ fn is_plain_json(headers: &HeaderMap) -> bool {
 
 /// Bytes.
 const LONG: usize = 64 * 1024;
-const LONG_BODIES: usize = 64;
 const LONG_BODY_WAIT: Duration = Duration::from_secs(5);
 /// Of a tool in the log.
 const LONGEST_NAME: usize = 128;

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use rustix::process::{Resource, getrlimit};
 
@@ -12,30 +13,61 @@ use crate::source::SourceAddress;
 pub struct ConnectionLimits {
     pub in_all: u32,
     pub per_address: u32,
+    /// Files that are never a client's: for Redis, Entra, the admin listener, logs. Half of all at most.
+    pub files_reserved: u32,
+    /// From how many percent on, of the connections or of the clients' files, the longest idle make room for new ones.
+    /// 100: never.
+    pub shed_idle_at: u32,
+    /// How many requests a connection of HTTP/1.1 serves.
+    pub requests: u32,
+    /// How many requests may be under way on a connection of HTTP/2.
+    pub http2_streams: u32,
+    /// How long a connection of HTTP/2 may be idle.
+    pub http2_idle: Duration,
 }
 
 impl Default for ConnectionLimits {
-    /// As many as this process may have files open for: one for the client and one for the server behind it.
     fn default() -> Self {
-        let in_all = files_of_clients() / 2;
-        Self { in_all: u32::try_from(in_all).unwrap_or(u32::MAX).max(1), per_address: 200 }
+        let files_reserved = FILES_RESERVED.min(files() / 4);
+        Self {
+            in_all: Self::in_all_by_default(files_reserved),
+            per_address: 200,
+            files_reserved,
+            shed_idle_at: 80,
+            requests: 10_000,
+            http2_streams: 100,
+            http2_idle: Duration::from_secs(300),
+        }
     }
 }
 
-/// For Redis, Entra, the admin listener, logs; of few files, a quarter.
-const FILES_RESERVED: u64 = 256;
-const FILES_UNBOUNDED: u64 = 1 << 20;
+impl ConnectionLimits {
+    /// As many as this process may have files open for: one for the client and one for the server behind it.
+    pub fn in_all_by_default(files_reserved: u32) -> u32 {
+        (files_of_clients(files_reserved) / 2).max(1)
+    }
+}
 
-/// How many files this process may have open before it gets into what is reserved.
-fn files_of_clients() -> u64 {
-    let files = getrlimit(Resource::Nofile).current.unwrap_or(FILES_UNBOUNDED).min(FILES_UNBOUNDED);
-    files - FILES_RESERVED.min(files / 4)
+/// Of few files, a quarter.
+const FILES_RESERVED: u32 = 256;
+const FILES_UNBOUNDED: u32 = 1 << 20;
+
+fn files_of_clients(reserved: u32) -> u32 {
+    let files = files();
+    files - reserved.min(files / 2)
+}
+
+/// How many files this process may have open.
+fn files() -> u32 {
+    let files = getrlimit(Resource::Nofile).current.and_then(|files| u32::try_from(files).ok());
+    files.unwrap_or(FILES_UNBOUNDED).min(FILES_UNBOUNDED)
 }
 
 /// Counts connections while they are open.
 pub struct Connections {
     limits: ConnectionLimits,
-    files: u64,
+    /// How many the process may have open before it gets into what is reserved.
+    files: u32,
     open: Mutex<Open>,
     metrics: Arc<Metrics>,
 }
@@ -45,7 +77,20 @@ struct Open {
     all: u32,
     /// Only sources that have one.
     by_source: HashMap<SourceAddress, u32>,
+    other_files: OtherFiles,
 }
+
+/// How many files are open that are no client connections: at least so many as a new connection's descriptor shows, for all below
+/// it are in use. When some are free far below, it shows less than there are, and so the most that was seen lately counts.
+#[derive(Default)]
+struct OtherFiles {
+    now: u32,
+    before: u32,
+    since: Option<Instant>,
+}
+
+/// What is lately.
+const LATELY: Duration = Duration::from_secs(10);
 
 /// The place of one connection, until it is dropped.
 pub struct Place {
@@ -78,7 +123,18 @@ impl Full {
 
 impl Connections {
     pub fn new(limits: ConnectionLimits, metrics: Arc<Metrics>) -> Arc<Self> {
-        Arc::new(Self { limits, files: files_of_clients(), open: Mutex::default(), metrics })
+        let files = files_of_clients(limits.files_reserved);
+        Arc::new(Self { limits, files, open: Mutex::default(), metrics })
+    }
+
+    /// Whether there is so little room, with a connection that has this descriptor, that idle ones should make some.
+    pub fn are_tight(&self, descriptor: i32, now: Instant) -> bool {
+        let ConnectionLimits { in_all, shed_idle_at, .. } = self.limits;
+        let is_tight = |used: u32, of: u32| u64::from(used) * 100 >= u64::from(of) * u64::from(shed_idle_at);
+        let mut open = self.open();
+        let (all, descriptor) = (open.all, u32::try_from(descriptor).unwrap_or(0));
+        let files = all + open.other_files.seen(descriptor.saturating_sub(all), now);
+        shed_idle_at < 100 && (is_tight(files, self.files) || is_tight(all, in_all))
     }
 
     /// Whether a connection with this descriptor leaves enough of them for what is not a client's, whatever the limits say.
@@ -87,7 +143,7 @@ impl Connections {
     /// # Errors
     /// When it does not. That is counted.
     pub fn spare(&self, descriptor: i32) -> Result<(), Full> {
-        if u64::try_from(descriptor).is_ok_and(|descriptor| descriptor >= self.files) {
+        if u32::try_from(descriptor).is_ok_and(|descriptor| descriptor >= self.files) {
             self.metrics.limited(Full::Files.name());
             return Err(Full::Files);
         }
@@ -142,6 +198,17 @@ impl Place {
     }
 }
 
+impl OtherFiles {
+    /// At least so many are open now. Gives how many there probably are.
+    fn seen(&mut self, count: u32, now: Instant) -> u32 {
+        if now.saturating_duration_since(*self.since.get_or_insert(now)) >= LATELY {
+            (self.before, self.now, self.since) = (self.now, 0, Some(now));
+        }
+        self.now = self.now.max(count);
+        self.now.max(self.before)
+    }
+}
+
 impl Open {
     fn count(&mut self, source: SourceAddress, limit: u32) -> bool {
         let of_source = self.by_source.entry(source).or_default();
@@ -175,7 +242,7 @@ mod tests {
 
     #[test]
     fn places_are_bounded_by_source_and_in_all_and_come_back() {
-        let limits = ConnectionLimits { in_all: 3, per_address: 2 };
+        let limits = ConnectionLimits { in_all: 3, per_address: 2, ..ConnectionLimits::default() };
         let connections = Connections::new(limits, Arc::new(Metrics::default()));
         let source = |last| Some(SourceAddress::new([192, 0, 2, last].into()));
         let first = connections.place(source(1)).ok();
@@ -195,5 +262,33 @@ mod tests {
         assert_eq!(connections.place(source(1)).err(), Some(Full::OfAddress));
         drop((first, later));
         assert!(connections.open().by_source.is_empty() && connections.open().all == 0);
+    }
+
+    #[test]
+    fn room_is_made_before_there_is_none() {
+        let limits = ConnectionLimits { in_all: 10, shed_idle_at: 80, ..ConnectionLimits::default() };
+        let connections = Connections::new(limits, Arc::new(Metrics::default()));
+        let (mut places, now) = (Vec::new(), Instant::now());
+        for number in 0..10 {
+            assert_eq!(connections.are_tight(3, now), number >= 8, "{number}");
+            places.push(connections.place(None));
+        }
+        let never = ConnectionLimits { shed_idle_at: 100, ..limits };
+        assert!(!Connections::new(never, Arc::new(Metrics::default())).are_tight(i32::MAX, now));
+    }
+
+    #[test]
+    fn files_are_tight_also_where_some_are_free_far_below() {
+        let limits = ConnectionLimits { in_all: 1_000_000, shed_idle_at: 80, ..ConnectionLimits::default() };
+        let connections = Connections::new(limits, Arc::new(Metrics::default()));
+        let at = i32::try_from(connections.files * 4 / 5).unwrap();
+        let now = Instant::now();
+        assert!(!connections.are_tight(at - 5, now), "of the clients' files fewer than 80 % are in use");
+        let places: Vec<_> = (0..5).map(|_| connections.place(None).ok().unwrap()).collect();
+        assert!(connections.are_tight(at + 1, now), "one more than enough");
+        assert!(connections.are_tight(7, now), "one below was closed, and all the others are there");
+        assert!(connections.are_tight(7, now + LATELY) && !connections.are_tight(7, now + 2 * LATELY));
+        drop(places);
+        assert!(!connections.are_tight(at - 5, now));
     }
 }

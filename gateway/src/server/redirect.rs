@@ -7,6 +7,7 @@ use pingora::apps::http_app::ServeHttp;
 use pingora::protocols::http::ServerSession;
 
 use super::Settings;
+use crate::edge::header_arrived;
 use crate::public_url::PublicUrl;
 
 pub struct Redirect {
@@ -47,6 +48,7 @@ impl Redirect {
 #[async_trait]
 impl ServeHttp for Redirect {
     async fn response(&self, session: &mut ServerSession) -> Response<Vec<u8>> {
+        header_arrived();
         let header = session.req_header();
         let path_and_query = header.uri.path_and_query().map_or("", |whole| whole.as_str());
         self.answer(&header.method, &header.headers, path_and_query)

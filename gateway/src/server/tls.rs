@@ -5,14 +5,12 @@ use std::sync::Arc;
 use std::{fs, io};
 
 use arc_swap::ArcSwap;
-use async_trait::async_trait;
-use pingora::listeners::TlsAccept;
-use pingora::listeners::tls::TlsSettings;
-use rustls::RootCertStore;
+use pingora::listeners::tls::Acceptor;
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::CertificateDer;
 use rustls::server::{ClientHello, ResolvesServerCert, WebPkiClientVerifier};
 use rustls::sign::CertifiedKey;
+use rustls::{RootCertStore, ServerConfig};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::file_watch::{FileWatch, Reload, Stamp};
@@ -44,13 +42,15 @@ pub enum TlsError {
     Mismatch(PemError),
     #[error("the file of the clients' roots of trust: {0}")]
     ClientCa(String),
+    #[error("the versions of TLS: {0}")]
+    Versions(rustls::Error),
 }
 
 impl TlsError {
     /// The key of `[listen.tls]` that names the file in question.
     pub fn key(&self) -> &'static str {
         match self {
-            TlsError::Certificate(_) | TlsError::NoCertificate(_) => "certificate",
+            TlsError::Certificate(_) | TlsError::NoCertificate(_) | TlsError::Versions(_) => "certificate",
             TlsError::Key(_) | TlsError::NoKey(_) | TlsError::Mismatch(_) => "key",
             TlsError::ClientCa(_) => "client_ca",
         }
@@ -102,36 +102,31 @@ impl TlsFiles {
     }
 }
 
-/// The listener's TLS, and what keeps its certificate up to date. TLS 1.2 and 1.3, HTTP/2 and HTTP/1.1.
+/// The listeners' TLS, and what keeps its certificate up to date. TLS 1.2 and 1.3, HTTP/2 and HTTP/1.1.
 pub fn open(
     files: TlsFiles,
     clock: Clock,
     metrics: &Arc<Metrics>,
-) -> Result<(impl Fn() -> TlsSettings + use<>, FileWatch<CertificateFiles>), TlsError> {
+) -> Result<(Acceptor, FileWatch<CertificateFiles>), TlsError> {
     let watched = vec![files.certificate.clone(), files.key.clone()];
     let started = Stamp::of_all(&watched);
     let loaded = files.load()?;
-    let verifier = match files.client_roots()? {
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let config = ServerConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions();
+    let config = config.map_err(TlsError::Versions)?;
+    let config = match files.client_roots()? {
         Some(roots) => {
-            let provider = Arc::new(aws_lc_rs::default_provider());
             let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider).build();
-            Some(verifier.map_err(|error| TlsError::ClientCa(error.to_string()))?)
+            config.with_client_cert_verifier(verifier.map_err(|error| TlsError::ClientCa(error.to_string()))?)
         }
-        None => None,
+        None => config.with_no_client_auth(),
     };
     let current = Arc::new(Current(ArcSwap::from(loaded.certified.clone())));
-    let watch = CertificateFiles { files, current: current.clone(), clock, metrics: metrics.clone() };
+    let mut config = config.with_cert_resolver(current.clone());
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    let watch = CertificateFiles { files, current, clock, metrics: metrics.clone() };
     watch.show(&loaded);
-    let settings = move || {
-        let mut settings = TlsSettings::with_callbacks(Box::new(Nothing)).expect("nothing is read here");
-        settings.set_cert_resolver(current.clone());
-        if let Some(verifier) = &verifier {
-            settings.set_client_cert_verifier(verifier.clone());
-        }
-        settings.enable_h2();
-        settings
-    };
-    Ok((settings, FileWatch::new(watched, started, watch)))
+    Ok((Acceptor::from_server_config(Arc::new(config)), FileWatch::new(watched, started, watch)))
 }
 
 impl Reload for CertificateFiles {
@@ -167,12 +162,6 @@ impl ResolvesServerCert for Current {
         Some(self.0.load_full())
     }
 }
-
-/// Pingora makes settings without files only for those who listen to what happens after a handshake.
-struct Nothing;
-
-#[async_trait]
-impl TlsAccept for Nothing {}
 
 fn ends(certificate: &CertificateDer<'_>) -> Option<Timestamp> {
     let (_, certificate) = X509Certificate::from_der(certificate).ok()?;

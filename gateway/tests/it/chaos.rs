@@ -13,6 +13,7 @@ mod identity;
 mod idle_streams;
 
 mod loss;
+mod many_idle_streams;
 mod process;
 mod redemption;
 mod restart;

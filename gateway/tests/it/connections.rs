@@ -40,7 +40,7 @@ async fn metric(gateway: &Gateway, name: &str) -> u64 {
 #[tokio::test]
 async fn an_address_has_so_many_connections_and_the_next_when_one_has_gone() {
     let gateway = Gateway::start_changed(NOBODY, |settings, _| {
-        settings.connections = ConnectionLimits { in_all: 100, per_address: 3 };
+        settings.connections = ConnectionLimits { in_all: 100, per_address: 3, ..ConnectionLimits::default() };
     })
     .await;
     let mut open: Vec<_> = (0..3).map(|_| connect(&gateway)).collect();
@@ -75,7 +75,7 @@ async fn connections_for_a_redirect_are_counted_with_all_others() {
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
     let gateway = Gateway::start_changed(NOBODY, |settings, _| {
         settings.redirect = Some(address);
-        settings.connections = ConnectionLimits { in_all: 100, per_address: 3 };
+        settings.connections = ConnectionLimits { in_all: 100, per_address: 3, ..ConnectionLimits::default() };
     })
     .await;
     let open = |request: &str| {
@@ -151,7 +151,7 @@ async fn with_the_proxy_protocol_every_connection_begins_with_its_header() {
         let proxies = ["127.0.0.1/32", "10.0.0.0/8"].map(|network| network.parse().unwrap());
         settings.trusted_proxies = TrustedProxies::new(proxies.to_vec());
         settings.proxy_protocol = true;
-        settings.connections = ConnectionLimits { in_all: 100, per_address: 1 };
+        settings.connections = ConnectionLimits { in_all: 100, per_address: 1, ..ConnectionLimits::default() };
     })
     .await;
     let ask = |header: &str| {

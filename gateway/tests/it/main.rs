@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "tests fail loudly and say what they skip")]
 
 mod access;
+mod bounds;
 mod cache;
 mod canaries;
 mod chaos;
@@ -14,6 +15,7 @@ mod fault_proxy;
 mod hostile;
 mod hostile_store;
 mod http2_upstreams;
+mod idle;
 mod keys;
 mod kill_switch;
 mod limits;

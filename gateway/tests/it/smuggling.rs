@@ -9,7 +9,10 @@ mod streams;
 
 use std::time::Duration;
 
+use fake_entra::Seed;
 use futures_util::{StreamExt, stream};
+use sallyport::pool::HttpVersion;
+use sallyport::server::Settings;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -50,9 +53,40 @@ const NOTHING: u16 = 1;
 async fn an_upstream_sees_what_was_authorised_and_nothing_else() {
     let recorder = Recorder::start().await;
     let gateway = Gateway::start(&recorder.url).await;
-    let client = Client::register(&gateway).await;
-    let (token, victim) = (client.token(&gateway, ADELE).await, client.token(&gateway, ALEX).await);
-    let attack = Attack { gateway: &gateway, token: &token, http: http_client(), victim: &victim };
+    requests_meet(&recorder, &gateway).await;
+}
+
+#[tokio::test]
+async fn one_that_speaks_http_2_sees_the_same() {
+    let recorder = Recorder::start_http2().await;
+    let gateway = Gateway::start_changed(&recorder.url, |settings, _| speaking_http2(settings)).await;
+    requests_meet(&recorder, &gateway).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_comes_over_http_2_becomes_one_request_or_none() {
+    let recorder = Recorder::start().await;
+    let gateway = Gateway::start_with(Options { tls: true, ..Options::simple(&recorder.url) }).await;
+    messages_meet(&recorder, &gateway).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn from_http_2_to_http_2_too() {
+    let recorder = Recorder::start_http2().await;
+    let options = Options { tls: true, ..Options::simple(&recorder.url) };
+    let gateway = Gateway::start_seeded(options, Seed::default(), speaking_http2).await;
+    messages_meet(&recorder, &gateway).await;
+}
+
+fn speaking_http2(settings: &mut Settings) {
+    settings.upstreams[0].pool.http = HttpVersion::Http2;
+}
+
+/// The corpus over HTTP/1.1.
+async fn requests_meet(recorder: &Recorder, gateway: &Gateway) {
+    let client = Client::register(gateway).await;
+    let (token, victim) = (client.token(gateway, ADELE).await, client.token(gateway, ALEX).await);
+    let attack = Attack { gateway, token: &token, http: http_client(), victim: &victim };
     let cases = requests::cases();
     assert!(cases.len() >= 150, "{}", cases.len());
     let outcomes: Vec<_> = stream::iter(cases.iter().enumerate())
@@ -97,13 +131,11 @@ async fn an_upstream_sees_what_was_authorised_and_nothing_else() {
     assert!(others.iter().all(|seen| seen.authorization != *one), "each with Entra's token for who asked");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_comes_over_http_2_becomes_one_request_or_none() {
-    let recorder = Recorder::start().await;
-    let gateway = Gateway::start_with(Options { tls: true, ..Options::simple(&recorder.url) }).await;
-    let client = Client::register(&gateway).await;
-    let (token, victim) = (client.token(&gateway, ADELE).await, client.token(&gateway, ALEX).await);
-    let attack = Attack { gateway: &gateway, token: &token, http: http_client(), victim: &victim };
+/// And over HTTP/2.
+async fn messages_meet(recorder: &Recorder, gateway: &Gateway) {
+    let client = Client::register(gateway).await;
+    let (token, victim) = (client.token(gateway, ADELE).await, client.token(gateway, ALEX).await);
+    let attack = Attack { gateway, token: &token, http: http_client(), victim: &victim };
     let authority = format!("localhost:{}", gateway.port);
     let bearer = format!("Bearer {token}");
     let honest = [
@@ -114,7 +146,7 @@ async fn what_comes_over_http_2_becomes_one_request_or_none() {
         ("authorization", &bearer),
     ];
     let honest = honest.map(|(name, value)| (name.to_owned(), value.to_owned()));
-    let http2 = std::sync::Arc::new(Http2::new(&gateway));
+    let http2 = std::sync::Arc::new(Http2::new(gateway));
     let mut faults = Vec::new();
     for (number, (mut message, wanted)) in streams::cases(&honest, &authority).into_iter().enumerate() {
         let case = number.to_string();

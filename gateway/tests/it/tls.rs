@@ -217,7 +217,7 @@ async fn connections_are_counted_before_the_handshake() {
         settings.tls = Some(files.tls.clone());
         settings.trusted_proxies = TrustedProxies::new(vec!["127.0.0.1/32".parse().unwrap()]);
         settings.proxy_protocol = true;
-        settings.connections = ConnectionLimits { in_all: 100, per_address: 1 };
+        settings.connections = ConnectionLimits { in_all: 100, per_address: 1, ..ConnectionLimits::default() };
     })
     .await;
     let from = |client: &str| {

@@ -3,6 +3,8 @@
 use std::num::NonZeroU32;
 
 use super::super::reader::Section;
+use super::bounds;
+use crate::edge::Bounds;
 use crate::rate::Rate;
 use crate::server::ConnectionLimits;
 use crate::{edge, oauth};
@@ -10,6 +12,7 @@ use crate::{edge, oauth};
 /// `None` goes with a mistake.
 pub struct Limits {
     pub connections: Option<ConnectionLimits>,
+    pub bounds: Option<Bounds>,
     pub oauth: Option<oauth::LimitSettings>,
     pub edge: Option<edge::LimitSettings>,
     pub streams_per_session: Option<u32>,
@@ -27,15 +30,33 @@ pub fn read(section: &Section<'_>) -> Limits {
     let (per_second, burst) = (number("requests_per_second", 50), number("burst", 200));
     let streams_per_session = section.number("streams_per_session", 32, 1..=10_000);
     let defaults = ConnectionLimits::default();
+    let files_reserved = section.optional_number("files_reserved", 16..=AT_MOST).unwrap_or(defaults.files_reserved);
     // Without it, what the process may open files for decides: it is no constant.
-    let in_all = section.optional_number("connections", 1..=AT_MOST).unwrap_or(defaults.in_all);
-    let exchanges = section.optional_number("exchanges", 1..=AT_MOST).unwrap_or(defaults.in_all);
+    let by_default = ConnectionLimits::in_all_by_default(files_reserved);
+    let in_all = section.optional_number("connections", 1..=AT_MOST).unwrap_or(by_default);
+    let exchanges = section.optional_number("exchanges", 1..=AT_MOST).unwrap_or(by_default);
     let resets = number("resets_per_connection", 200).map(NonZeroU32::get);
     let per_address = number("connections_per_address", defaults.per_address).map(NonZeroU32::get);
+    let shed_idle_at = section.number("shed_idle_at", defaults.shed_idle_at, 10..=100);
+    let per_connection = number("requests_per_connection", defaults.requests).map(NonZeroU32::get);
+    let http2_streams = section.number("http2_streams", defaults.http2_streams, 1..=1_000);
+    let http2_idle = bounds::http2_idle(section);
+    let bounds = bounds::read(section);
     section.finish();
     let requests = per_second.zip(burst).map(|(per_second, burst)| Rate::per_second(per_second).burst(burst));
     Limits {
-        connections: per_address.map(|per_address| ConnectionLimits { in_all, per_address }),
+        connections: (|| {
+            Some(ConnectionLimits {
+                in_all,
+                per_address: per_address?,
+                files_reserved,
+                shed_idle_at: shed_idle_at?,
+                requests: per_connection?,
+                http2_streams: http2_streams?,
+                http2_idle: http2_idle?,
+            })
+        })(),
+        bounds,
         oauth: (|| {
             let (registrations, authorizations, token_requests) = (registrations?, authorizations?, token_requests?);
             Some(oauth::LimitSettings { registrations, authorizations, token_requests })

@@ -1,5 +1,6 @@
 //! The request's body on its way upstream.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -10,17 +11,11 @@ use pingora::prelude::{Error, ErrorType, Result};
 use pingora_proxy::Session;
 use tokio::time::Instant;
 
-use super::super::MCP_BODY_LIMIT;
+use super::super::bounds::Bounds;
 use super::super::http_messages::{declared_length, status_error};
 use super::super::tool_gate::ReadBody;
 use super::connect::Link;
 
-/// Between two pieces of a body. Pingora has no such bound for HTTP/2.
-const BETWEEN_PIECES: Duration = Duration::from_secs(30);
-/// How long a body may take beyond what [`LEAST_RATE`] gives it: a byte now and then must not hold two connections (T32).
-const AT_FIRST: Duration = Duration::from_secs(10);
-/// Bytes a second: the longest body has five minutes.
-const LEAST_RATE: f64 = 14.0 * 1024.0;
 /// Bytes that are kept of a body until its answer comes, for a server that turns out to have done nothing: calls are smaller, all
 /// but a few, and HTTP/2 takes as much, by its own default, before a server has begun to read.
 const KEPT: u64 = 64 * 1024;
@@ -53,8 +48,8 @@ pub async fn next_piece(session: &mut Session, pace: &mut Pace, received: u64) -
 }
 
 /// How long the client was waited for. The time that an upstream takes to accept a piece is not the client's.
-#[derive(Default)]
 pub struct Pace {
+    bounds: Arc<Bounds>,
     /// For all pieces that came.
     waited: Duration,
     /// Since when the next one is waited for.
@@ -63,12 +58,18 @@ pub struct Pace {
 }
 
 impl Pace {
+    pub fn new(bounds: &Arc<Bounds>) -> Self {
+        Self { bounds: bounds.clone(), waited: Duration::ZERO, since: None, begun: false }
+    }
+
     /// How much longer the next piece may take.
     fn left(&mut self, received: u64) -> Duration {
         self.begun = true;
         let waiting = self.since.get_or_insert_with(Instant::now).elapsed();
-        let allowed = AT_FIRST + Duration::from_secs_f64(received as f64 / LEAST_RATE);
-        allowed.saturating_sub(self.waited + waiting).min(BETWEEN_PIECES.saturating_sub(waiting))
+        let bounds = &self.bounds;
+        let allowed = bounds.body_time + Duration::from_secs_f64(received as f64 / f64::from(bounds.message_rate));
+        // Pingora has no bound of silence for HTTP/2.
+        allowed.saturating_sub(self.waited + waiting).min(bounds.read_time.saturating_sub(waiting))
     }
 
     fn came(&mut self) {
@@ -93,7 +94,7 @@ enum State {
 
 impl RequestBody {
     /// The whole of it, where it had to be read before going upstream.
-    pub fn read(read: ReadBody) -> Self {
+    pub fn read(read: ReadBody, bounds: &Arc<Bounds>) -> Self {
         let received = read.bytes().len() as u64;
         Self {
             framing: Framing::Length(received),
@@ -102,12 +103,12 @@ impl RequestBody {
             ended: true,
             kept: Some(BytesMut::new()),
             received,
-            pace: Pace { begun: true, ..Pace::default() },
+            pace: Pace { begun: true, ..Pace::new(bounds) },
             read: Some(read),
         }
     }
 
-    pub fn of(session: &mut Session) -> Self {
+    pub fn of(session: &mut Session, bounds: &Arc<Bounds>) -> Self {
         let done = session.is_body_done();
         let header = session.req_header();
         let framing = match declared_length(&header.headers) {
@@ -128,7 +129,7 @@ impl RequestBody {
             ended: done,
             kept: Some(BytesMut::new()),
             received: 0,
-            pace: Pace::default(),
+            pace: Pace::new(bounds),
             read: None,
         }
     }
@@ -179,7 +180,7 @@ impl RequestBody {
         // such pieces, and so has the end of a body that came in chunks.
         if let Some(piece) = piece.filter(|piece| !piece.is_empty()) {
             self.received += piece.len() as u64;
-            if self.received > MCP_BODY_LIMIT {
+            if self.received > self.pace.bounds.message_size {
                 return Err(status_error(413, "the body is longer than an MCP message may be"));
             }
             self.ended = last;
@@ -265,7 +266,7 @@ mod tests {
     use super::*;
 
     fn after(waited: u64, received: u64) -> u64 {
-        let mut pace = Pace { waited: Duration::from_secs(waited), ..Pace::default() };
+        let mut pace = Pace { waited: Duration::from_secs(waited), ..Pace::new(&Arc::default()) };
         // A moment passes between two looks at the clock.
         (pace.left(received) + Duration::from_millis(500)).as_secs()
     }
@@ -275,8 +276,9 @@ mod tests {
         assert_eq!((after(0, 0), after(4, 0), after(11, 0)), (10, 6, 0));
         assert_eq!(after(9, 9), 1, "a byte a second");
         assert_eq!(after(60, 60 * 14 * 1024), 10, "as slow as may be");
-        assert_eq!(after(1, MCP_BODY_LIMIT), 30, "silence is bounded all the same");
-        assert_eq!(after(303, MCP_BODY_LIMIT), 0, "and so is the whole");
+        let longest = Bounds::default().message_size;
+        assert_eq!(after(1, longest), 30, "silence is bounded all the same");
+        assert_eq!(after(303, longest), 0, "and so is the whole");
     }
 
     #[test]
@@ -288,7 +290,7 @@ mod tests {
             ended: false,
             kept: Some(BytesMut::new()),
             received: 0,
-            pace: Pace::default(),
+            pace: Pace::new(&Arc::default()),
             read: None,
         };
         for byte in 0..KEPT {
@@ -305,7 +307,7 @@ mod tests {
 
     #[test]
     fn the_time_of_an_upstream_that_accepts_slowly_is_not_the_clients() {
-        let mut pace = Pace::default();
+        let mut pace = Pace::new(&Arc::default());
         pace.left(0);
         pace.came();
         std::thread::sleep(Duration::from_millis(30));

@@ -18,7 +18,8 @@ const FILES: usize = 300;
 async fn with_few_files_left_the_admin_listener_answers_and_redis_is_asked() {
     let Some(rig) = Rig::start(Wanted { users: 2, ..Wanted::default() }).await else { return };
     let server = ServerProcess::start().await;
-    let configuration = "[limits]\nconnections = 100000\nconnections_per_address = 100000\n";
+    // A connection that is kept for later is used here; that idle ones make room is the other test's.
+    let configuration = "[limits]\nconnections = 100000\nconnections_per_address = 100000\nshed_idle_at = 100\n";
     let program = Program { ports: None, server: &server.url(), configuration, files: Some(FILES as u32) };
     let replica = Replica::start_with(&rig, program).await;
     let host = rig.front.public_url().strip_prefix("http://").unwrap().to_owned();
@@ -52,6 +53,37 @@ async fn with_few_files_left_the_admin_listener_answers_and_redis_is_asked() {
         2 * FILES
     );
     assert!(most < FILES - 50, "{most} files are open");
+}
+
+/// More clients than files, each of which keeps its connection for later: all are served, for the longest idle make room.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn idle_connections_make_room_for_new_clients() {
+    let Some(rig) = Rig::start(Wanted { users: 1, ..Wanted::default() }).await else { return };
+    let server = ServerProcess::start().await;
+    let configuration = "[limits]\nconnections = 100000\nconnections_per_address = 100000\nburst = 1000000\n";
+    let program = Program { ports: None, server: &server.url(), configuration, files: Some(FILES as u32) };
+    let replica = Replica::start_with(&rig, program).await;
+    let host = rig.front.public_url().strip_prefix("http://").unwrap().to_owned();
+    let token = &rig.sign_in_all(1).await[0].access;
+    let (mut kept, mut most) = (Vec::new(), 0);
+    for number in 0..2 * FILES {
+        let mut stream = TcpStream::connect(("127.0.0.1", replica.port)).await.unwrap();
+        assert_eq!(call(&mut stream, &host, token).await, Some(200), "client {number}");
+        kept.push(stream);
+        most = most.max(if number % 10 == 0 { replica.files() } else { 0 });
+    }
+    let shed = replica.metric("sallyport_limited_total{limit=\"idle\"}").await;
+    let refused = replica.metric("sallyport_limited_total{limit=\"files\"}").await;
+    let open = replica.metric("sallyport_connections").await;
+    println!(
+        "MEASURED R16: {} clients one after the other with {FILES} files: {open} connections are open, {shed} made room, \
+         {refused} were refused; {most} files at most",
+        2 * FILES
+    );
+    assert_eq!(refused, 0);
+    let (last, first) = (kept.len() - 1, 0);
+    assert_eq!(call(&mut kept[last], &host, token).await, Some(200), "who came last is still there");
+    assert_eq!(call(&mut kept[first], &host, token).await, None, "who came first is not");
 }
 
 /// The status of the answer; `None` when the connection is closed instead.

@@ -17,7 +17,7 @@ use super::rig::{Rig, Signed, Wanted};
 use super::server_process::ServerProcess;
 use super::{percentile, sized};
 
-const SESSIONS: usize = 20;
+pub const SESSIONS: usize = 20;
 /// Calls in a second, whatever becomes of them.
 const RATE: u64 = 50;
 /// A heartbeat may be so late on a machine that has other things to do.
@@ -28,11 +28,11 @@ const AT_MOST_KIB_SHORT: usize = 72;
 
 /// What all streams saw together.
 #[derive(Default)]
-struct Beats {
-    all: AtomicU64,
-    late: AtomicU64,
+pub struct Beats {
+    pub all: AtomicU64,
+    pub late: AtomicU64,
     /// Streams that ended.
-    ended: AtomicUsize,
+    pub ended: AtomicUsize,
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -93,12 +93,12 @@ async fn idle_streams_are_small_hear_that_they_live_and_nobody_notices_them() {
     assert!(p99_full <= 2 * p99_empty + Duration::from_millis(20), "{p99_full:?}, and {p99_empty:?} without streams");
 }
 
-fn seconds(short: usize, long: usize) -> Duration {
+pub fn seconds(short: usize, long: usize) -> Duration {
     Duration::from_secs(sized(short, long) as u64)
 }
 
 /// Opens one stream and listens to it until aborted.
-async fn stream(port: u16, host: &str, token: &str, keep_alive: Duration, beats: Arc<Beats>) -> JoinHandle<()> {
+pub async fn stream(port: u16, host: &str, token: &str, keep_alive: Duration, beats: Arc<Beats>) -> JoinHandle<()> {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
     let request = format!(
         "GET /mcp?do=idle HTTP/1.1\r\nhost: {host}\r\nauthorization: Bearer {token}\r\naccept: text/event-stream\r\n\r\n"
@@ -125,7 +125,7 @@ async fn stream(port: u16, host: &str, token: &str, keep_alive: Duration, beats:
 }
 
 /// Calls at a steady rate: how long each took from when it was due. All are answered.
-async fn calls(rig: &Rig, replica: &Replica, sessions: &[Signed], time: Duration) -> Vec<Duration> {
+pub async fn calls(rig: &Rig, replica: &Replica, sessions: &[Signed], time: Duration) -> Vec<Duration> {
     let (mut made, mut beat) = (JoinSet::new(), interval(Duration::from_secs(1) / RATE as u32));
     for number in 0..time.as_secs() * RATE {
         let due = beat.tick().await;

@@ -1,5 +1,7 @@
 //! An upstream that reads as strictly as can be, and writes down what it saw: whatever could be read in two ways is a doubt.
 
+mod http2;
+
 use std::sync::{Arc, Mutex};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

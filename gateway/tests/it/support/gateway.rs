@@ -329,6 +329,7 @@ fn settings(entra: &FakeEntra, options: Options, port: u16, admin_port: u16) -> 
         proxy_protocol: false,
         oauth_limits: oauth::LimitSettings::UNBOUNDED,
         edge_limits: options.edge_limits,
+        bounds: edge::Bounds::default(),
         connections: ConnectionLimits { per_address: u32::MAX, ..ConnectionLimits::default() },
         admin: SocketAddr::from((Ipv4Addr::LOCALHOST, admin_port)),
         entra: entra::Settings {
