@@ -66,14 +66,10 @@ impl Authority {
     /// (GU-15). With several, everybody signs in at `organizations`, which any organisation's users may: what keeps the
     /// others out is that each token is checked against this list. There is no way to have that endpoint without a list.
     pub fn allowing(self, tenants: &[String]) -> Result<Self, AuthorityError> {
-        let mut allowed = tenants.iter().map(|id| tenant(id)).collect::<Result<Vec<_>, _>>()?;
+        let mut allowed = tenants.iter().map(|id| allowed_tenant(id)).collect::<Result<Vec<_>, _>>()?;
         allowed.sort_unstable();
         allowed.dedup();
-        match allowed.as_slice() {
-            [] => Err(AuthorityError::NoTenants),
-            ids if ids.iter().any(|id| id == PERSONAL) => Err(AuthorityError::PersonalAccounts),
-            _ => Ok(Self { allowed, ..self }),
-        }
+        if allowed.is_empty() { Err(AuthorityError::NoTenants) } else { Ok(Self { allowed, ..self }) }
     }
 
     /// Whether users of this tenant are let in. Compared as tokens write it.
@@ -163,6 +159,14 @@ impl Authority {
         let mut url = self.base.clone();
         url.set_path(&format!("/{tenant}/{path}"));
         url
+    }
+}
+
+/// One tenant of a list for [`Authority::allowing`], as tokens write it.
+pub fn allowed_tenant(id: &str) -> Result<String, AuthorityError> {
+    match tenant(id)? {
+        id if id == PERSONAL => Err(AuthorityError::PersonalAccounts),
+        id => Ok(id),
     }
 }
 

@@ -220,6 +220,11 @@ impl Client {
         check_access_token(claims, &self.settings.authority, policy, self.settings.accept_emulator, now)
     }
 
+    /// Whether users of this tenant are let in.
+    pub fn allows(&self, tenant_id: &str) -> bool {
+        self.settings.authority.allows(tenant_id)
+    }
+
     /// Since the signing keys in use were fetched; `None` before the first time.
     pub fn keys_age(&self) -> Option<Duration> {
         self.keys.age()

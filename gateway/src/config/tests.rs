@@ -171,6 +171,7 @@ fn the_examples_defaults_are_the_defaults() {
         "listen.trusted_proxies",
         "limits.connections ",
         "limits.exchanges ",
+        "entra.allowed_tenants",
         "entra.extra_ca_file",
         "entra.credential.token_file",
         "store.ca_file",

@@ -24,7 +24,7 @@ pub(super) struct Record {
     pub trouble: Option<Trouble>,
     /// By the upstream, with claims; the last time that something was done about it.
     pub challenged: Option<Challenged>,
-    /// Of the user, when the session began.
+    /// Of the user, as Entra said last.
     pub membership: Membership,
 }
 

@@ -5,7 +5,6 @@ use crate::sealed::KeyId;
 use crate::session::roster::Member;
 use crate::store::{Page, Switchable};
 
-const TENANT: &str = "8f0c1c5e-0c3d-4b8e-9f59-5a3f1a2b3c4d";
 const ADELE: &str = "aaaaaaaa-0000-4000-8000-000000000001";
 const ALEX: &str = "aaaaaaaa-0000-4000-8000-000000000002";
 
@@ -69,7 +68,7 @@ async fn sign_in_at(fixture: &Fixture, object_id: &str, client: u8) -> Result<Si
 }
 
 fn user(text: &str) -> Selector {
-    Selector::user(text, TENANT).unwrap()
+    Selector::user(text, &[TENANT.to_owned()]).unwrap()
 }
 
 #[tokio::test]
