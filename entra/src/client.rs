@@ -140,7 +140,7 @@ impl Client {
             failure.error
         })?;
         let id_token = token.id_token.ok_or(Error::Untrusted(ClaimsError::Malformed))?;
-        let (user, memberships) = self.read_id_token(&id_token, Of::SignIn { nonce: redemption.nonce }, now).await?;
+        let (user, memberships) = self.read_id_token(&id_token, Of::SignIn { nonce: redemption.nonce, now }).await?;
         // The shared endpoint lets every organisation's users sign in, and their tokens are as genuine as ours.
         if !self.settings.authority.allows(&user.tenant_id) {
             return Err(Error::OtherTenant { tenant_id: user.tenant_id, object_id: user.object_id });
@@ -152,7 +152,7 @@ impl Client {
     /// Renews a user's tokens, at the user's own tenant (RFC 6749 section 6, entra.md 5.3). Repeated like
     /// [`Client::on_behalf_of`]: Entra does not revoke the token that was used, so a second try harms nobody. What the user is
     /// may have changed; the id_token of the answer says so, and must be about this very user.
-    pub async fn refresh(&self, renewal: Renewal<'_>, now: SystemTime) -> Result<Renewed, Error> {
+    pub async fn refresh(&self, renewal: Renewal<'_>) -> Result<Renewed, Error> {
         let Renewal { tenant_id, object_id, .. } = renewal;
         let claims = ClaimsRequest::on_the_wire(renewal.claims, self.settings.cae);
         let mut form = vec![
@@ -168,7 +168,7 @@ impl Client {
             .ok_or_else(|| Error::OtherTenant { tenant_id: tenant_id.to_owned(), object_id: object_id.to_owned() })?;
         let answer = self.persist(&Call { operation: Operation::RefreshToken, endpoint, form }).await?;
         let memberships = match &answer.id_token {
-            Some(token) => Some(self.read_id_token(token, Of::Renewal { tenant_id, object_id }, now).await?.1),
+            Some(token) => Some(self.read_id_token(token, Of::Renewal { tenant_id, object_id }).await?.1),
             None => None,
         };
         Ok(Renewed { access_token: answer.access_token, refresh_token: answer.refresh_token, memberships })
@@ -235,7 +235,7 @@ impl Client {
         self.credential.age()
     }
 
-    async fn read_id_token(&self, token: &Secret, of: Of<'_>, now: SystemTime) -> Result<(User, Memberships), Error> {
+    async fn read_id_token(&self, token: &Secret, of: Of<'_>) -> Result<(User, Memberships), Error> {
         let expected = Expected {
             authority: &self.settings.authority,
             client_id: &self.settings.client_id,
@@ -244,7 +244,7 @@ impl Client {
         };
         let checked = async {
             let claims = self.keys.verify(&Signed::parse(token.expose())?).await?;
-            check_id_token(claims, &expected, now)
+            check_id_token(claims, &expected)
         };
         checked.await.map_err(|error| match error {
             ClaimsError::KeysUnavailable(_) => Error::TryLater { retry_after: None, cause: error.to_string() },

@@ -122,7 +122,7 @@ async fn outcome(operation: Operation, answers: [Answer; 2]) -> (Result<(), Erro
                 Redemption { code: &code, redirect_uri: "r", scope: "s", code_verifier: &code_verifier, nonce: "n" };
             client.redeem(redemption, now()).await.map(|_| ())
         }
-        Refresh => client.refresh(renewal(&secret("r"), "s"), now()).await.map(|_| ()),
+        Refresh => client.refresh(renewal(&secret("r"), "s")).await.map(|_| ()),
         OnBehalfOf => client.on_behalf_of(TENANT, &secret("t"), "s", None).await.map(|_| ()),
     };
     let forgotten = *credential.forgotten.lock().unwrap();

@@ -190,7 +190,7 @@ async fn sent(stage: &Stage, credential: Arc<dyn ClientCredential>) -> Call {
     let client = Client::new(settings(stage), credential).unwrap();
     let refused = json!({"error": "invalid_client", "error_description": "AADSTS7000215: canary"});
     stage.will([answer(401, refused)]);
-    let outcome = client.refresh(renewal(&"token".to_owned().into(), "scope"), now()).await;
+    let outcome = client.refresh(renewal(&"token".to_owned().into(), "scope")).await;
     assert!(matches!(outcome, Err(Error::SetUp(_))));
     stage.last_call()
 }

@@ -257,24 +257,24 @@ async fn a_sign_in_is_renewed_until_entra_says_no() {
     let gateway = gateway(&fake);
     let signed_in = sign_in(&fake, &gateway, "adele@contoso.example").await;
     let first = signed_in.refresh_token.expect("offline_access was asked for");
-    let renewed = gateway.refresh(of_adele(&fake, &first, &scope(&fake)), now()).await.unwrap();
+    let renewed = gateway.refresh(of_adele(&fake, &first, &scope(&fake))).await.unwrap();
     let second = renewed.refresh_token.expect("every use gives a new one");
     assert_ne!(second.expose(), first.expose());
     let user = server(&fake).verify_access_token(renewed.access_token.token.expose(), &policy(&fake), now()).await;
     assert_eq!(user.unwrap().user.object_id, signed_in.user.object_id);
-    gateway.refresh(of_adele(&fake, &first, &scope(&fake)), now()).await.expect("the old one stays good");
+    gateway.refresh(of_adele(&fake, &first, &scope(&fake))).await.expect("the old one stays good");
     assert!(fake.journal().iter().all(|entry| !entry.resource || entry.path.starts_with("/metadata")));
 
     let fault = |aadsts| Fault { aadsts: Some(aadsts), ..Fault::on("/oauth2/v2.0/token") };
     fake.fault(fault(50173));
-    assert!(matches!(gateway.refresh(of_adele(&fake, &second, &scope(&fake)), now()).await, Err(Error::Refused(_))));
+    assert!(matches!(gateway.refresh(of_adele(&fake, &second, &scope(&fake))).await, Err(Error::Refused(_))));
     fake.fault(fault(50076));
-    let Err(Error::UserMustAct(refusal)) = gateway.refresh(of_adele(&fake, &second, &scope(&fake)), now()).await else {
+    let Err(Error::UserMustAct(refusal)) = gateway.refresh(of_adele(&fake, &second, &scope(&fake))).await else {
         panic!("another factor is due")
     };
     assert!(refusal.claims.is_some());
     let forged = Secret::new("1.AXforged".into());
-    assert!(matches!(gateway.refresh(of_adele(&fake, &forged, &scope(&fake)), now()).await, Err(Error::Refused(_))));
+    assert!(matches!(gateway.refresh(of_adele(&fake, &forged, &scope(&fake))).await, Err(Error::Refused(_))));
 }
 
 #[tokio::test]

@@ -122,8 +122,7 @@ async fn a_refresh_sends_what_entra_wants_and_reads_what_it_may_leave_out() {
     stage.will([answer(200, whole), token("b")]);
     let client = stage.client(GATEWAY);
     let claims = entra::ClaimsRequest::parse(r#"{"access_token":{"nbf":null}}"#).unwrap();
-    let renewed =
-        client.refresh(Renewal { claims: Some(&claims), ..renewal(&secret("old"), SCOPE) }, now()).await.unwrap();
+    let renewed = client.refresh(Renewal { claims: Some(&claims), ..renewal(&secret("old"), SCOPE) }).await.unwrap();
     assert_eq!((renewed.access_token.token.expose(), renewed.access_token.expires_in.as_secs()), ("a", 4000));
     assert_eq!(renewed.refresh_token.unwrap().expose(), "new");
     let call = stage.last_call();
@@ -137,7 +136,7 @@ async fn a_refresh_sends_what_entra_wants_and_reads_what_it_may_leave_out() {
     ] {
         assert_eq!(call.form[name], value);
     }
-    let renewed = client.refresh(renewal(&secret("old"), SCOPE), now()).await.unwrap();
+    let renewed = client.refresh(renewal(&secret("old"), SCOPE)).await.unwrap();
     assert!(renewed.refresh_token.is_none());
     assert!(!stage.last_call().form.contains_key("claims"));
 }
@@ -154,7 +153,7 @@ async fn a_refresh_is_tried_once_more_when_that_may_help() {
         let stage = Stage::start().await;
         let first = (script[0].status, script[0].body.clone());
         stage.will(script);
-        let outcome = stage.client(GATEWAY).refresh(renewal(&secret("r"), SCOPE), now()).await;
+        let outcome = stage.client(GATEWAY).refresh(renewal(&secret("r"), SCOPE)).await;
         assert_eq!((stage.calls("/token"), outcome.is_ok()), (calls, good), "{first:?}");
     }
 }
@@ -276,7 +275,7 @@ async fn when_entra_says_to_wait_everyone_waits() {
         ..answer(429, json!({"error": "temporarily_unavailable", "error_description": "AADSTS90055: too many"}))
     };
     stage.will([throttled]);
-    let refresh = async || client.refresh(renewal(&"token".to_owned().into(), "scope"), now()).await;
+    let refresh = async || client.refresh(renewal(&"token".to_owned().into(), "scope")).await;
     assert!(matches!(refresh().await, Err(Error::TryLater { retry_after: Some(wait), .. }) if wait.as_secs() == 3));
     for _ in 0..100 {
         assert!(matches!(refresh().await, Err(Error::TryLater { retry_after: Some(_), .. })));
@@ -299,7 +298,7 @@ async fn one_users_loop_makes_nobody_else_wait() {
         ..answer(429, json!({"error": "invalid_grant", "error_codes": [50196]}))
     };
     stage.will([looping, answer(200, json!({"access_token": "t", "expires_in": 3600, "token_type": "Bearer"}))]);
-    let refresh = async |token: &str| client.refresh(renewal(&token.to_owned().into(), "scope"), now()).await;
+    let refresh = async |token: &str| client.refresh(renewal(&token.to_owned().into(), "scope")).await;
     let error = refresh("one").await.unwrap_err();
     assert!(matches!(error, Error::TryLater { retry_after: Some(wait), .. } if wait.as_secs() == 300), "{error}");
     assert_eq!(refresh("another").await.unwrap().access_token.token.expose(), "t");

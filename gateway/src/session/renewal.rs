@@ -152,7 +152,7 @@ impl Sessions {
             scope: &record.scope,
             claims,
         };
-        match timeout(CALL_LIMIT, self.entra.refresh(renewal, self.clock.now().into())).await {
+        match timeout(CALL_LIMIT, self.entra.refresh(renewal)).await {
             Ok(answer) => answer,
             Err(_) => Err(Error::TryLater { retry_after: None, cause: "no answer in time".into() }),
         }

@@ -29,4 +29,5 @@ mod start_check;
 mod step_up;
 mod streams;
 mod support;
+mod tenants;
 mod tls;
