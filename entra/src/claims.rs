@@ -8,7 +8,7 @@ mod memberships;
 
 pub use access_token::AccessTokenPolicy;
 pub(crate) use access_token::check as check_access_token;
-pub(crate) use id_token::{Expected, check as check_id_token};
+pub(crate) use id_token::{Expected, Of, check as check_id_token};
 pub(crate) use jwt::{Claims, Signed};
 pub use memberships::{Groups, Memberships};
 
@@ -50,7 +50,7 @@ pub enum ClaimsError {
     Shape,
     #[error("from an emulator")]
     Emulator,
-    #[error("for another tenant")]
+    #[error("of a tenant whose users are not let in")]
     Tenant,
     #[error("from another issuer")]
     Issuer,
@@ -62,6 +62,8 @@ pub enum ClaimsError {
     NotYetValid,
     #[error("of another sign-in: the nonce differs")]
     Nonce,
+    #[error("about another user than the one whose tokens were renewed")]
+    User,
     #[error("no user's access token")]
     NotAUserToken,
     #[error("without the required scope")]

@@ -11,14 +11,19 @@ use uuid::Uuid;
 
 use crate::aadsts::Code;
 use crate::authority::Authority;
-use crate::claims::{Expected, Signed, check_access_token, check_id_token};
+use crate::claims::{Expected, Of, Signed, check_access_token, check_id_token};
 use crate::credential::{ClientCredential, CredentialError, Proof};
 use crate::http::{self, Answer, Peer, Silence};
 use crate::keys::Keys;
 use crate::observe::{Nobody, Observed, Observer, Operation, Outcome};
 use crate::throttle::Throttle;
-use crate::token::{AccessToken, Failure, Redemption, Renewed, SignIn, Success, failure, is_for_one_user, success};
-use crate::{AccessTokenPolicy, AuthorizeRequest, ClaimsError, ClaimsRequest, Error, Secret, VerifiedUser, authorize};
+use crate::token::{
+    AccessToken, Failure, Redemption, Renewal, Renewed, SignIn, Success, failure, is_for_one_user, success,
+};
+use crate::{
+    AccessTokenPolicy, AuthorizeRequest, ClaimsError, ClaimsRequest, Error, Memberships, Secret, User, VerifiedUser,
+    authorize,
+};
 
 /// What a [`Client`] is made of.
 #[derive(Clone, Debug)]
@@ -58,6 +63,14 @@ pub struct Client {
     keys: Arc<Keys>,
     throttle: Throttle,
     observer: Arc<dyn Observer>,
+}
+
+/// What a token endpoint is asked.
+struct Call<'a> {
+    operation: Operation,
+    /// Of the tenant that it concerns.
+    endpoint: Url,
+    form: Form<'a>,
 }
 
 /// A form of the token endpoint, in the order it is sent.
@@ -102,13 +115,14 @@ impl Client {
             ("scope", redemption.scope),
             ("code_verifier", redemption.code_verifier.expose()),
         ];
-        let proof = self.proof().await?;
+        let call =
+            Call { operation: Operation::AuthorizationCode, endpoint: self.settings.authority.redemption_url(), form };
+        let proof = self.proof(&call.endpoint).await?;
         let _turn = self.throttle.turn().await?;
-        let operation = Operation::AuthorizationCode;
-        let asked = match self.ask(operation, &form, &proof).await {
+        let asked = match self.ask(&call, &proof).await {
             Err(Silence { sent: false, cause }) => {
                 tracing::info!(cause, "no connection to the token endpoint; once more");
-                self.ask(operation, &form, &proof).await
+                self.ask(&call, &proof).await
             }
             asked => asked,
         };
@@ -125,51 +139,47 @@ impl Client {
             }
             failure.error
         })?;
-        let expected = Expected {
-            authority: &self.settings.authority,
-            client_id: &self.settings.client_id,
-            nonce: redemption.nonce,
-            accept_emulator: self.settings.accept_emulator,
-        };
         let id_token = token.id_token.ok_or(Error::Untrusted(ClaimsError::Malformed))?;
-        let checked = async {
-            let claims = self.keys.verify(&Signed::parse(id_token.expose())?).await?;
-            check_id_token(claims, &expected, now)
-        };
-        match checked.await {
-            Ok((user, memberships)) => {
-                let (access_token, refresh_token) = (token.access_token, token.refresh_token);
-                Ok(SignIn { user, memberships, access_token, refresh_token })
-            }
-            Err(error @ ClaimsError::KeysUnavailable(_)) => {
-                Err(Error::TryLater { retry_after: None, cause: error.to_string() })
-            }
-            Err(error) => Err(Error::Untrusted(error)),
+        let (user, memberships) = self.read_id_token(&id_token, Of::SignIn { nonce: redemption.nonce, now }).await?;
+        // The shared endpoint lets every organisation's users sign in, and their tokens are as genuine as ours.
+        if !self.settings.authority.allows(&user.tenant_id) {
+            return Err(Error::OtherTenant { tenant_id: user.tenant_id, object_id: user.object_id });
         }
+        let (access_token, refresh_token) = (token.access_token, token.refresh_token);
+        Ok(SignIn { user, memberships, access_token, refresh_token })
     }
 
-    /// Renews a user's tokens for `scope`, of one resource, plus `offline_access` for a new refresh token (RFC 6749 section 6,
-    /// entra.md 5.3). `claims` answers a challenge. Repeated like [`Client::on_behalf_of`]: Entra does not revoke the token
-    /// that was used, so a second try harms nobody. The id_token, if any, is not looked at: the token is bound to its user.
-    pub async fn refresh(
-        &self,
-        refresh_token: &Secret,
-        scope: &str,
-        claims: Option<&ClaimsRequest>,
-    ) -> Result<Renewed, Error> {
-        let claims = ClaimsRequest::on_the_wire(claims, self.settings.cae);
-        let mut form =
-            vec![("grant_type", "refresh_token"), ("refresh_token", refresh_token.expose()), ("scope", scope)];
+    /// Renews a user's tokens, at the user's own tenant (RFC 6749 section 6, entra.md 5.3). Repeated like
+    /// [`Client::on_behalf_of`]: Entra does not revoke the token that was used, so a second try harms nobody. What the user is
+    /// may have changed; the id_token of the answer says so, and must be about this very user.
+    pub async fn refresh(&self, renewal: Renewal<'_>) -> Result<Renewed, Error> {
+        let Renewal { tenant_id, object_id, .. } = renewal;
+        let claims = ClaimsRequest::on_the_wire(renewal.claims, self.settings.cae);
+        let mut form = vec![
+            ("grant_type", "refresh_token"),
+            ("refresh_token", renewal.refresh_token.expose()),
+            ("scope", renewal.scope),
+        ];
         form.extend(claims.as_ref().map(|claims| ("claims", claims.expose())));
-        let Success { access_token, refresh_token, .. } = self.persist(Operation::RefreshToken, &form).await?;
-        Ok(Renewed { access_token, refresh_token })
+        let endpoint = self
+            .settings
+            .authority
+            .token_url_of(tenant_id)
+            .ok_or_else(|| Error::OtherTenant { tenant_id: tenant_id.to_owned(), object_id: object_id.to_owned() })?;
+        let answer = self.persist(&Call { operation: Operation::RefreshToken, endpoint, form }).await?;
+        let memberships = match &answer.id_token {
+            Some(token) => Some(self.read_id_token(token, Of::Renewal { tenant_id, object_id }).await?.1),
+            None => None,
+        };
+        Ok(Renewed { access_token: answer.access_token, refresh_token: answer.refresh_token, memberships })
     }
 
     /// Exchanges a user's token for one with `scope`, of one resource (RFC 7523 with Entra's `on_behalf_of`, entra.md 5.4).
-    /// `claims` answers a challenge. Nothing is kept; [`crate::Exchange`] keeps. One retry when Entra was out of reach or failing, and one with a new
+    /// Entra is asked at the user's own tenant. `claims` answers a challenge. Nothing is kept; [`crate::Exchange`] keeps. One retry when Entra was out of reach or failing, and one with a new
     /// assertion when the old one was refused for its age.
     pub async fn on_behalf_of(
         &self,
+        tenant_id: &str,
         user_token: &Secret,
         scope: &str,
         claims: Option<&ClaimsRequest>,
@@ -182,14 +192,20 @@ impl Client {
             ("scope", scope),
         ];
         form.extend(claims.as_ref().map(|claims| ("claims", claims.expose())));
-        self.persist(Operation::OnBehalfOf, &form).await.map(|answer| answer.access_token)
+        let endpoint = self.settings.authority.token_url_of(tenant_id);
+        // Whoever verified the token has asked the same: this is for those who did not.
+        let endpoint = endpoint.ok_or_else(|| Error::SetUp("a token of a tenant that is not allowed".to_owned()))?;
+        let call = Call { operation: Operation::OnBehalfOf, endpoint, form };
+        self.persist(&call).await.map(|answer| answer.access_token)
     }
 
     /// A token for the app registration itself, of no user (RFC 6749 section 4.4). `scope` is `{resource}/.default`. Repeated
     /// like [`Client::on_behalf_of`].
     pub(crate) async fn on_its_own_behalf(&self, scope: &str) -> Result<AccessToken, Error> {
         let form = vec![("grant_type", "client_credentials"), ("scope", scope)];
-        self.persist(Operation::ClientCredentials, &form).await.map(|answer| answer.access_token)
+        let endpoint = self.settings.authority.token_url();
+        let call = Call { operation: Operation::ClientCredentials, endpoint, form };
+        self.persist(&call).await.map(|answer| answer.access_token)
     }
 
     /// Checks an access token that arrived at a resource server: signature, tenant, issuer, audience, time, kind, scope,
@@ -204,6 +220,11 @@ impl Client {
         check_access_token(claims, &self.settings.authority, policy, self.settings.accept_emulator, now)
     }
 
+    /// Whether users of this tenant are let in.
+    pub fn allows(&self, tenant_id: &str) -> bool {
+        self.settings.authority.allows(tenant_id)
+    }
+
     /// Since the signing keys in use were fetched; `None` before the first time.
     pub fn keys_age(&self) -> Option<Duration> {
         self.keys.age()
@@ -214,28 +235,45 @@ impl Client {
         self.credential.age()
     }
 
+    async fn read_id_token(&self, token: &Secret, of: Of<'_>) -> Result<(User, Memberships), Error> {
+        let expected = Expected {
+            authority: &self.settings.authority,
+            client_id: &self.settings.client_id,
+            of,
+            accept_emulator: self.settings.accept_emulator,
+        };
+        let checked = async {
+            let claims = self.keys.verify(&Signed::parse(token.expose())?).await?;
+            check_id_token(claims, &expected)
+        };
+        checked.await.map_err(|error| match error {
+            ClaimsError::KeysUnavailable(_) => Error::TryLater { retry_after: None, cause: error.to_string() },
+            error => Error::Untrusted(error),
+        })
+    }
+
     /// A call that may be repeated, with one retry where that may help.
-    async fn persist(&self, operation: Operation, form: &Form<'_>) -> Result<Success, Error> {
-        let grant = operation.name();
-        match self.try_once(operation, form).await {
+    async fn persist(&self, call: &Call<'_>) -> Result<Success, Error> {
+        let grant = call.operation.name();
+        match self.try_once(call).await {
             Err(Again::SameProof(error)) => {
                 tracing::info!(grant, %error, "a token call failed; once more");
-                self.try_once(operation, form).await
+                self.try_once(call).await
             }
             Err(Again::NewProof(error)) => {
                 tracing::info!(grant, %error, "credential refused; once more with a new one");
                 self.credential.forget();
-                self.try_once(operation, form).await
+                self.try_once(call).await
             }
             first => first,
         }
         .map_err(Again::into_error)
     }
 
-    async fn try_once(&self, operation: Operation, form: &Form<'_>) -> Result<Success, Again> {
-        let proof = self.proof().await.map_err(Again::Never)?;
+    async fn try_once(&self, call: &Call<'_>) -> Result<Success, Again> {
+        let proof = self.proof(&call.endpoint).await.map_err(Again::Never)?;
         let _turn = self.throttle.turn().await.map_err(Again::Never)?;
-        let asked = self.ask(operation, form, &proof).await;
+        let asked = self.ask(call, &proof).await;
         let (answer, token) = asked.map_err(|silence| Again::SameProof(silent(silence)))?;
         token.map_err(|failure| match failure.wants_new_proof() {
             true => Again::NewProof(failure.error),
@@ -246,21 +284,16 @@ impl Client {
     }
 
     /// One request of the token endpoint, whoever may repeat it.
-    async fn ask(
-        &self,
-        operation: Operation,
-        form: &Form<'_>,
-        proof: &Proof,
-    ) -> Result<(Answer, Result<Success, Failure>), Silence> {
-        let observed = Observed::begin(&self.observer, operation);
-        let answer = match self.post(form, proof).await {
+    async fn ask(&self, call: &Call<'_>, proof: &Proof) -> Result<(Answer, Result<Success, Failure>), Silence> {
+        let observed = Observed::begin(&self.observer, call.operation);
+        let answer = match self.post(call, proof).await {
             Ok(answer) => answer,
             Err(silence) => {
                 observed.end(Outcome::TryLater, Code::None);
                 return Err(silence);
             }
         };
-        self.note(&answer, operation.name());
+        self.note(&answer, call.operation.name());
         let token = match answer.status.as_u16() {
             200 => success(&answer).map_err(Failure::from),
             _ => Err(failure(&answer)),
@@ -272,19 +305,19 @@ impl Client {
         Ok((answer, token))
     }
 
-    async fn proof(&self) -> Result<Proof, Error> {
-        self.credential.proof().await.map_err(CredentialError::into)
+    async fn proof(&self, endpoint: &Url) -> Result<Proof, Error> {
+        self.credential.proof(endpoint).await.map_err(CredentialError::into)
     }
 
-    async fn post(&self, form: &Form<'_>, proof: &Proof) -> Result<Answer, Silence> {
+    async fn post(&self, call: &Call<'_>, proof: &Proof) -> Result<Answer, Silence> {
         let request = self
             .http
-            .post(self.settings.authority.token_url())
+            .post(call.endpoint.clone())
             .header("content-type", "application/x-www-form-urlencoded")
             .header("accept", "application/json")
             .header("client-request-id", Uuid::new_v4().to_string())
             .header("return-client-request-id", "true")
-            .body(self.body(form, proof));
+            .body(self.body(&call.form, proof));
         http::send(request).await
     }
 

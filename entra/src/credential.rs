@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
+use url::Url;
 
 use crate::{Error, Secret, SetUpError, Settings};
 
@@ -46,8 +47,8 @@ pub enum Proof {
 /// One kind of credential at work.
 #[async_trait]
 pub trait ClientCredential: Send + Sync {
-    /// A proof that is good now.
-    async fn proof(&self) -> Result<Proof, CredentialError>;
+    /// A proof that is good now, for this token endpoint. What others have issued is good for all of them.
+    async fn proof(&self, endpoint: &Url) -> Result<Proof, CredentialError>;
 
     /// Entra refused the last proof for its age or signature: whatever is kept must be asked for anew.
     fn forget(&self) {}

@@ -23,6 +23,9 @@ pub enum Error {
     /// A token came, but its id_token did not verify.
     #[error("the id_token is not to be trusted: {0}")]
     Untrusted(#[source] ClaimsError),
+    /// Signed in with everything right, at a tenant whose users are not let in (GU-15, T21).
+    #[error("a user of a tenant that is not allowed: {object_id} of {tenant_id}")]
+    OtherTenant { tenant_id: String, object_id: String },
 }
 
 /// The parts of an OAuth error answer (RFC 6749 section 5.2, entra.md 5.6) that are safe to keep.

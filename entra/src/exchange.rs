@@ -100,7 +100,7 @@ impl Exchange {
         claims: Option<&ClaimsRequest>,
         now: SystemTime,
     ) -> Result<AccessToken, Error> {
-        let mut outcome = self.client.on_behalf_of(user_token, &self.scope, claims).await;
+        let mut outcome = self.client.on_behalf_of(&user.user.tenant_id, user_token, &self.scope, claims).await;
         if let Err(Error::UserMustAct(refusal)) = &mut outcome {
             // Entra's own say more about what it misses.
             refusal.claims = refusal.claims.take().or_else(|| claims.cloned());
@@ -123,7 +123,7 @@ impl Exchange {
 
 fn failure_lasts(error: &Error) -> Duration {
     match error {
-        Error::UserMustAct(_) | Error::Refused(_) | Error::Untrusted(_) => REFUSAL_LASTS,
+        Error::UserMustAct(_) | Error::Refused(_) | Error::Untrusted(_) | Error::OtherTenant { .. } => REFUSAL_LASTS,
         Error::TryLater { retry_after, .. } => retry_after.unwrap_or(TROUBLE_LASTS).min(REFUSAL_LASTS),
         Error::SetUp(_) => TROUBLE_LASTS,
     }

@@ -61,11 +61,9 @@ impl Keys {
             fetched = self.after_unknown_kid(fetched).await;
         }
         let key = fetched.keys.get(&token.kid).ok_or(ClaimsError::UnknownKey)?;
-        // A key pinned to another tenant must not vouch for ours.
-        if !key.fits(&self.authority) {
-            return Err(ClaimsError::KeyIssuer);
-        }
-        token.verify(&key.key)
+        let claims = token.verify(&key.key)?;
+        // A key pinned to one tenant must not vouch for another.
+        if key.fits(&self.authority, &claims.tid) { Ok(claims) } else { Err(ClaimsError::KeyIssuer) }
     }
 
     /// Keys no older than a day. After an hour they are renewed behind the caller's back.

@@ -42,5 +42,5 @@ pub use error::{Error, Refusal};
 pub use exchange::Exchange;
 pub use observe::{Observer, Operation, Outcome};
 pub use secret::Secret;
-pub use token::{AccessToken, Redemption, Renewed, SignIn};
+pub use token::{AccessToken, Redemption, Renewal, Renewed, SignIn};
 pub use url::Url;

@@ -84,7 +84,7 @@ impl From<&Error> for Outcome {
             Error::UserMustAct(_) => Self::UserMustAct,
             Error::Refused(_) => Self::Refused,
             Error::TryLater { .. } => Self::TryLater,
-            Error::SetUp(_) | Error::Untrusted(_) => Self::SetUp,
+            Error::SetUp(_) | Error::Untrusted(_) | Error::OtherTenant { .. } => Self::SetUp,
         }
     }
 }

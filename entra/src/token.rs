@@ -4,7 +4,7 @@ mod answer;
 
 use std::time::Duration;
 
-use crate::{Memberships, Secret, User};
+use crate::{ClaimsRequest, Memberships, Secret, User};
 
 pub(crate) use answer::{Failure, Success, failure, is_for_one_user, seconds, seconds_until, success};
 
@@ -32,12 +32,27 @@ pub struct SignIn {
     pub refresh_token: Option<Secret>,
 }
 
+/// A refresh token on its way to Entra (RFC 6749 section 6).
+#[derive(Clone, Copy, Debug)]
+pub struct Renewal<'a> {
+    pub refresh_token: &'a Secret,
+    /// Whose it is: Entra is asked at this tenant, and the answer must be about this user.
+    pub tenant_id: &'a str,
+    pub object_id: &'a str,
+    /// Of one resource; `offline_access` in it for a new refresh token, `openid` for what the user is by now.
+    pub scope: &'a str,
+    /// The answer to a challenge.
+    pub claims: Option<&'a ClaimsRequest>,
+}
+
 /// What a refresh token gave.
 #[derive(Clone, Debug)]
 pub struct Renewed {
     pub access_token: AccessToken,
     /// The newest; the one before stays good too (entra.md 5.3). `None`: Entra gave none, and the one before goes on.
     pub refresh_token: Option<Secret>,
+    /// What the user is by now; `None`: Entra did not say.
+    pub memberships: Option<Memberships>,
 }
 
 #[derive(Clone, Debug)]

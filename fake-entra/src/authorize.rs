@@ -15,7 +15,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::call::{Call, Params};
-use crate::directory::{App, Platform, ResourceMode, Seed, TenantName};
+use crate::directory::{App, Platform, Realm, ResourceMode, Seed};
 use crate::errors::EntraError;
 use crate::scopes::Requested;
 use crate::world::World;
@@ -30,6 +30,8 @@ pub(crate) use interaction::{Flow, continue_flow, sign_out};
 #[derive(Clone, Debug)]
 pub(crate) struct AuthorizeRequest {
     pub client: App,
+    /// Whose users may sign in here.
+    pub realm: Realm,
     pub return_to: ReturnAddress,
     pub spa: bool,
     pub scope: String,
@@ -91,7 +93,7 @@ impl AuthorizeRequest {
     fn check(world: &World, tenant: &str, call: &Call) -> Result<AuthorizeRequest, Refusal> {
         let directory = world.directory();
         let parameters = if call.form.iter().next().is_some() { &call.form } else { &call.query };
-        let client = known_client(&directory, tenant, parameters).map_err(Refusal::Page)?;
+        let (client, realm) = known_client(&directory, tenant, parameters).map_err(Refusal::Page)?;
         let asked = parameters.get("redirect_uri").ok_or_else(|| Refusal::Page(EntraError::new(900971)))?;
         let registered = client.redirect(asked).ok_or_else(|| Refusal::Page(wrong_redirect(&client, asked)))?;
         let return_to = ReturnAddress {
@@ -126,7 +128,8 @@ impl AuthorizeRequest {
             cae,
             step_up,
             challenged: challenged(parameters),
-            client: client.clone(),
+            client,
+            realm,
             return_to,
         })
     }
@@ -169,25 +172,26 @@ impl Prompt {
 /// The app that asks, in a tenant that can serve it.
 ///
 /// # Errors
-/// 90002 unknown tenant, 900144 no client id, 700016 unknown app, 50194 a single-tenant app at `common`.
-pub(crate) fn known_client(directory: &Seed, tenant: &str, parameters: &Params) -> Result<App, EntraError> {
-    let tenant = known_tenant(directory, tenant)?;
+/// 90002 unknown tenant, 900144 no client id, 700016 unknown app, or not in this tenant, 50194 a single-tenant app at `common`.
+fn known_client(directory: &Seed, tenant: &str, parameters: &Params) -> Result<(App, Realm), EntraError> {
+    let realm = known_tenant(directory, tenant)?;
     let client_id = parameters.get("client_id").ok_or_else(|| EntraError::missing("client_id"))?;
-    let client = directory.app(client_id).ok_or_else(|| unknown_client(directory, client_id))?;
-    match tenant {
-        TenantName::Ours => Ok(client.clone()),
-        TenantName::Shared => Err(EntraError::new(50194).saying(format!(
+    let client = directory.app(client_id).ok_or_else(|| unknown_client(directory, &realm, client_id))?;
+    match &realm {
+        Realm::Tenant(id) if !directory.is_installed(client, id) => Err(unknown_client(directory, &realm, client_id)),
+        Realm::Shared if !client.multi_tenant => Err(EntraError::new(50194).saying(format!(
             "Application '{}'({}) is not configured as a multi-tenant application. Usage of the /common endpoint is not \
              supported for such apps. Use a tenant-specific endpoint.",
             client.client_id, client.name
         ))),
+        _ => Ok((client.clone(), realm)),
     }
 }
 
 /// # Errors
 /// 90002.
-pub(crate) fn known_tenant(directory: &Seed, name: &str) -> Result<TenantName, EntraError> {
-    directory.tenant(name).ok_or_else(|| {
+pub(crate) fn known_tenant(directory: &Seed, name: &str) -> Result<Realm, EntraError> {
+    directory.realm(name).ok_or_else(|| {
         EntraError::new(90002).saying(format!(
             "Tenant '{name}' not found. Check to make sure you have the correct tenant ID and are signing into the correct cloud."
         ))
@@ -242,12 +246,15 @@ pub(crate) fn duplicated(name: &str) -> EntraError {
         .saying(format!("The request is not properly formatted. The parameter '{name}' is duplicated."))
 }
 
-pub(crate) fn unknown_client(directory: &Seed, client_id: &str) -> EntraError {
+pub(crate) fn unknown_client(directory: &Seed, realm: &Realm, client_id: &str) -> EntraError {
+    let tenant = match realm {
+        Realm::Tenant(id) => directory.name_of_tenant(id),
+        Realm::Shared => &directory.tenant_name,
+    };
     EntraError::new(700016).saying(format!(
-        "Application with identifier '{client_id}' was not found in the directory '{}'. This can happen if the application \
+        "Application with identifier '{client_id}' was not found in the directory '{tenant}'. This can happen if the application \
          has not been installed by the administrator of the tenant or consented to by any user in the tenant. You may have \
-         sent your authentication request to the wrong tenant.",
-        directory.tenant_name
+         sent your authentication request to the wrong tenant."
     ))
 }
 

@@ -6,7 +6,7 @@ use base64::engine::general_purpose::STANDARD;
 
 use crate::authorize::unknown_client;
 use crate::call::Call;
-use crate::directory::{App, FederatedCredential, Identity, Seed, TrustedIssuer};
+use crate::directory::{App, FederatedCredential, Identity, Realm, Seed, TrustedIssuer};
 use crate::errors::EntraError;
 use crate::jwt::Jwt;
 use crate::tokens::{EXCHANGE_GUID, EXCHANGE_URI, Proof};
@@ -47,25 +47,29 @@ impl Caller {
 
 /// # Errors
 /// 900144, 700016.
-pub(crate) fn identify(directory: &Seed, call: &Call) -> Result<Caller, EntraError> {
+pub(crate) fn identify(directory: &Seed, realm: &Realm, call: &Call) -> Result<Caller, EntraError> {
     let basic = basic(call).map(|(id, _)| id);
     let client_id = call.form.get("client_id").or(basic.as_deref()).ok_or_else(|| EntraError::missing("client_id"))?;
-    if let Some(app) = directory.app(client_id) {
+    let installed = |app: &&App| match realm {
+        Realm::Tenant(id) => directory.is_installed(app, id),
+        Realm::Shared => true,
+    };
+    if let Some(app) = directory.app(client_id).filter(installed) {
         return Ok(Caller::App(Box::new(app.clone())));
     }
-    match directory.identity(client_id) {
+    match directory.identity(client_id).filter(|_| realm.has(&directory.tenant_id)) {
         Some(identity) => Ok(Caller::Identity(Box::new(identity.clone()))),
-        None => Err(unknown_client(directory, client_id)),
+        None => Err(unknown_client(directory, realm, client_id)),
     }
 }
 
 /// # Errors
 /// 7000218 nothing given, 7000215 wrong secret, 7000222 expired secret, and those of assertions.
-pub(crate) fn authenticate(world: &World, call: &Call, caller: &Caller) -> Result<Proof, EntraError> {
+pub(crate) fn authenticate(world: &World, call: &Call, realm: &Realm, caller: &Caller) -> Result<Proof, EntraError> {
     if let Some(assertion) = call.form.get("client_assertion") {
         world.journal.canary(assertion);
         return match call.form.get("client_assertion_type") {
-            Some(ASSERTION_TYPE) => asserted(world, caller, assertion),
+            Some(ASSERTION_TYPE) => asserted(world, call, realm, caller, assertion),
             Some(_) => Err(EntraError::new(90023).saying("Unsupported 'client_assertion_type' value.")),
             None => Err(EntraError::missing("client_assertion_type")),
         };
@@ -89,11 +93,12 @@ pub(crate) fn authenticate(world: &World, call: &Call, caller: &Caller) -> Resul
 }
 
 /// The client's own assertion, or one of another issuer: known issuer, then signature, time, and the credential's subject and audience.
-fn asserted(world: &World, caller: &Caller, assertion: &str) -> Result<Proof, EntraError> {
+fn asserted(world: &World, call: &Call, realm: &Realm, caller: &Caller, assertion: &str) -> Result<Proof, EntraError> {
     let token = Jwt::parse(assertion).ok_or_else(|| EntraError::new(50027))?;
     let issuer = token.text("iss");
     if let Some(app) = caller.app().filter(|app| app.client_id == issuer) {
-        return certificate::prove(world, app, &token);
+        let endpoint = format!("{}{}", world.base, call.path);
+        return certificate::prove(world, &endpoint, realm, app, &token);
     }
     let trusted = issuer_role(world, issuer)?;
     let credentials: Vec<&FederatedCredential> =

@@ -1,13 +1,14 @@
 //! The control port: what tests and people may change and see from outside the process. Every call needs the bearer
 //! token that was made at start.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::extract::{Path, Query, Request, State};
 use axum::http::StatusCode;
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{get, post, put};
 use axum::{Json, Router};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -37,6 +38,7 @@ pub(crate) fn router(world: Arc<World>, token: &str) -> Router {
         .route("/_emu/consents", post(consent))
         .route("/_emu/fics", post(trust))
         .route("/_emu/policies", get(policies).put(set_policies))
+        .route("/_emu/users/{oid}/memberships", put(set_memberships))
         .route("/_emu/service-account-token", post(service_account_token))
         .route("/_emu/journal", get(journal))
         .route("/_emu/counters", get(counters))
@@ -145,6 +147,26 @@ async fn change_user(State(control): State<Control>, Path((name, action)): Path<
         UserAction::RequireSignIn => world.tickets().require_sign_in(&oid),
         UserAction::Disable | UserAction::Enable | UserAction::RequireMfa => {}
     }
+    StatusCode::NO_CONTENT
+}
+
+/// What an administrator has assigned: all of it, in the place of what was.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Assigned {
+    roles: BTreeMap<String, Vec<String>>,
+    groups: Vec<String>,
+}
+
+/// Tokens say so from the next one on.
+async fn set_memberships(
+    State(control): State<Control>,
+    Path(name): Path<String>,
+    Json(assigned): Json<Assigned>,
+) -> StatusCode {
+    let mut directory = control.world.directory();
+    let Some(user) = directory.user_mut(&name) else { return StatusCode::NOT_FOUND };
+    (user.roles, user.groups) = (assigned.roles, assigned.groups);
     StatusCode::NO_CONTENT
 }
 

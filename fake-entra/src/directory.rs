@@ -1,4 +1,4 @@
-//! The directory: tenant, users, applications, managed identities and grants of consent.
+//! The directory: tenants, users, applications, managed identities and grants of consent.
 //!
 //! A [`Seed`] is both what a caller hands in and what the running stand-in changes (a user disabled, a consent given);
 //! `reset` puts the caller's copy back. Nothing is written to disk.
@@ -8,8 +8,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 mod defaults;
+mod tenants;
 
 pub(crate) use defaults::GRAPH;
+pub(crate) use tenants::Realm;
+pub use tenants::Tenant;
 
 /// What the stand-in knows when it starts. `Seed::default()` is a tenant with two apps (gateway and MCP server), the
 /// single app of the one-registration shape, Microsoft's Graph and Redis, four users and two managed identities. A file
@@ -21,6 +24,8 @@ pub struct Seed {
     pub tenant_name: String,
     /// The tenant's verified domain; URLs may name the tenant by it.
     pub domain: String,
+    /// Others beside it. Apps, identities and policies are the first one's.
+    pub tenants: Vec<Tenant>,
     /// The app whose client id `gateway_client_id` answers.
     pub gateway: String,
     /// The app whose client id `server_client_id` answers.
@@ -32,10 +37,13 @@ pub struct Seed {
     pub policies: Policies,
 }
 
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct User {
     pub oid: String,
+    /// Id of the tenant; without it the seed's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tenant: Option<String>,
     pub upn: String,
     pub name: String,
     pub given_name: String,
@@ -93,6 +101,9 @@ pub struct App {
     /// Only users with one of the app's roles may sign in to it (AADSTS50105).
     #[serde(default)]
     pub assignment_required: bool,
+    /// Users of other tenants may sign in, where it is installed.
+    #[serde(default)]
+    pub multi_tenant: bool,
     /// Clients that may use every scope of this app without consent.
     #[serde(default)]
     pub preauthorized: Vec<String>,
@@ -174,7 +185,7 @@ pub struct Identity {
     pub federated_credentials: Vec<FederatedCredential>,
 }
 
-/// Consent: `client` may use `scopes` of `resource`, for one user or (no `user`) for all by an administrator.
+/// Consent: `client` may use `scopes` of `resource`, for one user or (no `user`) for all of a tenant by an administrator.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Grant {
@@ -182,6 +193,9 @@ pub struct Grant {
     pub resource: String,
     #[serde(default)]
     pub user: Option<String>,
+    /// Id of the tenant whose administrator gave it; without it the seed's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tenant: Option<String>,
     pub scopes: BTreeSet<String>,
 }
 
@@ -269,15 +283,6 @@ pub struct UserSummary {
     pub note: String,
 }
 
-/// How a URL named the tenant.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum TenantName {
-    /// By id or domain.
-    Ours,
-    /// `common` or `organizations`: documents exist, single-tenant apps are refused.
-    Shared,
-}
-
 impl Seed {
     pub fn app(&self, client_id: &str) -> Option<&App> {
         self.apps.iter().find(|app| app.client_id.eq_ignore_ascii_case(client_id))
@@ -311,11 +316,13 @@ impl Seed {
         if resource.preauthorized.contains(&client.client_id) {
             return resource.scopes.clone();
         }
+        let of_tenant = self.user(user).map_or(self.tenant_id.as_str(), |user| self.tenant_of(user));
+        let by_administrator = |grant: &Grant| grant.tenant.as_deref().unwrap_or(&self.tenant_id) == of_tenant;
         let granted = |scope: &&String| {
             self.grants.iter().any(|grant| {
                 grant.client == client.client_id
                     && grant.resource == resource.client_id
-                    && grant.user.as_deref().is_none_or(|oid| oid == user)
+                    && grant.user.as_deref().map_or_else(|| by_administrator(grant), |oid| oid == user)
                     && grant.scopes.contains(*scope)
             })
         };
@@ -325,16 +332,6 @@ impl Seed {
     /// May this user sign in to that app at all?
     pub(crate) fn assigned(&self, app: &App, user: &User) -> bool {
         !app.assignment_required || user.roles.get(&app.client_id).is_some_and(|roles| !roles.is_empty())
-    }
-
-    pub(crate) fn tenant(&self, name: &str) -> Option<TenantName> {
-        if name.eq_ignore_ascii_case(&self.tenant_id) || name.eq_ignore_ascii_case(&self.domain) {
-            Some(TenantName::Ours)
-        } else if name == "common" || name == "organizations" {
-            Some(TenantName::Shared)
-        } else {
-            None
-        }
     }
 }
 

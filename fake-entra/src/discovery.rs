@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use crate::authorize::known_tenant;
 use crate::call::Call;
-use crate::directory::TenantName;
+use crate::directory::Realm;
 use crate::errors::EntraError;
 use crate::world::World;
 
@@ -98,9 +98,9 @@ pub(crate) async fn left_out(State(world): State<Arc<World>>, Extension(call): E
 fn document(world: &World, tenant: &str, call: &Call, build: impl Fn(&str, &str) -> Value) -> Response {
     let known = known_tenant(&world.directory(), tenant);
     match known {
-        Ok(TenantName::Ours) => Json(build(&world.seed().tenant_id, &world.seed().tenant_id)).into_response(),
+        Ok(Realm::Tenant(id)) => Json(build(&id, &id)).into_response(),
         // The literal template: who validates against it has to put the token's tid in.
-        Ok(TenantName::Shared) => Json(build(tenant, "{tenantid}")).into_response(),
+        Ok(Realm::Shared) => Json(build(tenant, "{tenantid}")).into_response(),
         Err(error) => (StatusCode::BAD_REQUEST, error.with_error("invalid_tenant").answer(world, call)).into_response(),
     }
 }

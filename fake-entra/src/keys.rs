@@ -1,8 +1,9 @@
 //! Signing keys of an issuer: made at start, published, rolled on request, gone at the end.
 
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use aws_lc_rs::digest;
 use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der};
 use aws_lc_rs::rsa::KeySize;
@@ -14,11 +15,14 @@ use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use crate::files::replace;
 use crate::lock;
 
 /// The keys of one issuer. Several are published, one signs.
 pub(crate) struct KeyRing {
     keys: Mutex<Keys>,
+    /// Where they are kept, if they are.
+    file: Option<PathBuf>,
 }
 
 struct Keys {
@@ -30,10 +34,29 @@ struct Keys {
 
 struct SigningKey {
     kid: String,
+    /// PKCS #8, PEM.
+    pem: String,
     private: EncodingKey,
     public: DecodingKey,
     modulus: String,
     exponent: String,
+    certificate: String,
+}
+
+/// A ring in a file, oldest key first.
+#[derive(Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+struct Kept {
+    active: String,
+    keys: Vec<KeptKey>,
+}
+
+#[derive(Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+struct KeptKey {
+    /// PKCS #8, PEM.
+    private: String,
+    /// DER, base64.
     certificate: String,
 }
 
@@ -56,7 +79,22 @@ impl KeyRing {
     pub fn generate(count: usize) -> Result<KeyRing> {
         let published = (0..count).map(|_| SigningKey::generate()).collect::<Result<Vec<_>>>()?;
         let active = published.first().context("a ring holds at least one key")?.kid.clone();
-        Ok(KeyRing { keys: Mutex::new(Keys { published, active }) })
+        Ok(KeyRing { keys: Mutex::new(Keys { published, active }), file: None })
+    }
+
+    /// The ring that the file holds, or a new one, which it then holds.
+    pub fn open(file: Option<PathBuf>, count: usize) -> Result<KeyRing> {
+        let Some(file) = file else { return KeyRing::generate(count) };
+        if file.exists() {
+            let keys = Keys::read(&file).with_context(|| format!("{} holds no signing keys", file.display()))?;
+            return Ok(KeyRing { keys: Mutex::new(keys), file: Some(file) });
+        }
+        if let Some(folder) = file.parent() {
+            std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+        }
+        let ring = KeyRing { file: Some(file), ..KeyRing::generate(count)? };
+        ring.keep(&lock(&ring.keys))?;
+        Ok(ring)
     }
 
     /// A JWS in compact form, by the active key. `header` gets `alg` and `kid`.
@@ -128,11 +166,29 @@ impl KeyRing {
                 keys.published.retain(|key| key.kid == active);
             }
         }
-        Ok(())
+        self.keep(&keys)
+    }
+
+    fn keep(&self, keys: &Keys) -> Result<()> {
+        let Some(file) = &self.file else { return Ok(()) };
+        replace(file, 0o600, serde_json::to_string_pretty(&keys.kept())?.as_bytes())
     }
 }
 
 impl Keys {
+    fn read(file: &Path) -> Result<Keys> {
+        let kept: Kept = serde_json::from_str(&std::fs::read_to_string(file)?)?;
+        let published = kept.keys.into_iter().map(SigningKey::restore).collect::<Result<Vec<_>>>()?;
+        let active =
+            published.iter().find(|key| key.kid == kept.active).context("the active key is not there")?.kid.clone();
+        Ok(Keys { published, active })
+    }
+
+    fn kept(&self) -> Kept {
+        let kept = |key: &SigningKey| KeptKey { private: key.pem.clone(), certificate: key.certificate.clone() };
+        Kept { active: self.active.clone(), keys: self.published.iter().map(kept).collect() }
+    }
+
     fn active_key(&self) -> &SigningKey {
         self.published.iter().find(|key| key.kid == self.active).expect("the active key is never withdrawn")
     }
@@ -142,16 +198,26 @@ impl SigningKey {
     fn generate() -> Result<SigningKey> {
         let pair = RsaKeyPair::generate(KeySize::Rsa2048).context("RSA key generation failed")?;
         let pkcs8 = AsDer::<Pkcs8V1Der>::as_der(&pair).context("RSA key has no PKCS #8 form")?;
-        let private = EncodingKey::from_rsa_pem(pem(pkcs8.as_ref()).as_bytes())?;
+        SigningKey::new(&pair, pem(pkcs8.as_ref()), self_signed(pkcs8.as_ref())?)
+    }
+
+    fn restore(kept: KeptKey) -> Result<SigningKey> {
+        let base64: String = kept.private.lines().filter(|line| !line.starts_with("-----")).collect();
+        let pair = RsaKeyPair::from_pkcs8(&STANDARD.decode(base64)?).map_err(|_| anyhow!("a key is no RSA key"))?;
+        SigningKey::new(&pair, kept.private, STANDARD.decode(kept.certificate)?)
+    }
+
+    fn new(pair: &RsaKeyPair, pem: String, certificate: Vec<u8>) -> Result<SigningKey> {
+        let private = EncodingKey::from_rsa_pem(pem.as_bytes())?;
         let public = pair.public_key();
         let (modulus, exponent) = (
             URL_SAFE_NO_PAD.encode(public.modulus().big_endian_without_leading_zero()),
             URL_SAFE_NO_PAD.encode(public.exponent().big_endian_without_leading_zero()),
         );
-        let certificate = self_signed(pkcs8.as_ref())?;
         let thumbprint = digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, &certificate);
         Ok(SigningKey {
             kid: URL_SAFE_NO_PAD.encode(thumbprint),
+            pem,
             private,
             public: DecodingKey::from_rsa_components(&modulus, &exponent)?,
             modulus,

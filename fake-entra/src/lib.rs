@@ -40,12 +40,14 @@
 //! `Authorization: Bearer {control token}` on every call; bodies are JSON. `POST /_emu/reset` · `GET|POST /_emu/clock
 //! {"offset_s":0}` · `POST /_emu/keys/rotate {"mode":"publish|activate|retire|emergency"}` · `GET|POST|DELETE /_emu/faults`
 //! (a [`Fault`]) · `POST /_emu/next-login {"upn":"…"}` · `POST
-//! /_emu/users/{oid or upn}/{disable|enable|revoke|require-mfa|satisfy-mfa|require-sign-in}` · `POST /_emu/consents` (a
+//! /_emu/users/{oid or upn}/{disable|enable|revoke|require-mfa|satisfy-mfa|require-sign-in}` · `PUT
+//! /_emu/users/{oid or upn}/memberships {"roles":{"<client id>":[…]},"groups":[…]}` · `POST /_emu/consents` (a
 //! [`directory::Grant`]) · `POST /_emu/fics {"client_id":…,"credential":…}` · `GET|PUT /_emu/policies`
 //! ([`directory::Policies`]) · `POST /_emu/service-account-token {"subject":"…"}` · `GET /_emu/journal?since=N` · `GET
 //! /_emu/counters`.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Context, Result};
@@ -67,6 +69,7 @@ pub mod directory;
 mod discovery;
 mod errors;
 mod faults;
+pub mod files;
 mod graph;
 mod imds;
 mod journal;
@@ -100,6 +103,8 @@ pub struct Options {
     /// Serve TLS, by a certificate of [`FakeEntra::authority_certificate`]. The control listener stays plain.
     pub tls: bool,
     pub seed: Seed,
+    /// Where the signing keys are kept, so that the next start has the same. Without it they are new each time.
+    pub state_dir: Option<PathBuf>,
 }
 
 /// A running stand-in. It stops when dropped: no new connections, idle ones closed, requests under way finished.
@@ -116,7 +121,7 @@ impl FakeEntra {
     /// Starts both listeners on the current tokio runtime. They accept connections when this returns.
     ///
     /// # Errors
-    /// A port is taken, or no key could be made.
+    /// A port is taken, no key could be made, or the state is not what was kept.
     pub async fn start(options: Options) -> Result<FakeEntra> {
         let tls = options.tls.then(Tls::generate).transpose()?;
         let (listener, address) = bind(options.port).await?;
@@ -124,7 +129,8 @@ impl FakeEntra {
         let (control_listener, control_address) = bind(options.control_port).await?;
         let control_url = format!("http://{control_address}");
         // Key generation takes tenths of a second of pure computing.
-        let keys = tokio::task::spawn_blocking(|| KeyRing::generate(2));
+        let file = options.state_dir.as_deref().map(|folder| folder.join("signing-keys.json"));
+        let keys = tokio::task::spawn_blocking(|| KeyRing::open(file, 2));
         let keys = keys.await.context("key generation was interrupted")??;
         let world = Arc::new(World::new(base, options.seed, keys));
         let control_token = tickets::random_text(32);

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::Parser;
+use fake_entra::files::replace;
 use fake_entra::{FakeEntra, Options, Seed};
 use serde_json::{Value, json};
 use tokio::signal::unix::{SignalKind, signal};
@@ -32,6 +33,9 @@ struct Arguments {
     /// Print the built-in directory as TOML, to start a seed from.
     #[arg(long)]
     print_seed: bool,
+    /// Keep the signing keys in this folder, so that tokens and key documents outlive a restart (file of mode 0600).
+    #[arg(long, value_name = "FOLDER")]
+    state_dir: Option<PathBuf>,
     /// Serve TLS, as Microsoft's SDKs demand, and write the certificate that clients have to trust to this file (PEM).
     #[arg(long, value_name = "FILE")]
     tls_ca: Option<PathBuf>,
@@ -78,6 +82,7 @@ async fn run(arguments: Arguments) -> Result<()> {
         control_port: arguments.control_port,
         tls: arguments.tls_ca.is_some(),
         seed,
+        state_dir: arguments.state_dir,
     })
     .await?;
     if let (Some(file), Some(certificate)) = (&arguments.tls_ca, entra.authority_certificate()) {
@@ -130,19 +135,4 @@ fn read_seed(file: &Path) -> Result<Seed> {
         _ => serde_json::from_str(&text).map_err(anyhow::Error::from),
     };
     seed.with_context(|| format!("{} is not a directory", file.display()))
-}
-
-/// Written beside and renamed, so that a reader never sees half of it.
-fn replace(file: &Path, mode: u32, content: &[u8]) -> Result<()> {
-    write_beside(file, mode, content).with_context(|| format!("cannot write {}", file.display()))
-}
-
-fn write_beside(file: &Path, mode: u32, content: &[u8]) -> std::io::Result<()> {
-    use std::os::unix::fs::OpenOptionsExt;
-    let beside = file.with_extension(format!("{}.tmp", std::process::id()));
-    let mut open = std::fs::OpenOptions::new();
-    let mut written = open.write(true).create_new(true).mode(mode).open(&beside)?;
-    written.write_all(content)?;
-    written.sync_all()?;
-    std::fs::rename(&beside, file)
 }

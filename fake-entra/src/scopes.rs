@@ -37,7 +37,8 @@ impl Requested {
                 continue;
             }
             let (named, name) = word.rsplit_once('/').unwrap_or((GRAPH, word));
-            let resource = directory.resource(named).ok_or_else(|| unknown_resource(directory, named))?;
+            let resource =
+                directory.resource(named).ok_or_else(|| unknown_resource(directory, &directory.tenant_id, named))?;
             if name != ".default" && !resource.scopes.iter().any(|known| known == name) {
                 return Err(EntraError::new(650053).saying(format!(
                     "The application '{}' asked for scope '{name}' that doesn't exist on the resource '{}'. Contact the app vendor.",
@@ -111,6 +112,7 @@ impl Permissions {
             client: client.client_id.clone(),
             resource: resource.into(),
             user: Some(user.into()),
+            tenant: None,
             scopes: scopes.into_iter().collect(),
         };
         let mut due = vec![grant(client, &self.resource, self.unconsented(directory, client, user))];
@@ -155,6 +157,19 @@ pub(crate) fn not_consented(client: &App) -> EntraError {
     ))
 }
 
+/// 50020, which names the user, the tenant and the application.
+pub(crate) fn foreign(directory: &Seed, issuer: &str, tenant: &str, app: &App, user: &User) -> EntraError {
+    EntraError::new(50020).saying(format!(
+        "User account '{}' from identity provider '{issuer}' does not exist in tenant '{}' and cannot access the application \
+         '{}'({}) in that tenant. The account needs to be added as an external user in the tenant first. Sign out and sign in \
+         again with a different Azure Active Directory user account.",
+        user.upn,
+        directory.name_of_tenant(tenant),
+        app.client_id,
+        app.name
+    ))
+}
+
 /// 50105, which names the user and the application.
 pub(crate) fn not_assigned(app: &App, user: &User) -> EntraError {
     EntraError::new(50105).saying(format!(
@@ -165,10 +180,11 @@ pub(crate) fn not_assigned(app: &App, user: &User) -> EntraError {
     ))
 }
 
-fn unknown_resource(directory: &Seed, named: &str) -> EntraError {
+/// 500011, which names the tenant where the resource is not known.
+pub(crate) fn unknown_resource(directory: &Seed, tenant: &str, named: &str) -> EntraError {
     EntraError::new(500011).saying(format!(
         "The resource principal named {named} was not found in the tenant named {}. This can happen if the application has \
          not been installed by the administrator of the tenant or consented to by any user in the tenant.",
-        directory.tenant_name
+        directory.name_of_tenant(tenant)
     ))
 }

@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use crate::authorize::{Challenge, Flow};
+use crate::directory::Realm;
 
 /// Seconds a code lives, and a page of a sign-in waits.
 pub(crate) const CODE_LIFETIME: i64 = 600;
@@ -57,6 +58,8 @@ pub(crate) struct Authorization {
 #[derive(Clone, Debug)]
 pub(crate) struct Code {
     pub authorization: Authorization,
+    /// Where it was given, and must be redeemed.
+    pub realm: Realm,
     pub redirect_uri: String,
     /// The redirect URI is registered for a single-page app.
     pub spa: bool,

@@ -13,9 +13,9 @@ use crate::authorize::{duplicated, known_tenant, unknown_client};
 use crate::call::{Call, Outcome};
 use crate::client_auth::{self, Caller};
 use crate::conditional_access;
-use crate::directory::{Platform, TenantName, User};
+use crate::directory::{Platform, Realm, User};
 use crate::errors::{EntraError, token_headers};
-use crate::scopes::{Permissions, Requested, not_assigned, not_consented};
+use crate::scopes::{Permissions, Requested, foreign, not_assigned, not_consented, unknown_resource};
 use crate::tickets::{Authorization, Session};
 use crate::tokens::{self, Proof, UserToken};
 use crate::world::World;
@@ -47,6 +47,7 @@ struct Request<'a> {
     world: &'a World,
     call: &'a Call,
     caller: Caller,
+    realm: Realm,
 }
 
 fn grant(world: &World, tenant: &str, call: &Call) -> Result<Value, EntraError> {
@@ -55,10 +56,10 @@ fn grant(world: &World, tenant: &str, call: &Call) -> Result<Value, EntraError> 
         return Err(duplicated(name));
     }
     let directory = world.directory().clone();
-    let tenant = known_tenant(&directory, tenant)?;
+    let realm = known_tenant(&directory, tenant)?;
     let grant_type = form.get("grant_type").ok_or_else(|| EntraError::missing("grant_type"))?;
-    let caller = client_auth::identify(&directory, call)?;
-    if tenant == TenantName::Shared {
+    let caller = client_auth::identify(&directory, &realm, call)?;
+    if realm == Realm::Shared && !caller.app().is_some_and(|app| app.multi_tenant) {
         return Err(EntraError::new(50194).saying(format!(
             "Application '{}' is not configured as a multi-tenant application. Use a tenant-specific endpoint.",
             caller.client_id()
@@ -68,9 +69,12 @@ fn grant(world: &World, tenant: &str, call: &Call) -> Result<Value, EntraError> 
     if call.header("origin").is_some() && !is_spa {
         return Err(EntraError::new(9002326));
     }
-    let proof = client_auth::authenticate(world, call, &caller)?;
-    let request = Request { world, call, caller };
+    let proof = client_auth::authenticate(world, call, &realm, &caller)?;
+    let request = Request { world, call, caller, realm };
     match grant_type {
+        "urn:ietf:params:oauth:grant-type:jwt-bearer" | "client_credentials" if request.realm == Realm::Shared => {
+            Err(EntraError::new(50059))
+        }
         "authorization_code" => code::redeem(&request, proof),
         "refresh_token" => refresh::refresh(&request, proof),
         "urn:ietf:params:oauth:grant-type:jwt-bearer" => on_behalf_of::exchange(&request, proof),
@@ -94,7 +98,7 @@ struct Issue<'a> {
 impl Request<'_> {
     /// The app that calls; identities can only use client_credentials.
     fn app(&self) -> Result<&crate::directory::App, EntraError> {
-        let unknown = || unknown_client(&self.world.directory(), self.caller.client_id());
+        let unknown = || unknown_client(&self.world.directory(), &self.realm, self.caller.client_id());
         self.caller.app().ok_or_else(unknown)
     }
 
@@ -112,14 +116,23 @@ impl Request<'_> {
     }
 
     /// # Errors
-    /// 50057, 50173, 70043, 50076, 50105, 53003, then consent (65001) and self-use (90008, 90009).
+    /// 50057, 50173, 70043, 50076, 50020, 500011, 50105, 53003, then consent (65001) and self-use (90008, 90009).
     fn issue(&self, issue: &Issue) -> Result<Value, EntraError> {
         let world = self.world;
         let client = self.app()?;
         let permissions = self.permissions(issue.scope)?;
         let (user, session) = check_user(world, issue.authorization, &permissions.resource)?;
         let directory = world.directory().clone();
+        let tenant = directory.tenant_of(&user);
+        if let Realm::Tenant(id) = &self.realm
+            && id != tenant
+        {
+            return Err(foreign(&directory, &world.issuer_v1_of(tenant), id, client, &user));
+        }
         let resource = directory.app(&permissions.resource).ok_or_else(|| EntraError::new(500011))?;
+        if !directory.is_installed(resource, tenant) {
+            return Err(unknown_resource(&directory, tenant, &permissions.named));
+        }
         if let Some(app) = [resource, client].into_iter().find(|app| !directory.assigned(app, &user)) {
             return Err(not_assigned(app, &user));
         }

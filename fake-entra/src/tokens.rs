@@ -52,7 +52,7 @@ impl Proof {
 impl UserToken<'_> {
     pub fn sign(&self, world: &World) -> String {
         let is_v2 = self.resource.access_token_version == 2;
-        let mut claims = common(world, self.lifetime);
+        let mut claims = common(world, world.tenant_of(self.user), self.lifetime);
         merge(&mut claims, if is_v2 { self.claims_v2(world) } else { self.claims_v1(world) });
         if !self.scp.is_empty() {
             claims["scp"] = json!(self.scp);
@@ -75,7 +75,7 @@ impl UserToken<'_> {
 
     fn claims_v2(&self, world: &World) -> Value {
         json!({
-            "aud": self.resource.client_id, "iss": world.issuer(), "azp": self.client.client_id,
+            "aud": self.resource.client_id, "iss": world.issuer_of(world.tenant_of(self.user)), "azp": self.client.client_id,
             "azpacr": self.proof.code(), "name": self.user.name, "oid": self.user.oid,
             "preferred_username": self.user.upn, "sid": self.sid,
             "sub": pairwise(&self.user.oid, &self.resource.client_id), "ver": "2.0",
@@ -85,7 +85,7 @@ impl UserToken<'_> {
     fn claims_v1(&self, world: &World) -> Value {
         let methods = if self.mfa { json!(["pwd", "mfa"]) } else { json!(["pwd"]) };
         json!({
-            "aud": self.audience_v1(), "iss": world.issuer_v1(), "acr": "1", "amr": methods,
+            "aud": self.audience_v1(), "iss": world.issuer_v1_of(world.tenant_of(self.user)), "acr": "1", "amr": methods,
             "appid": self.client.client_id, "appidacr": self.proof.code(), "family_name": self.user.surname,
             "given_name": self.user.given_name, "ipaddr": "203.0.113.5", "name": self.user.name, "oid": self.user.oid,
             "sid": self.sid, "sub": pairwise(&self.user.oid, &self.resource.client_id),
@@ -111,11 +111,11 @@ pub(crate) fn id_token(
     nonce: Option<&str>,
     oidc: &[String],
 ) -> String {
-    let mut claims = common(world, 3600);
+    let mut claims = common(world, world.tenant_of(user), 3600);
     merge(
         &mut claims,
         json!({
-            "aud": client.client_id, "iss": world.issuer(), "oid": user.oid, "sid": sid,
+            "aud": client.client_id, "iss": world.issuer_of(world.tenant_of(user)), "oid": user.oid, "sid": sid,
             "sub": pairwise(&user.oid, &client.client_id), "ver": "2.0",
         }),
     );
@@ -155,14 +155,21 @@ fn memberships(world: &World, app: &App, user: &User) -> Value {
     claims
 }
 
-/// An app-only token (client_credentials).
-pub(crate) fn app_token(world: &World, client: &App, resource: &App, proof: Proof, lifetime: i64) -> String {
-    let mut claims = common(world, lifetime);
+/// An app-only token (client_credentials), of this tenant.
+pub(crate) fn app_token(
+    world: &World,
+    tenant: &str,
+    client: &App,
+    resource: &App,
+    proof: Proof,
+    lifetime: i64,
+) -> String {
+    let mut claims = common(world, tenant, lifetime);
     let subject = app_object(&client.client_id);
     merge(
         &mut claims,
         json!({
-            "aud": resource.client_id, "iss": world.issuer(), "azp": client.client_id, "azpacr": proof.code(),
+            "aud": resource.client_id, "iss": world.issuer_of(tenant), "azp": client.client_id, "azpacr": proof.code(),
             "idtyp": "app", "oid": subject, "sub": subject, "ver": "2.0",
         }),
     );
@@ -174,7 +181,7 @@ pub(crate) fn app_token(world: &World, client: &App, resource: &App, proof: Proo
 /// A managed identity's token for `resource`. `federated`: obtained through a federated credential of the identity,
 /// which bars its use as an assertion (700231).
 pub(crate) fn identity_token(world: &World, identity: &Identity, resource: &str, federated: bool) -> String {
-    let mut claims = common(world, 86_700);
+    let mut claims = common(world, &world.seed().tenant_id, 86_700);
     let is_exchange = resource == EXCHANGE_URI;
     merge(
         &mut claims,
@@ -198,14 +205,14 @@ pub(crate) fn identity_token(world: &World, identity: &Identity, resource: &str,
 
 /// `client_info` of a token answer: who signed in, for MSAL's cache.
 pub(crate) fn client_info(world: &World, user: &User) -> String {
-    URL_SAFE_NO_PAD.encode(json!({"uid": user.oid, "utid": world.seed().tenant_id}).to_string())
+    URL_SAFE_NO_PAD.encode(json!({"uid": user.oid, "utid": world.tenant_of(user)}).to_string())
 }
 
-fn common(world: &World, lifetime: i64) -> Value {
+fn common(world: &World, tenant: &str, lifetime: i64) -> Value {
     let now = world.clock.now();
     json!({
         "aio": random_text(60), "emu": true, "exp": now + lifetime, "iat": now, "nbf": now,
-        "rh": format!("1.AX{}", random_text(30)), "tid": world.seed().tenant_id, "uti": random_text(16),
+        "rh": format!("1.AX{}", random_text(30)), "tid": tenant, "uti": random_text(16),
     })
 }
 

@@ -9,7 +9,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use crate::clock::Clock;
-use crate::directory::{Policies, Seed};
+use crate::directory::{Policies, Seed, User};
 use crate::faults::Faults;
 use crate::journal::Journal;
 use crate::keys::KeyRing;
@@ -97,13 +97,26 @@ impl World {
         }
     }
 
+    /// Of the seed's own tenant, as of the next one.
     pub fn issuer(&self) -> String {
-        format!("{}/{}/v2.0", self.base, self.seed.tenant_id)
+        self.issuer_of(&self.seed.tenant_id)
     }
 
-    /// Issuer of tokens of version 1; stands for `https://sts.windows.net/{tid}/`.
     pub fn issuer_v1(&self) -> String {
-        format!("{}/{}/", self.base, self.seed.tenant_id)
+        self.issuer_v1_of(&self.seed.tenant_id)
+    }
+
+    pub fn issuer_of(&self, tenant: &str) -> String {
+        format!("{}/{tenant}/v2.0", self.base)
+    }
+
+    /// Issuer of a tenant's tokens of version 1; stands for `https://sts.windows.net/{tid}/`.
+    pub fn issuer_v1_of(&self, tenant: &str) -> String {
+        format!("{}/{tenant}/", self.base)
+    }
+
+    pub fn tenant_of<'a>(&'a self, user: &'a User) -> &'a str {
+        self.seed.tenant_of(user)
     }
 
     pub fn cluster_keys(&self) -> &KeyRing {

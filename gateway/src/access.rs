@@ -2,7 +2,7 @@
 //! [`tools`] who may call a tool of it.
 //!
 //! A rule names roles and groups. What a user is of those, and of no others, is kept with the session as a [`Membership`], as
-//! Entra said when the user signed in. A session that is older than a name in the rules says nothing about it, and is over:
+//! Entra said when the user signed in, and says anew whenever the session's tokens are renewed. A session that is older than a name in the rules says nothing about it, and is over:
 //! a new sign-in tells.
 
 pub mod tools;
@@ -27,7 +27,7 @@ pub enum Party {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Requirement(BTreeSet<Party>);
 
-/// What a user is, of all that the rules named at the sign-in. The default says nothing about anybody.
+/// What a user is, of all that the rules named when Entra was last asked. The default says nothing about anybody.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Membership {
     holds: Vec<Party>,
@@ -61,6 +61,8 @@ pub enum NoAccess {
     SignIn,
     #[error("the user has none of the roles and groups that may use the upstream")]
     Upstream,
+    #[error("the user is of a tenant that is not allowed")]
+    Tenant,
 }
 
 impl Requirement {
@@ -105,7 +107,7 @@ impl Access {
         access
     }
 
-    /// What to keep of a sign-in. Groups that Entra did not tell are not held: fail closed.
+    /// What to keep of a sign-in or a renewal. Groups that Entra did not tell are not held: fail closed.
     pub fn of(&self, memberships: &Memberships) -> Membership {
         let groups: &[String] = match &memberships.groups {
             Groups::Told(groups) => groups,
@@ -137,7 +139,7 @@ impl Access {
     /// Whether it may be for groups that Entra did not tell that somebody is not let in. What asks for roles alone is clear.
     pub fn hangs_on_groups(&self, cause: NoAccess, resource: &str) -> bool {
         let requirement = match cause {
-            NoAccess::Unknown => None,
+            NoAccess::Unknown | NoAccess::Tenant => None,
             NoAccess::SignIn => self.sign_in.as_ref(),
             NoAccess::Upstream => self.allow(resource),
         };

@@ -79,7 +79,7 @@ pub struct Settings {
     pub admin: SocketAddr,
     pub entra: entra::Settings,
     pub credential: Credential,
-    /// Who may sign in; `None`: every user of the tenant.
+    /// Who may sign in; `None`: every user of the tenants that are allowed.
     pub sign_in: Option<Requirement>,
     pub store: store::Settings,
     pub ring: RingSource,
@@ -168,9 +168,9 @@ impl Server {
             service.add_tcp(&address.to_string());
             Closing { service, closing: drain.closing() }
         });
-        let (admin_address, tenant_id) = (settings.admin, settings.entra.authority.tenant_id().to_owned());
+        let (admin_address, tenants) = (settings.admin, settings.entra.authority.allowed_tenants().to_vec());
         let (edge, kept) = edge(settings, clock.clone(), metrics.clone(), drain.clone())?;
-        let sessions = SessionsAdmin { sessions: edge.sessions.clone(), tenant_id };
+        let sessions = SessionsAdmin { sessions: edge.sessions.clone(), tenants };
         let servers = ServersAdmin { pools: edge.routes.pools().cloned().collect() };
         let readiness = Readiness::default();
         let history = History::default();

@@ -6,6 +6,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use entra::authority::allowed_tenant;
 use entra::credential::IdentityHost;
 use entra::{Authority, Cloud, Credential};
 use uuid::Uuid;
@@ -69,7 +70,12 @@ fn settings(root: &Section<'_>, variable: &dyn Fn(&str) -> Option<String>) -> Op
         let tenant = tenant_id.as_deref().unwrap_or(NO_TENANT);
         cloud.map(|cloud| Authority::in_cloud(cloud, base, tenant)).transpose()
     });
-    let authority = authority.flatten();
+    // Without it, those of the one tenant.
+    let allowed = entra.texts_or("allowed_tenants", &[], allowed_tenant);
+    let authority = authority.flatten().zip(allowed).and_then(|(authority, allowed)| match allowed.as_slice() {
+        [] => Some(authority),
+        _ => authority.allowing(&allowed).ok(),
+    });
     let client_id = entra.text("client_id", guid);
     let extra_ca_file = entra.optional_text("extra_ca_file", path);
     let cae = entra.flag_or("cae", false);

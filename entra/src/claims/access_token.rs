@@ -26,11 +26,13 @@ pub(crate) fn check(
     now: SystemTime,
 ) -> Result<VerifiedUser, ClaimsError> {
     claims.check_emulator(accept_emulator)?;
-    claims.check_tenant(authority)?;
+    if !authority.allows(&claims.tid) {
+        return Err(ClaimsError::Tenant);
+    }
     // The two versions name the calling app differently; a token is read as the version its issuer says.
-    let caller = if claims.iss == authority.issuer_v2() {
+    let caller = if claims.iss == authority.issuer_v2_of(&claims.tid) {
         &claims.azp
-    } else if claims.iss == authority.issuer_v1() {
+    } else if claims.iss == authority.issuer_v1_of(&claims.tid) {
         &claims.appid
     } else {
         return Err(ClaimsError::Issuer);

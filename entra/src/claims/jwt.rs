@@ -9,7 +9,6 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::ClaimsError;
-use crate::authority::Authority;
 
 /// A token whose header is acceptable; nothing else about it is known yet.
 pub(crate) struct Signed<'a> {
@@ -94,10 +93,6 @@ impl Claims {
     /// The emulator's tokens carry `emu`. Whatever its value, only development wants such a token.
     pub fn check_emulator(&self, accept_emulator: bool) -> Result<(), ClaimsError> {
         (accept_emulator || self.emu.is_none()).then_some(()).ok_or(ClaimsError::Emulator)
-    }
-
-    pub fn check_tenant(&self, authority: &Authority) -> Result<(), ClaimsError> {
-        (self.tid == authority.tenant_id()).then_some(()).ok_or(ClaimsError::Tenant)
     }
 
     /// Clocks may differ by [`SKEW`] either way.

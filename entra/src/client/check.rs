@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::{Client, silent};
+use super::{Call, Client, silent};
 use crate::Error;
 use crate::aadsts::Code;
 use crate::http;
@@ -20,9 +20,11 @@ impl Client {
         self.keys.ready().await.map_err(|error| Error::TryLater { retry_after: None, cause: error.to_string() })?;
         let scope = format!("{}/.default", self.settings.client_id);
         let form = vec![("grant_type", "client_credentials"), ("scope", scope.as_str())];
-        let proof = self.proof().await?;
+        let endpoint = self.settings.authority.token_url();
+        let call = Call { operation: Operation::ClientCredentials, endpoint, form };
+        let proof = self.proof(&call.endpoint).await?;
         let _turn = self.throttle.turn().await?;
-        let (_, token) = self.ask(Operation::ClientCredentials, &form, &proof).await.map_err(silent)?;
+        let (_, token) = self.ask(&call, &proof).await.map_err(silent)?;
         match token {
             Err(failure) if failure.of_the_client || matches!(failure.error, Error::TryLater { .. }) => {
                 if failure.wants_new_proof() {

@@ -1,6 +1,7 @@
 //! A client assertion that we sign ourselves, with the key of a certificate that the registration knows (RFC 7523 section 3,
 //! entra.md 5.5): PS256, and the certificate named by its SHA-256 thumbprint.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -15,6 +16,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
+use url::Url;
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
@@ -26,7 +28,6 @@ use crate::{Secret, Settings};
 pub struct Certificate {
     files: Files,
     client_id: String,
-    audience: String,
     now: Now,
     kept: Mutex<Kept>,
 }
@@ -40,8 +41,8 @@ struct Files {
 #[derive(Default)]
 struct Kept {
     pair: Option<Pair>,
-    /// With when to sign another one.
-    assertion: Option<(Secret, SystemTime)>,
+    /// By the token endpoint that they are for, with when to sign another one. Endpoints are few: one for each tenant.
+    assertions: HashMap<String, (Secret, SystemTime)>,
 }
 
 #[derive(Clone)]
@@ -67,7 +68,6 @@ impl Certificate {
         Self {
             files: Files { certificate: certificate_file, key: key_file },
             client_id: settings.client_id.clone(),
-            audience: settings.authority.token_url().into(),
             now,
             kept: Mutex::default(),
         }
@@ -93,10 +93,10 @@ impl Certificate {
         }
     }
 
-    fn sign(&self, pair: &Pair, now: SystemTime) -> Result<Secret, CredentialError> {
+    fn sign(&self, pair: &Pair, audience: &str, now: SystemTime) -> Result<Secret, CredentialError> {
         let at = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         let claims = Claims {
-            aud: &self.audience,
+            aud: audience,
             iss: &self.client_id,
             sub: &self.client_id,
             jti: Uuid::new_v4().to_string(),
@@ -112,24 +112,24 @@ impl Certificate {
 
 #[async_trait]
 impl ClientCredential for Certificate {
-    async fn proof(&self) -> Result<Proof, CredentialError> {
-        let now = (self.now)();
-        if let Some((assertion, _)) = self.kept().assertion.as_ref().filter(|(_, renew_at)| now < *renew_at) {
+    async fn proof(&self, endpoint: &Url) -> Result<Proof, CredentialError> {
+        let (now, audience) = ((self.now)(), endpoint.as_str());
+        if let Some((assertion, _)) = self.kept().assertions.get(audience).filter(|(_, renew_at)| now < *renew_at) {
             return Ok(Proof::Assertion(assertion.clone()));
         }
-        let assertion = self.sign(&self.pair().await?, now)?;
-        self.kept().assertion = Some((assertion.clone(), now + LIFE / 2));
+        let assertion = self.sign(&self.pair().await?, audience, now)?;
+        self.kept().assertions.insert(audience.to_owned(), (assertion.clone(), now + LIFE / 2));
         Ok(Proof::Assertion(assertion))
     }
 
     fn forget(&self) {
-        self.kept().assertion = None;
+        self.kept().assertions.clear();
     }
 
+    /// Of the newest.
     fn age(&self) -> Option<Duration> {
-        let kept = self.kept();
-        let (_, renew_at) = kept.assertion.as_ref()?;
-        (self.now)().duration_since(*renew_at - LIFE / 2).ok()
+        let newest = self.kept().assertions.values().map(|(_, renew_at)| *renew_at).max()?;
+        (self.now)().duration_since(newest - LIFE / 2).ok()
     }
 }
 

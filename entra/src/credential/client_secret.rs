@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use async_trait::async_trait;
+use url::Url;
 
 use super::{ClientCredential, CredentialError, Proof, word};
 
@@ -20,7 +21,7 @@ impl ClientSecret {
 
 #[async_trait]
 impl ClientCredential for ClientSecret {
-    async fn proof(&self) -> Result<Proof, CredentialError> {
+    async fn proof(&self, _: &Url) -> Result<Proof, CredentialError> {
         word::read(&self.secret_file, "secret file", LARGEST).await.map(Proof::Secret)
     }
 }

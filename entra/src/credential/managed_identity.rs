@@ -9,6 +9,7 @@ use async_trait::async_trait;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use tokio::time::Instant;
+use url::Url;
 
 use super::{ClientCredential, CredentialError, Now, Proof};
 use crate::http::{self, Answer, Peer, Silence};
@@ -80,7 +81,7 @@ impl ResourceTokens {
 
 #[async_trait]
 impl ClientCredential for ManagedIdentity {
-    async fn proof(&self) -> Result<Proof, CredentialError> {
+    async fn proof(&self, _: &Url) -> Result<Proof, CredentialError> {
         self.assertion().await.map(Proof::Assertion)
     }
 

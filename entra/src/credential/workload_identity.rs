@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use async_trait::async_trait;
+use url::Url;
 
 use super::{ClientCredential, CredentialError, Proof, word};
 use crate::Secret;
@@ -26,7 +27,7 @@ impl WorkloadIdentity {
 
 #[async_trait]
 impl ClientCredential for WorkloadIdentity {
-    async fn proof(&self) -> Result<Proof, CredentialError> {
+    async fn proof(&self, _: &Url) -> Result<Proof, CredentialError> {
         self.assertion().await.map(Proof::Assertion)
     }
 }

@@ -41,12 +41,12 @@ impl KeySet {
 }
 
 impl PublishedKey {
-    /// Whether the key may sign for this authority's tenant. v1 tokens are signed by the same keys, whose `issuer` is
+    /// Whether the key may sign for this tenant at the authority. v1 tokens are signed by the same keys, whose `issuer` is
     /// written in either form.
-    pub fn fits(&self, authority: &Authority) -> bool {
+    pub fn fits(&self, authority: &Authority, tenant_id: &str) -> bool {
         let Some(issuer) = &self.issuer else { return true };
-        let issuer = issuer.replace("{tenantid}", authority.tenant_id());
-        issuer == authority.issuer_v2() || issuer == authority.issuer_v1()
+        let issuer = issuer.replace("{tenantid}", tenant_id);
+        issuer == authority.issuer_v2_of(tenant_id) || issuer == authority.issuer_v1_of(tenant_id)
     }
 }
 

@@ -122,8 +122,8 @@ async fn outcome(operation: Operation, answers: [Answer; 2]) -> (Result<(), Erro
                 Redemption { code: &code, redirect_uri: "r", scope: "s", code_verifier: &code_verifier, nonce: "n" };
             client.redeem(redemption, now()).await.map(|_| ())
         }
-        Refresh => client.refresh(&secret("r"), "s", None).await.map(|_| ()),
-        OnBehalfOf => client.on_behalf_of(&secret("t"), "s", None).await.map(|_| ()),
+        Refresh => client.refresh(renewal(&secret("r"), "s")).await.map(|_| ()),
+        OnBehalfOf => client.on_behalf_of(TENANT, &secret("t"), "s", None).await.map(|_| ()),
     };
     let forgotten = *credential.forgotten.lock().unwrap();
     (outcome, stage.calls("/token"), forgotten)
@@ -135,7 +135,7 @@ fn fate(error: &Error) -> Fate {
         Error::Refused(_) => Refused,
         Error::TryLater { .. } => Later,
         Error::SetUp(_) => SetUp,
-        Error::Untrusted(cause) => panic!("{cause}"),
+        Error::Untrusted(_) | Error::OtherTenant { .. } => panic!("{error}"),
     }
 }
 

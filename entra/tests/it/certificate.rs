@@ -90,8 +90,16 @@ fn settings(stage: &Stage) -> Settings {
     }
 }
 
+fn endpoint(tenant: &str) -> String {
+    format!("https://entra.example/{tenant}/oauth2/v2.0/token")
+}
+
 async fn assertion(credential: &Certificate) -> String {
-    match credential.proof().await.unwrap() {
+    assertion_for(credential, &endpoint(TENANT)).await
+}
+
+async fn assertion_for(credential: &Certificate, endpoint: &str) -> String {
+    match credential.proof(&endpoint.parse().unwrap()).await.unwrap() {
         Proof::Assertion(assertion) => assertion.expose().to_owned(),
         Proof::Secret(_) => panic!("a secret"),
     }
@@ -105,7 +113,7 @@ async fn an_assertion_is_signed_as_entra_wants_it_and_kept_for_half_its_life() {
     let credential = certificate(&stage, &files.0, &hands);
     let first = assertion(&credential).await;
     let claims = pair.verify(&first);
-    assert_eq!(claims["aud"], stage.authority().token_url().as_str());
+    assert_eq!(claims["aud"], endpoint(TENANT));
     assert_eq!((&claims["iss"], &claims["sub"]), (&json!(GATEWAY), &json!(GATEWAY)));
     assert_eq!((&claims["iat"], &claims["nbf"], &claims["exp"]), (&json!(NOW_S), &json!(NOW_S), &json!(NOW_S + 600)));
     hands.0.fetch_add(299, Ordering::SeqCst);
@@ -117,6 +125,22 @@ async fn an_assertion_is_signed_as_entra_wants_it_and_kept_for_half_its_life() {
     // Refused for its age, it is made anew at once.
     credential.forget();
     assert_ne!(pair.verify(&assertion(&credential).await)["jti"], second["jti"]);
+}
+
+/// Each is for the token endpoint that it is shown to, and for no other tenant's.
+#[tokio::test]
+async fn every_tenant_has_an_assertion_of_its_own() {
+    let (stage, files, pair) = (Stage::start().await, Files::new("tenants"), Pair::rsa());
+    files.write(&pair);
+    let credential = certificate(&stage, &files.0, &Arc::new(Hands(AtomicU64::new(NOW_S))));
+    let own = assertion(&credential).await;
+    let shared = assertion_for(&credential, &endpoint("organizations")).await;
+    assert_eq!(pair.verify(&shared)["aud"], endpoint("organizations"));
+    assert_eq!(pair.verify(&own)["aud"], endpoint(TENANT));
+    assert_eq!(assertion(&credential).await, own, "both are kept");
+    assert_eq!(assertion_for(&credential, &endpoint("organizations")).await, shared);
+    credential.forget();
+    assert_ne!(assertion(&credential).await, own);
 }
 
 #[tokio::test]
@@ -154,7 +178,7 @@ async fn what_is_no_pair_is_named_without_showing_the_key() {
             }
         }
         let credential = certificate(&stage, &files.0, &Arc::new(Hands(AtomicU64::new(NOW_S))));
-        let error = credential.proof().await.unwrap_err();
+        let error = credential.proof(&stage.authority().token_url()).await.unwrap_err();
         assert!(matches!(error, CredentialError::Broken(_)), "{name}: {error}");
         let words = error.to_string();
         assert!(words.contains(expected) && words.contains(name) && !words.contains("canary"), "{words}");
@@ -166,7 +190,7 @@ async fn sent(stage: &Stage, credential: Arc<dyn ClientCredential>) -> Call {
     let client = Client::new(settings(stage), credential).unwrap();
     let refused = json!({"error": "invalid_client", "error_description": "AADSTS7000215: canary"});
     stage.will([answer(401, refused)]);
-    let outcome = client.refresh(&"token".to_owned().into(), "scope", None).await;
+    let outcome = client.refresh(renewal(&"token".to_owned().into(), "scope")).await;
     assert!(matches!(outcome, Err(Error::SetUp(_))));
     stage.last_call()
 }

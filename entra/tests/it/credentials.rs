@@ -71,6 +71,7 @@ async fn each_cloud_has_an_audience_of_its_own() {
         let stage = Stage::start().await;
         stage.will([assertion("t", 86_399)]);
         let authority = entra::Authority::in_cloud(cloud, &stage.address(), TENANT).unwrap();
+        let endpoint = authority.token_url();
         let settings = entra::Settings {
             authority,
             client_id: GATEWAY.into(),
@@ -80,7 +81,7 @@ async fn each_cloud_has_an_audience_of_its_own() {
         };
         let host = entra::credential::IdentityHost::Metadata { endpoint: stage.address() };
         let credential = entra::Credential::ManagedIdentity { client_id: None, host };
-        credential.source(&settings, Arc::new(now)).unwrap().proof().await.unwrap();
+        credential.source(&settings, Arc::new(now)).unwrap().proof(&endpoint).await.unwrap();
         assert_eq!(stage.last_call().form["resource"], audience);
     }
 }

@@ -86,7 +86,7 @@ async fn bad_id_tokens() {
         ("another issuer", changed(json!({"iss": format!("https://login.microsoftonline.com/{TENANT}/v2.0")})), Issuer),
         ("the v1 issuer", changed(json!({"iss": stage.authority().issuer_v1()})), Issuer),
         ("a trailing slash", changed(json!({"iss": stage.authority().issuer_v2() + "/"})), Issuer),
-        ("another tenant", changed(json!({"tid": other})), Tenant),
+        ("another tenant", changed(json!({"tid": other})), Issuer),
         ("no tenant", changed(json!({"tid": null})), Shape),
         ("another nonce", changed(json!({"nonce": "the nonce "})), Nonce),
         ("no nonce", changed(json!({"nonce": null})), Nonce),

@@ -13,4 +13,5 @@ mod key_cache;
 mod stand_in;
 mod start_check;
 mod support;
+mod tenants;
 mod token_calls;

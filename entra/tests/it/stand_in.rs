@@ -6,8 +6,8 @@ use std::time::{Duration, SystemTime};
 
 use entra::credential::WorkloadIdentity;
 use entra::{
-    AccessTokenPolicy, Authority, AuthorizeRequest, ClaimsError, Client, ClientCredential, Error, Redemption, Secret,
-    Settings, SignIn, Url,
+    AccessTokenPolicy, Authority, AuthorizeRequest, ClaimsError, Client, ClientCredential, Error, Redemption, Renewal,
+    Secret, Settings, SignIn, Url,
 };
 use fake_entra::{FakeEntra, Fault, Options, Rotation};
 
@@ -17,6 +17,7 @@ use crate::support::{identity_at, install_tls};
 const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
 const CHALLENGE: &str = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
 const CALLBACK: &str = "http://localhost/oauth-callback";
+const ADELE: &str = "5d0c7e91-64fa-4b38-93e2-8b1f4c6a20a1";
 const USER_READ: &str = "https://graph.microsoft.com/User.Read";
 
 async fn start() -> FakeEntra {
@@ -27,6 +28,10 @@ async fn start() -> FakeEntra {
 fn now() -> SystemTime {
     let since = std::time::UNIX_EPOCH.elapsed().expect("after 1970");
     std::time::UNIX_EPOCH + since
+}
+
+fn of_adele<'a>(fake: &'a FakeEntra, refresh_token: &'a Secret, scope: &'a str) -> Renewal<'a> {
+    Renewal { refresh_token, tenant_id: fake.tenant_id(), object_id: ADELE, scope, claims: None }
 }
 
 fn client(fake: &FakeEntra, client_id: &str, credential: Arc<dyn ClientCredential>) -> Client {
@@ -132,7 +137,7 @@ async fn from_the_authorize_url_to_a_graph_token() {
     let user = server.verify_access_token(token.expose(), &policy(&fake), now()).await.unwrap();
     assert_eq!(user.user.object_id, signed_in.user.object_id);
     assert_eq!(user.caller, fake.gateway_client_id());
-    let graph = server.on_behalf_of(token, USER_READ, None).await.unwrap();
+    let graph = server.on_behalf_of(fake.tenant_id(), token, USER_READ, None).await.unwrap();
     assert!(graph.scope.contains("User.Read"), "{}", graph.scope);
 
     // A Graph token proves nothing here, even to whoever asked for it.
@@ -211,10 +216,10 @@ async fn outages_end_in_try_later() {
     ] {
         let shown = format!("{fault:?}");
         fake.fault(fault);
-        let error = server.on_behalf_of(&token, USER_READ, None).await.unwrap_err();
+        let error = server.on_behalf_of(fake.tenant_id(), &token, USER_READ, None).await.unwrap_err();
         assert!(matches!(error, Error::TryLater { .. }), "{shown}: {error}");
         // Use up what is left of the fault.
-        while server.on_behalf_of(&token, USER_READ, None).await.is_err() {}
+        while server.on_behalf_of(fake.tenant_id(), &token, USER_READ, None).await.is_err() {}
     }
 }
 
@@ -226,13 +231,13 @@ async fn errors_of_entra_reach_whom_they_concern() {
     let mut kinds = Vec::new();
     for aadsts in [50076, 65001, 53003, 50013, 700213, 90055] {
         fake.fault(Fault { aadsts: Some(aadsts), ..Fault::on("/oauth2/v2.0/token") });
-        let error = server.on_behalf_of(&token, USER_READ, None).await.unwrap_err();
+        let error = server.on_behalf_of(fake.tenant_id(), &token, USER_READ, None).await.unwrap_err();
         kinds.push(match error {
             Error::UserMustAct(_) => (aadsts, "user"),
             Error::Refused(_) => (aadsts, "refused"),
             Error::TryLater { .. } => (aadsts, "later"),
             Error::SetUp(_) => (aadsts, "set-up"),
-            Error::Untrusted(_) => (aadsts, "untrusted"),
+            Error::Untrusted(_) | Error::OtherTenant { .. } => (aadsts, "untrusted"),
         });
     }
     let expected = [
@@ -252,24 +257,24 @@ async fn a_sign_in_is_renewed_until_entra_says_no() {
     let gateway = gateway(&fake);
     let signed_in = sign_in(&fake, &gateway, "adele@contoso.example").await;
     let first = signed_in.refresh_token.expect("offline_access was asked for");
-    let renewed = gateway.refresh(&first, &scope(&fake), None).await.unwrap();
+    let renewed = gateway.refresh(of_adele(&fake, &first, &scope(&fake))).await.unwrap();
     let second = renewed.refresh_token.expect("every use gives a new one");
     assert_ne!(second.expose(), first.expose());
     let user = server(&fake).verify_access_token(renewed.access_token.token.expose(), &policy(&fake), now()).await;
     assert_eq!(user.unwrap().user.object_id, signed_in.user.object_id);
-    gateway.refresh(&first, &scope(&fake), None).await.expect("the old one stays good");
+    gateway.refresh(of_adele(&fake, &first, &scope(&fake))).await.expect("the old one stays good");
     assert!(fake.journal().iter().all(|entry| !entry.resource || entry.path.starts_with("/metadata")));
 
     let fault = |aadsts| Fault { aadsts: Some(aadsts), ..Fault::on("/oauth2/v2.0/token") };
     fake.fault(fault(50173));
-    assert!(matches!(gateway.refresh(&second, &scope(&fake), None).await, Err(Error::Refused(_))));
+    assert!(matches!(gateway.refresh(of_adele(&fake, &second, &scope(&fake))).await, Err(Error::Refused(_))));
     fake.fault(fault(50076));
-    let Err(Error::UserMustAct(refusal)) = gateway.refresh(&second, &scope(&fake), None).await else {
+    let Err(Error::UserMustAct(refusal)) = gateway.refresh(of_adele(&fake, &second, &scope(&fake))).await else {
         panic!("another factor is due")
     };
     assert!(refusal.claims.is_some());
     let forged = Secret::new("1.AXforged".into());
-    assert!(matches!(gateway.refresh(&forged, &scope(&fake), None).await, Err(Error::Refused(_))));
+    assert!(matches!(gateway.refresh(of_adele(&fake, &forged, &scope(&fake))).await, Err(Error::Refused(_))));
 }
 
 #[tokio::test]

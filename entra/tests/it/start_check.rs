@@ -128,7 +128,7 @@ async fn every_request_is_told_when_it_begins_and_how_it_ends_even_if_nobody_wai
     };
     let client = Client::observed(settings, Fixed::new("assertion"), counted.clone()).unwrap();
     let seen = || std::mem::take(&mut *counted.0.lock().unwrap());
-    let refresh = async || client.refresh(&"r".to_owned().into(), "scope", None).await;
+    let refresh = async || client.refresh(renewal(&"r".to_owned().into(), "scope")).await;
 
     stage.will([document(&stage), refused(401, "invalid_client", 700213)]);
     client.check().await.unwrap_err();

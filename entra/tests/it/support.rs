@@ -14,12 +14,19 @@ use axum::response::Response;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use entra::credential::{IdentityHost, ManagedIdentity, Proof};
-use entra::{Authority, Client, ClientCredential, CredentialError, Settings};
+use entra::{Authority, Client, ClientCredential, CredentialError, Renewal, Secret, Settings, Url};
 use serde_json::{Value, json};
 
 pub const TENANT: &str = "8f0c1c5e-0c3d-4b8e-9f59-5a3f1a2b3c4d";
 pub const GATEWAY: &str = "11111111-0000-4000-8000-000000000001";
 pub const SERVER: &str = "22222222-0000-4000-8000-000000000002";
+pub const ADELE: &str = "aaaaaaaa-0000-4000-8000-00000000000a";
+
+/// Of Adele's, at the one tenant.
+pub fn renewal<'a>(refresh_token: &'a Secret, scope: &'a str) -> Renewal<'a> {
+    Renewal { refresh_token, tenant_id: TENANT, object_id: ADELE, scope, claims: None }
+}
+
 /// The time of every test.
 pub fn now() -> SystemTime {
     UNIX_EPOCH + Duration::from_secs(NOW_S)
@@ -110,13 +117,25 @@ impl Stage {
     }
 
     pub fn client_with(&self, client_id: &str, credential: Arc<Fixed>, accept_emulator: bool) -> Client {
-        let settings = Settings {
-            authority: self.authority(),
-            client_id: client_id.to_owned(),
-            extra_ca_file: None,
-            cae: false,
-            accept_emulator,
-        };
+        self.client_at(self.authority(), client_id, credential, accept_emulator)
+    }
+
+    /// Whose users the authority allows.
+    pub fn client_of(&self, client_id: &str, tenants: &[&str]) -> Client {
+        let tenants: Vec<_> = tenants.iter().map(|id| (*id).to_owned()).collect();
+        let authority = self.authority().allowing(&tenants).unwrap();
+        self.client_at(authority, client_id, Fixed::new("assertion"), false)
+    }
+
+    fn client_at(
+        &self,
+        authority: Authority,
+        client_id: &str,
+        credential: Arc<Fixed>,
+        accept_emulator: bool,
+    ) -> Client {
+        let settings =
+            Settings { authority, client_id: client_id.to_owned(), extra_ca_file: None, cae: false, accept_emulator };
         Client::new(settings, credential).unwrap()
     }
 }
@@ -135,7 +154,7 @@ impl Fixed {
 
 #[async_trait::async_trait]
 impl ClientCredential for Fixed {
-    async fn proof(&self) -> Result<Proof, CredentialError> {
+    async fn proof(&self, _: &Url) -> Result<Proof, CredentialError> {
         let text = self.text.lock().unwrap().clone();
         if text.is_empty() {
             Err(CredentialError::Unavailable("none in the test".into()))
@@ -163,7 +182,7 @@ async fn respond(State(stage): State<Stage>, request: Request) -> Response {
         headers: headers.collect(),
         form: form_urlencoded::parse(&form).into_owned().collect(),
     });
-    if path == format!("/{TENANT}/discovery/v2.0/keys") {
+    if path.ends_with("/discovery/v2.0/keys") {
         let keys = stage.0.keys.lock().unwrap().clone();
         let status = if keys.is_null() { 500 } else { 200 };
         return Response::builder().status(status).body(Body::from(keys.to_string())).unwrap();

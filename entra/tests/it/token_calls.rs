@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
-use entra::{Error, Exchange, Redemption, Secret, User, VerifiedUser};
+use entra::{Error, Exchange, Redemption, Renewal, Secret, User, VerifiedUser};
 use serde_json::json;
 
 use crate::support::*;
@@ -73,7 +73,7 @@ async fn a_closed_port_and_a_missing_assertion_are_for_later() {
     let settings =
         entra::Settings { authority, client_id: "c".into(), extra_ca_file: None, cae: false, accept_emulator: false };
     let client = entra::Client::new(settings, Fixed::new("assertion")).unwrap();
-    let error = client.on_behalf_of(&secret("t"), SCOPE, None).await.unwrap_err();
+    let error = client.on_behalf_of(TENANT, &secret("t"), SCOPE, None).await.unwrap_err();
     assert!(matches!(&error, Error::TryLater { .. }), "{error}");
 }
 
@@ -81,7 +81,7 @@ async fn a_closed_port_and_a_missing_assertion_are_for_later() {
 async fn on_behalf_of_sends_what_entra_wants() {
     let stage = Stage::start().await;
     stage.will([token("graph")]);
-    let got = stage.client(SERVER).on_behalf_of(&secret("inbound"), SCOPE, None).await.unwrap();
+    let got = stage.client(SERVER).on_behalf_of(TENANT, &secret("inbound"), SCOPE, None).await.unwrap();
     assert_eq!((got.token.expose(), got.expires_in.as_secs(), got.scope.as_str()), ("graph", 3600, SCOPE));
     let call = stage.last_call();
     for (name, value) in [
@@ -110,7 +110,7 @@ async fn on_behalf_of_is_tried_once_more_when_that_may_help() {
         let stage = Stage::start().await;
         let first = (script[0].status, script[0].body.clone());
         stage.will(script);
-        let outcome = stage.client(SERVER).on_behalf_of(&secret("t"), SCOPE, None).await;
+        let outcome = stage.client(SERVER).on_behalf_of(TENANT, &secret("t"), SCOPE, None).await;
         assert_eq!((stage.calls("/token"), outcome.is_ok()), (calls, good), "{first:?}");
     }
 }
@@ -122,7 +122,7 @@ async fn a_refresh_sends_what_entra_wants_and_reads_what_it_may_leave_out() {
     stage.will([answer(200, whole), token("b")]);
     let client = stage.client(GATEWAY);
     let claims = entra::ClaimsRequest::parse(r#"{"access_token":{"nbf":null}}"#).unwrap();
-    let renewed = client.refresh(&secret("old"), SCOPE, Some(&claims)).await.unwrap();
+    let renewed = client.refresh(Renewal { claims: Some(&claims), ..renewal(&secret("old"), SCOPE) }).await.unwrap();
     assert_eq!((renewed.access_token.token.expose(), renewed.access_token.expires_in.as_secs()), ("a", 4000));
     assert_eq!(renewed.refresh_token.unwrap().expose(), "new");
     let call = stage.last_call();
@@ -136,7 +136,7 @@ async fn a_refresh_sends_what_entra_wants_and_reads_what_it_may_leave_out() {
     ] {
         assert_eq!(call.form[name], value);
     }
-    let renewed = client.refresh(&secret("old"), SCOPE, None).await.unwrap();
+    let renewed = client.refresh(renewal(&secret("old"), SCOPE)).await.unwrap();
     assert!(renewed.refresh_token.is_none());
     assert!(!stage.last_call().form.contains_key("claims"));
 }
@@ -153,7 +153,7 @@ async fn a_refresh_is_tried_once_more_when_that_may_help() {
         let stage = Stage::start().await;
         let first = (script[0].status, script[0].body.clone());
         stage.will(script);
-        let outcome = stage.client(GATEWAY).refresh(&secret("r"), SCOPE, None).await;
+        let outcome = stage.client(GATEWAY).refresh(renewal(&secret("r"), SCOPE)).await;
         assert_eq!((stage.calls("/token"), outcome.is_ok()), (calls, good), "{first:?}");
     }
 }
@@ -164,7 +164,7 @@ async fn a_refused_assertion_is_replaced() {
     stage.will([answer(401, json!({"error": "invalid_client", "error_codes": [700024]})), token("t")]);
     let credential = Fixed::new("old");
     let client = stage.client_with(SERVER, Arc::clone(&credential), false);
-    client.on_behalf_of(&secret("t"), SCOPE, None).await.unwrap();
+    client.on_behalf_of(TENANT, &secret("t"), SCOPE, None).await.unwrap();
     assert_eq!(stage.last_call().form["client_assertion"], "renewed");
     assert_eq!(stage.last_call().form["client_assertion"], "old");
 }
@@ -275,7 +275,7 @@ async fn when_entra_says_to_wait_everyone_waits() {
         ..answer(429, json!({"error": "temporarily_unavailable", "error_description": "AADSTS90055: too many"}))
     };
     stage.will([throttled]);
-    let refresh = async || client.refresh(&"token".to_owned().into(), "scope", None).await;
+    let refresh = async || client.refresh(renewal(&"token".to_owned().into(), "scope")).await;
     assert!(matches!(refresh().await, Err(Error::TryLater { retry_after: Some(wait), .. }) if wait.as_secs() == 3));
     for _ in 0..100 {
         assert!(matches!(refresh().await, Err(Error::TryLater { retry_after: Some(_), .. })));
@@ -298,7 +298,7 @@ async fn one_users_loop_makes_nobody_else_wait() {
         ..answer(429, json!({"error": "invalid_grant", "error_codes": [50196]}))
     };
     stage.will([looping, answer(200, json!({"access_token": "t", "expires_in": 3600, "token_type": "Bearer"}))]);
-    let refresh = async |token: &str| client.refresh(&token.to_owned().into(), "scope", None).await;
+    let refresh = async |token: &str| client.refresh(renewal(&token.to_owned().into(), "scope")).await;
     let error = refresh("one").await.unwrap_err();
     assert!(matches!(error, Error::TryLater { retry_after: Some(wait), .. } if wait.as_secs() == 300), "{error}");
     assert_eq!(refresh("another").await.unwrap().access_token.token.expose(), "t");

@@ -10,13 +10,13 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use uuid::Uuid;
 
-use super::{AuthorizeRequest, Prompt};
+use super::{AuthorizeRequest, Prompt, unknown_client};
 use crate::call::{Call, Outcome};
 use crate::conditional_access;
-use crate::directory::User;
+use crate::directory::{Realm, User};
 use crate::errors::EntraError;
 use crate::pages::{self, Step};
-use crate::scopes::{not_assigned, not_consented};
+use crate::scopes::{foreign, not_assigned, not_consented, unknown_resource};
 use crate::tickets::{Authorization, Code, Session, random_text};
 use crate::tokens;
 use crate::world::World;
@@ -104,7 +104,7 @@ fn silent(world: &World, call: &Call, mut flow: Flow, sessions: Vec<(String, Ses
         Due::User if several && flow.request.login_hint.is_none() => EntraError::new(16000),
         Due::User => EntraError::new(50058),
         Due::Disabled => EntraError::new(50057).with_error("interaction_required"),
-        Due::Unassigned(error) => error.with_error("interaction_required"),
+        Due::Outside(error) | Due::Unassigned(error) => error.with_error("interaction_required"),
         Due::SecondFactor(_) => EntraError::new(50076).with_error("interaction_required"),
         Due::Consent(..) => not_consented(&flow.request.client).with_error("consent_required"),
         Due::Refusal(error) => error,
@@ -178,7 +178,9 @@ fn consent(world: &World, flow: &mut Flow) {
 enum Due {
     User,
     Disabled,
-    /// The app is not for this user: Entra says so on a page.
+    /// The user is of a tenant that has no part in this: Entra says so on a page.
+    Outside(EntraError),
+    /// The app is not for this user: likewise.
     Unassigned(EntraError),
     SecondFactor(User),
     /// The user, and the scopes to consent to.
@@ -194,8 +196,23 @@ fn due(world: &World, flow: &Flow) -> Due {
     let directory = world.directory();
     let Some(user) = directory.user(&session.oid).cloned() else { return Due::User };
     let request = &flow.request;
+    let tenant = directory.tenant_of(&user).to_owned();
+    match &request.realm {
+        Realm::Tenant(id) if *id != tenant => {
+            return Due::Outside(foreign(&directory, &world.issuer_v1_of(&tenant), id, &request.client, &user));
+        }
+        _ if !directory.is_installed(&request.client, &tenant) => {
+            return Due::Outside(unknown_client(&directory, &Realm::Tenant(tenant), &request.client.client_id));
+        }
+        _ => {}
+    }
     if user.disabled {
         return Due::Disabled;
+    }
+    let mut named = request.requested.resources.iter();
+    let known = |resource: &str| directory.app(resource).is_some_and(|app| directory.is_installed(app, &tenant));
+    if let Some(asked) = named.find(|asked| !known(&asked.resource)) {
+        return Due::Refusal(unknown_resource(&directory, &tenant, &asked.named));
     }
     let resources = request.requested.resources.iter().filter_map(|asked| directory.app(&asked.resource));
     if let Some(app) = resources.chain([&request.client]).find(|app| !directory.assigned(app, &user)) {
@@ -234,7 +251,7 @@ fn proceed(world: &World, call: &Call, flow: Flow) -> Response {
     match due(world, &flow) {
         Due::User => choose(world, flow, None),
         Due::Disabled => choose(world, flow, Some(EntraError::new(50057))),
-        Due::Unassigned(error) => error.page(world, call),
+        Due::Outside(error) | Due::Unassigned(error) => error.page(world, call),
         Due::SecondFactor(user) => {
             let id = keep(world, flow);
             step(
@@ -259,7 +276,8 @@ fn proceed(world: &World, call: &Call, flow: Flow) -> Response {
 fn choose(world: &World, mut flow: Flow, complaint: Option<EntraError>) -> Response {
     flow.sid = None;
     let directory = world.directory();
-    let mut users = directory.users.clone();
+    let here = |user: &&User| flow.request.realm.has(directory.tenant_of(user));
+    let mut users: Vec<User> = directory.users.iter().filter(here).cloned().collect();
     // `select_account` and a hint contradict each other: Entra drops the hint.
     if let Some(hint) = flow.request.login_hint.as_ref().filter(|_| flow.request.prompt != Prompt::SelectAccount) {
         users.sort_by_key(|user| !user.upn.eq_ignore_ascii_case(hint));
@@ -286,6 +304,7 @@ fn finish(world: &World, flow: Flow, user: &User) -> Response {
             scope: request.scope,
             cae: request.cae,
         },
+        realm: request.realm,
         redirect_uri: request.return_to.uri.clone(),
         spa: request.spa,
         challenge: request.challenge,

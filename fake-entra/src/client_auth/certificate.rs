@@ -11,7 +11,7 @@ use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use jsonwebtoken::DecodingKey;
 use x509_parser::pem::parse_x509_pem;
 
-use crate::directory::App;
+use crate::directory::{App, Realm};
 use crate::errors::EntraError;
 use crate::journal;
 use crate::jwt::Jwt;
@@ -23,7 +23,7 @@ use crate::world::World;
 /// # Errors
 /// 700027 unknown or expired key or wrong signature, 700024 outside its time, 700021 another client's, 700023 made for
 /// another audience.
-pub(super) fn prove(world: &World, app: &App, token: &Jwt) -> Result<Proof, EntraError> {
+pub(super) fn prove(world: &World, endpoint: &str, realm: &Realm, app: &App, token: &Jwt) -> Result<Proof, EntraError> {
     let key = app
         .certificates
         .iter()
@@ -44,7 +44,7 @@ pub(super) fn prove(world: &World, app: &App, token: &Jwt) -> Result<Proof, Entr
     }
     let audiences = token.audiences();
     match audiences.as_slice() {
-        [one] if is_here(world, one) => Ok(Proof::Certificate),
+        [one] if *one == endpoint || is_here(world, realm, one) => Ok(Proof::Certificate),
         _ => Err(EntraError::new(700023)),
     }
 }
@@ -82,11 +82,14 @@ fn decoded(text: &str) -> Option<Vec<u8>> {
     URL_SAFE_NO_PAD.decode(text).or_else(|_| STANDARD_NO_PAD.decode(text)).ok()
 }
 
-/// The token endpoint of this tenant, or one of its issuers, which Entra takes too.
-fn is_here(world: &World, audience: &str) -> bool {
-    let seed = world.seed();
-    let endpoints = [&seed.tenant_id, &seed.domain].map(|tenant| format!("{}/{tenant}/oauth2/v2.0/token", world.base));
-    endpoints.iter().any(|endpoint| endpoint == audience) || audience == world.issuer() || audience == world.issuer_v1()
+/// The token endpoint of this tenant by any of its names, or one of its issuers, which Entra takes too.
+fn is_here(world: &World, realm: &Realm, audience: &str) -> bool {
+    let Realm::Tenant(id) = realm else { return false };
+    let named =
+        audience.strip_prefix(&format!("{}/", world.base)).and_then(|rest| rest.strip_suffix("/oauth2/v2.0/token"));
+    named.is_some_and(|name| world.directory().realm(name).as_ref() == Some(realm))
+        || audience == world.issuer_of(id)
+        || audience == world.issuer_v1_of(id)
 }
 
 fn unproven(reason: &str, token: &Jwt) -> EntraError {

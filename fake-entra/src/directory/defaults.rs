@@ -1,13 +1,13 @@
 //! The built-in directory. Its ids are fixed, so that documents, tests and people can name them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use super::{App, FederatedCredential, Grant, Identity, Policies, RedirectUri, Seed, TrustedIssuer, User};
 
 /// Microsoft Graph's client id, the same in every tenant.
 pub(crate) const GRAPH: &str = "00000003-0000-0000-c000-000000000000";
 /// Redis of Azure, likewise.
-const REDIS: &str = "acca5fbb-b7e4-4009-81f1-37e38fd66d78";
+pub(super) const REDIS: &str = "acca5fbb-b7e4-4009-81f1-37e38fd66d78";
 /// The audience of client assertions (public cloud).
 const EXCHANGE: &str = "api://AzureADTokenExchange";
 
@@ -22,6 +22,7 @@ impl Default for Seed {
             tenant_id: TENANT.into(),
             tenant_name: "Contoso".into(),
             domain: "contoso.example".into(),
+            tenants: vec![],
             gateway: GATEWAY.into(),
             server: SERVER.into(),
             users: users(),
@@ -55,13 +56,8 @@ fn user(tail: &str, alias: &str, given: &str, surname: &str, job: Option<&str>, 
         surname: surname.into(),
         mail: Some(format!("{alias}@contoso.example")),
         job_title: job.map(Into::into),
-        disabled: false,
-        business_phones: vec![],
-        mobile_phone: None,
-        mfa_required: false,
-        groups: vec![],
-        roles: BTreeMap::new(),
         note: note.into(),
+        ..User::default()
     }
 }
 
@@ -133,6 +129,7 @@ fn app(client_id: &str, name: &str, version: u8) -> App {
         federated_credentials: vec![],
         group_claims: false,
         assignment_required: false,
+        multi_tenant: false,
         preauthorized: vec![],
         known_clients: vec![],
         required_permissions: vec![],
@@ -182,5 +179,11 @@ fn cluster_credential(subject: &str) -> FederatedCredential {
 
 /// An administrator's consent to read the signed-in user's profile.
 fn everyone(client: &str) -> Grant {
-    Grant { client: client.into(), resource: GRAPH.into(), user: None, scopes: BTreeSet::from(["User.Read".into()]) }
+    Grant {
+        client: client.into(),
+        resource: GRAPH.into(),
+        user: None,
+        tenant: None,
+        scopes: BTreeSet::from(["User.Read".into()]),
+    }
 }

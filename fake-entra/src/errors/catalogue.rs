@@ -29,6 +29,10 @@ pub(crate) fn known(code: u32) -> Known {
         ),
         50011 => plain("invalid_request", "The redirect URI does not match the ones configured for the application."),
         50049 => plain("invalid_instance", "Unknown or invalid instance."),
+        50059 => plain(
+            "invalid_request",
+            "No tenant-identifying information found in either the request or implied by any provided credentials.",
+        ),
         50194 => plain("invalid_request", "The application is not configured as a multi-tenant application."),
         65001 => sub("invalid_grant", "consent_required", false, "The user or administrator has not consented."),
         65004 => plain("access_denied", "User declined to consent to access the app."),
@@ -74,6 +78,10 @@ pub(crate) fn known(code: u32) -> Known {
 
         // The person.
         16000 => plain("interaction_required", "Several users are signed in; one must be chosen."),
+        50020 => plain(
+            "invalid_grant",
+            "The user account does not exist in the tenant and cannot access the application there.",
+        ),
         50034 => plain("invalid_grant", "The user account does not exist in the directory."),
         50055 => sub("invalid_grant", "user_password_expired", false, "The password is expired."),
         50057 => plain("invalid_grant", "The user account is disabled."),

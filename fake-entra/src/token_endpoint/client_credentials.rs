@@ -5,7 +5,9 @@ use serde_json::{Value, json};
 
 use super::Request;
 use crate::client_auth::Caller;
+use crate::directory::Realm;
 use crate::errors::EntraError;
+use crate::scopes::unknown_resource;
 use crate::tokens::{self, EXCHANGE_URI, Proof};
 
 /// # Errors
@@ -22,9 +24,11 @@ pub(super) fn issue(request: &Request, proof: Proof) -> Result<Value, EntraError
         Caller::Identity(_) => return Err(EntraError::new(500011)),
         Caller::App(client) => {
             let directory = world.directory().clone();
-            let resource = directory.resource(named).ok_or_else(|| EntraError::new(500011))?;
+            let Realm::Tenant(tenant) = &request.realm else { return Err(EntraError::new(50059)) };
+            let resource = directory.resource(named).filter(|resource| directory.is_installed(resource, tenant));
+            let resource = resource.ok_or_else(|| unknown_resource(&directory, tenant, named))?;
             let lifetime = world.lifetime();
-            (tokens::app_token(world, client, resource, proof, lifetime), lifetime)
+            (tokens::app_token(world, tenant, client, resource, proof, lifetime), lifetime)
         }
     };
     Ok(json!({"token_type": "Bearer", "expires_in": lifetime, "ext_expires_in": lifetime, "access_token": token}))

@@ -12,7 +12,7 @@ use crate::tokens::Proof;
 /// burn it.
 ///
 /// # Errors
-/// 70000, 54005, 70008, 700005, 50011, 9002326/9002327, 501481, 28003, then those of `Request::issue`.
+/// 70000, 54005, 70008, 700005 (another client's, or at another tenant), 50011, 9002326/9002327, 501481, 28003, then those of `Request::issue`.
 pub(super) fn redeem(request: &Request, proof: Proof) -> Result<Value, EntraError> {
     let (world, form) = (request.world, &request.call.form);
     let client = request.app()?;
@@ -28,6 +28,12 @@ pub(super) fn redeem(request: &Request, proof: Proof) -> Result<Value, EntraErro
     }
     if code.authorization.client_id != client.client_id {
         return Err(EntraError::new(700005));
+    }
+    if code.realm != request.realm {
+        return Err(EntraError::new(700005).saying(
+            "Provided Authorization Code is intended to use against other tenant, thus rejected. OAuth2 Authorization Code must \
+             be redeemed against same tenant it was acquired for (/common or /{tenant-ID} as appropriate)",
+        ));
     }
     let redirect = form.get("redirect_uri").ok_or_else(|| EntraError::missing("redirect_uri"))?;
     if redirect != code.redirect_uri {

@@ -19,5 +19,6 @@ mod program;
 mod refresh;
 mod seed;
 mod support;
+mod tenants;
 mod texts;
 mod tls;

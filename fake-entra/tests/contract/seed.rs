@@ -1,6 +1,7 @@
 //! The program's files: a directory it reads, a token it keeps fresh, a certificate it writes.
 
 use std::io::{BufRead, BufReader};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -8,7 +9,7 @@ use std::time::{Duration, Instant};
 use fake_entra::Seed;
 use serde_json::{Value, json};
 
-use crate::support::claims;
+use crate::support::{bench, claims};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_fake-entra");
 
@@ -144,4 +145,35 @@ fn with_tls_the_certificate_to_trust_is_written() {
     let certificate = std::fs::read_to_string(Path::new(&file)).unwrap();
     assert!(certificate.starts_with("-----BEGIN CERTIFICATE-----"));
     assert!(!certificate.contains("PRIVATE"));
+}
+
+#[tokio::test]
+async fn with_a_state_directory_the_signing_keys_outlive_a_restart_and_a_rotation() {
+    let folder = Folder::new();
+    let state = folder.path("state");
+    let http = bench().await.http;
+    let kids = async |state: &Value| {
+        let url = format!("{}/common/discovery/v2.0/keys", state["authority"].as_str().unwrap());
+        let keys: Value = http.get(url).send().await.unwrap().json().await.unwrap();
+        keys["keys"].as_array().unwrap().iter().map(|key| key["kid"].to_string()).collect::<Vec<_>>()
+    };
+    let (running, first) = start(&["--state-dir", &state]);
+    let before = kids(&first).await;
+    let rotate = http.post(format!("{}/_emu/keys/rotate", first["control_url"].as_str().unwrap()));
+    let rotate = rotate.bearer_auth(first["control_token"].as_str().unwrap()).json(&json!({"mode": "publish"}));
+    assert_eq!(rotate.send().await.unwrap().status(), 204);
+    let rotated = kids(&first).await;
+    assert!(rotated.len() == before.len() + 1 && rotated[..before.len()] == before);
+    drop(running);
+    let file = Path::new(&state).join("signing-keys.json");
+    assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+    let (running, second) = start(&["--state-dir", &state]);
+    assert_eq!(kids(&second).await, rotated);
+    drop(running);
+    let (_running, without) = start(&[]);
+    assert!(kids(&without).await.iter().all(|kid| !rotated.contains(kid)), "new each time");
+    std::fs::write(&file, "{}").unwrap();
+    let refused = run(&["--state-dir", &state]);
+    assert!(!refused.status.success());
+    assert!(String::from_utf8(refused.stderr).unwrap().contains("signing-keys.json"));
 }

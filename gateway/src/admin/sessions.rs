@@ -16,7 +16,7 @@ pub const REVOKE: &str = "/sessions/revoke";
 pub struct SessionsAdmin {
     pub sessions: Arc<Sessions>,
     /// Whose users are meant when no tenant is named.
-    pub tenant_id: String,
+    pub tenants: Vec<String>,
 }
 
 /// Whom to revoke: exactly one of these.
@@ -102,7 +102,7 @@ impl SessionsAdmin {
 
     fn selector_of(&self, name: &str, value: &str) -> Result<Selector, Refusal> {
         Ok(match name {
-            "user" => Selector::user(value, &self.tenant_id)?,
+            "user" => Selector::user(value, &self.tenants)?,
             "client" => Selector::client(value)?,
             "session" => Selector::session(value)?,
             _ => return Err(selection()),

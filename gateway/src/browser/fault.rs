@@ -27,6 +27,7 @@ pub enum Fault {
     SignInOver,
     NoAccess,
     GroupsUntold,
+    OtherTenant,
     NotForgotten,
     Unavailable,
     TooMany,
@@ -38,7 +39,7 @@ pub struct Reference([u8; 4]);
 
 impl Fault {
     #[cfg(test)]
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::UnknownClient,
         Self::UnregisteredRedirect,
         Self::MalformedRequest,
@@ -56,6 +57,7 @@ impl Fault {
         Self::SignInOver,
         Self::NoAccess,
         Self::GroupsUntold,
+        Self::OtherTenant,
         Self::NotForgotten,
         Self::Unavailable,
         Self::TooMany,
@@ -81,6 +83,7 @@ impl Fault {
             Fault::SignInOver => "SP-1302",
             Fault::NoAccess => "SP-1303",
             Fault::GroupsUntold => "SP-1304",
+            Fault::OtherTenant => "SP-1305",
             Fault::NotForgotten => "SP-1401",
             Fault::Unavailable => "SP-1901",
             Fault::TooMany => "SP-1902",
@@ -104,6 +107,7 @@ impl Fault {
             | Fault::OtherBrowser
             | Fault::NoAccess
             | Fault::GroupsUntold
+            | Fault::OtherTenant
             | Fault::NotForgotten => StatusCode::FORBIDDEN,
             Fault::NotAForm => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Fault::Unavailable | Fault::NoClientDocument => StatusCode::SERVICE_UNAVAILABLE,
@@ -126,7 +130,7 @@ impl Fault {
             Fault::NotAForm | Fault::UnknownDecision => "This answer cannot be understood",
             Fault::OtherBrowser => "This sign-in was not started in this browser",
             Fault::SignInOver => "This sign-in is over",
-            Fault::NoAccess | Fault::GroupsUntold => "Your account may not use this server",
+            Fault::NoAccess | Fault::GroupsUntold | Fault::OtherTenant => "Your account may not use this server",
             Fault::NotForgotten => "Nothing was forgotten",
             Fault::Unavailable => "Try again in a moment",
             Fault::TooMany => "Too many sign-ins at once",
@@ -179,6 +183,10 @@ impl Fault {
             Fault::GroupsUntold => {
                 "Your account is in so many groups that the sign-in does not tell which. Whoever runs this server can change \
                  that: ask them, and name the code below."
+            }
+            Fault::OtherTenant => {
+                "You are signed in with an account of an organisation whose people may not use this server. Start again in your \
+                 application and choose another account, or ask whoever runs this server."
             }
             Fault::NotForgotten => {
                 "The answer did not come from our page, or the page was open for too long, or this browser refuses cookies. \

@@ -89,7 +89,7 @@ impl Sessions {
             tracing::warn!(%cause, "the memory of this process can be dumped, with the keys of the ring");
         }
         let outcome = meant
-            .selector(config.server.entra.authority.tenant_id())
+            .selector(config.server.entra.authority.allowed_tenants())
             .map_err(|error| (error.to_string(), USAGE))
             .and_then(|selector| self.ask(config.server, &selector, common.json));
         let written = outcome.and_then(|(said, code)| match io::stdout().write_all(said.as_bytes()) {
@@ -106,6 +106,7 @@ impl Sessions {
     }
 
     fn ask(&self, settings: server::Settings, selector: &Selector, json: bool) -> Outcome {
+        let tenants = settings.entra.authority.allowed_tenants().to_vec();
         let failed = |error: &dyn std::fmt::Display| (error.to_string(), FAILED);
         let roster = server::roster(settings, Clock::system()).map_err(|error| failed(&error))?.ok_or((
             "with store.url = \"memory:\" sessions are in the gateway's own memory: ask its admin listener, /sessions"
@@ -115,7 +116,7 @@ impl Sessions {
         let runtime = runtime::Builder::new_current_thread().enable_all().build().map_err(|error| failed(&error))?;
         runtime.block_on(async {
             match self.command {
-                Command::List { .. } => list(&roster, selector, json).await,
+                Command::List { .. } => list(&roster, selector, &tenants, json).await,
                 Command::Revoke { all: true, yes: false, .. } => rehearse(&roster, selector).await,
                 Command::Revoke { .. } => revoke(&roster, selector, json).await,
             }
@@ -124,9 +125,9 @@ impl Sessions {
 }
 
 impl Meant {
-    fn selector(&self, tenant_id: &str) -> Result<Selector, BadSelector> {
+    fn selector(&self, tenants: &[String]) -> Result<Selector, BadSelector> {
         match self {
-            Self { user: Some(user), .. } => Selector::user(user, tenant_id),
+            Self { user: Some(user), .. } => Selector::user(user, tenants),
             Self { client: Some(client), .. } => Selector::client(client),
             Self { session: Some(session), .. } => Selector::session(session),
             _ => Ok(Selector::All),
@@ -134,9 +135,9 @@ impl Meant {
     }
 }
 
-async fn list(roster: &Roster, selector: &Selector, json: bool) -> Outcome {
+async fn list(roster: &Roster, selector: &Selector, tenants: &[String], json: bool) -> Outcome {
     let list = roster.list(selector, Roster::AT_MOST).await.map_err(|error| (error.to_string(), FAILED))?;
-    Ok((if json { text(&list.to_json()) } else { table(&list, selector) }, 0))
+    Ok((if json { text(&list.to_json()) } else { table(&list, selector, tenants) }, 0))
 }
 
 /// What `--all` would do.
@@ -167,21 +168,25 @@ async fn revoke(roster: &Roster, selector: &Selector, json: bool) -> Outcome {
     }
 }
 
-/// Names are one visible line each and are strangers' words all the same: they stand in columns of their own.
-fn table(list: &List, selector: &Selector) -> String {
+/// Names are one visible line each and are strangers' words all the same: they stand in columns of their own. Tenants are shown
+/// where there is more than the one of `tenants`.
+fn table(list: &List, selector: &Selector, tenants: &[String]) -> String {
     if list.sessions.is_empty() && list.unknown == 0 {
         return match selector {
             Selector::All => "Nobody is signed in.\n".to_owned(),
             _ => "No session is meant by that.\n".to_owned(),
         };
     }
-    let heads = ["session", "user", "client", "resource", "created", "last used"].map(str::to_owned);
-    let rows: Vec<[String; 6]> = std::iter::once(heads).chain(list.sessions.iter().map(row)).collect();
+    let of_the_one = |listing: &Listing| matches!(tenants, [only] if *only == listing.user.tenant_id);
+    let one_tenant = list.sessions.iter().filter_map(|session| session.listing.as_ref()).all(of_the_one);
+    let heads = ["session", "user", "tenant", "client", "resource", "created", "last used"].map(str::to_owned);
+    let rows: Vec<[String; 7]> = std::iter::once(heads).chain(list.sessions.iter().map(row)).collect();
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or_default();
-    let widths: [usize; 6] = std::array::from_fn(width);
+    let widths: [usize; 7] = std::array::from_fn(width);
     let mut text = String::new();
     for row in &rows {
-        let cells = row.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}"));
+        let cells = row.iter().zip(widths).enumerate().filter(|(column, _)| !one_tenant || *column != TENANT);
+        let cells = cells.map(|(_, (cell, width))| format!("{cell:<width$}"));
         text += cells.collect::<Vec<_>>().join("  ").trim_end();
         text.push('\n');
     }
@@ -194,16 +199,18 @@ fn table(list: &List, selector: &Selector) -> String {
     text
 }
 
-fn row(session: &Listed) -> [String; 6] {
+fn row(session: &Listed) -> [String; 7] {
     let id = session.id()[..SHOWN].to_owned();
     let Some(listing) = &session.listing else {
-        return [id, "unknown".to_owned(), String::new(), String::new(), String::new(), String::new()];
+        let [tenant, client, resource, created, used] = Default::default();
+        return [id, "unknown".to_owned(), tenant, client, resource, created, used];
     };
     let Listing { user, client, created, last_used, .. } = listing;
     let path = Url::parse(&listing.resource).map_or_else(|_| listing.resource.clone(), |url| url.path().to_owned());
     [
         id,
         user.login.as_ref().or(user.name.as_ref()).unwrap_or(&user.object_id).clone(),
+        user.tenant_id.clone(),
         format!("{} ({})", client.name, &client.id()[..SHOWN]),
         path,
         created.to_text(),
@@ -224,6 +231,8 @@ fn unknown(count: usize) -> String {
     format!("Whose they are cannot be told of {sessions} without a listing that opens: end them by id, or all")
 }
 
+/// The column of tenants.
+const TENANT: usize = 2;
 /// Of an id's 64 digits, as many as name it.
 const SHOWN: usize = 16;
 
@@ -258,15 +267,23 @@ mod tests {
         let strange = Listed { listing: None, ..listed(3, None) };
         let sessions = vec![listed(1, Some("adele@contoso.example")), listed(2, None), strange];
         let list = List { sessions, more: false, unknown: 1 };
-        insta::assert_snapshot!(table(&list, &Selector::All), @r"
+        let one = ["8f0c1c5e-0c3d-4b8e-9f59-5a3f1a2b3c4d".to_owned()];
+        insta::assert_snapshot!(table(&list, &Selector::All, &one), @r"
         session           user                                  client                     resource  created               last used
         0101010101010101  adele@contoso.example                 Cläude (0101010101010101)  /mcp      2023-11-14T22:13:20Z  2023-11-14T22:15:00Z
         0202020202020202  11111111-2222-3333-4444-555555555555  Cläude (0202020202020202)  /mcp      2023-11-14T22:13:20Z  2023-11-14T22:15:00Z
         0303030303030303  unknown
         Whose they are cannot be told of 1 session without a listing that opens: end them by id, or all.
         ");
-        let user = Selector::user("adele", "t").unwrap();
-        assert_eq!(table(&List::default(), &Selector::All), "Nobody is signed in.\n");
-        assert_eq!(table(&List::default(), &user), "No session is meant by that.\n");
+        let user = Selector::user("adele", &one).unwrap();
+        assert_eq!(table(&List::default(), &Selector::All, &one), "Nobody is signed in.\n");
+        assert_eq!(table(&List::default(), &user, &one), "No session is meant by that.\n");
+        // Another tenant's: listed among others, or left from when it was.
+        let two = [one[0].clone(), "aaaaaaaa-0c3d-4b8e-9f59-5a3f1a2b3c4d".to_owned()];
+        for tenants in [&two[..], &two[1..]] {
+            let shown = table(&list, &Selector::All, tenants);
+            let rows: Vec<_> = shown.lines().collect();
+            assert!(rows[0].contains("  tenant  ") && rows[1].contains(&format!("  {}  ", one[0])), "{shown}");
+        }
     }
 }

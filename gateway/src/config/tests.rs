@@ -113,6 +113,7 @@ fn the_example_is_valid_with_every_key() {
     assert_eq!(pool.servers[1].as_str(), "https://10.0.0.6:8443/");
     assert_eq!(config.server.tls.unwrap().key, FOLDER.join("tls.key"));
     assert_eq!(config.server.entra.extra_ca_file, Some(FOLDER.join("proxy-ca.pem")));
+    assert_eq!(config.server.entra.authority.allowed_tenants().len(), 2);
     let store::Settings::Redis(redis) = &config.server.store else { panic!("another store") };
     assert_eq!(redis.password.as_ref().unwrap().as_str(), "canary-of-redis");
     assert!(redis.ca.as_ref().unwrap().starts_with(b"-----BEGIN CERTIFICATE"));
@@ -172,6 +173,7 @@ fn the_examples_defaults_are_the_defaults() {
         "limits.connections ",
         "limits.exchanges ",
         "limits.files_reserved ",
+        "entra.allowed_tenants",
         "entra.extra_ca_file",
         "entra.credential.token_file",
         "store.ca_file",

@@ -125,6 +125,12 @@ impl Edge {
         Ok(link.insert(self.connect(journey).await?))
     }
 
+    /// Waits for what ends the exchange before its answer does.
+    fn over<'a>(&'a self, journey: &'a Journey) -> Result<impl Future<Output = Denied> + use<'a>> {
+        let destination = journey.destination()?;
+        Ok(self.sessions.over(&destination.admitted, destination.target.upstream.resource.url()))
+    }
+
     async fn exchange(
         &self,
         session: &mut Session,
@@ -135,7 +141,7 @@ impl Edge {
         match Box::pin(self.ask(session, journey, link, body)).await? {
             Answered::End(end) => Ok(end),
             Answered::Body => {
-                let over = self.sessions.over(&journey.destination()?.admitted);
+                let over = self.over(journey)?;
                 Box::pin(answer::body(session, link, body, over)).await?;
                 Ok(AnswerEnd::Whole)
             }
@@ -157,7 +163,7 @@ impl Edge {
         body.frame(&mut request, link.is_http2())?;
         link.send(request, body.is_empty()).await?;
         body.begin(session, link).await?;
-        let over = self.sessions.over(&journey.destination()?.admitted);
+        let over = self.over(journey)?;
         let mut response = match Box::pin(answer::header(session, link, body, over)).await? {
             Ok(response) => response,
             Err(denied) => return Ok(Answered::End(AnswerEnd::Denied(denied))),

@@ -93,6 +93,9 @@ impl AuthorizationServer {
                 tracing::info!(%refusal, "Entra asks for more: the user goes there again, once");
                 self.bounce(request.clone(), refusal.claims.as_ref()).await.map(Next::Entra)
             }
+            Err(entra::Error::OtherTenant { tenant_id, object_id }) => {
+                Err(self.other_tenant(request, &tenant_id, &object_id))
+            }
             Err(error) => Err(failed_at_entra(request, &error)),
         }
     }
@@ -197,7 +200,10 @@ fn failed_at_entra(request: &AuthorizationRequest, error: &entra::Error) -> Erro
         entra::Error::TryLater { .. } => {
             refuse(request, Reason::TemporarilyUnavailable, "The sign-in service is busy. Try again.")
         }
-        entra::Error::Refused(_) | entra::Error::SetUp(_) | entra::Error::Untrusted(_) => {
+        entra::Error::Refused(_)
+        | entra::Error::SetUp(_)
+        | entra::Error::Untrusted(_)
+        | entra::Error::OtherTenant { .. } => {
             refuse(request, Reason::ServerError, "The sign-in could not be completed.")
         }
     }

@@ -1,4 +1,4 @@
-//! After the sign-in: whether the rules let this person in at all (T44).
+//! After the sign-in: whether this person is let in at all, by tenant (GU-15) and by the rules (T44).
 
 use entra::{Groups, SignIn};
 
@@ -36,12 +36,25 @@ impl AuthorizationServer {
             Fault::GroupsUntold => "The sign-in does not tell the groups of this account (SP-1304).",
             _ => "This account may not use this server (SP-1303).",
         };
-        let refusal = Box::new(Refusal { to: request.return_to.clone(), reason: Reason::AccessDenied, description });
-        match request.prompt {
-            // Nobody is to see a page.
-            Some(Prompt::None) => Err(Error::Client(refusal)),
-            _ => Err(Error::NoAccess(fault, cause, refusal)),
-        }
+        Err(no_access(request, fault, cause, description))
+    }
+
+    /// Entra has signed somebody in whose tenant is not among ours. Who that was is for the log; the page and the client learn
+    /// that it was the tenant.
+    pub(super) fn other_tenant(&self, request: &AuthorizationRequest, tenant_id: &str, object_id: &str) -> Error {
+        let client: String = request.client.as_bytes()[..4].iter().map(|byte| format!("{byte:02x}")).collect();
+        tracing::warn!(tenant_id, object_id, client, "a user of a tenant that is not allowed signed in at Entra");
+        let description = "Accounts of this organisation may not use this server (SP-1305).";
+        no_access(request, Fault::OtherTenant, NoAccess::Tenant, description)
+    }
+}
+
+fn no_access(request: &AuthorizationRequest, fault: Fault, cause: NoAccess, description: &'static str) -> Error {
+    let refusal = Box::new(Refusal { to: request.return_to.clone(), reason: Reason::AccessDenied, description });
+    match request.prompt {
+        // Nobody is to see a page.
+        Some(Prompt::None) => Error::Client(refusal),
+        _ => Error::NoAccess(fault, cause, refusal),
     }
 }
 
@@ -50,6 +63,7 @@ impl AccessRefused {
         let kind = match cause {
             NoAccess::Unknown | NoAccess::SignIn => "sign_in",
             NoAccess::Upstream => "upstream",
+            NoAccess::Tenant => "tenant",
         };
         Self { kind }
     }

@@ -5,6 +5,7 @@
 //! remembered for longer than any entry can serve. How long an entry counts for new depends on whether revocations of
 //! other replicas are heard (`listening`).
 
+mod changed;
 mod entry;
 mod flight;
 #[cfg(test)]
@@ -18,6 +19,7 @@ use std::time::Duration;
 use crate::clock::Timestamp;
 use crate::sealed::Index;
 use crate::store::StoreError;
+use changed::Changed;
 pub use entry::{Entry, Verifier};
 use flight::Flights;
 use revoked::Revoked;
@@ -29,6 +31,7 @@ pub struct Cache {
     /// `None`: there is no first tier.
     entries: Option<quick_cache::sync::Cache<Index, Arc<Entry>>>,
     revoked: Revoked,
+    changed: Changed,
     /// The secret is part of the question: nobody gets the answer to another one's.
     flights: Flights<(Index, Verifier), Found>,
     /// Whether revocations of other replicas are heard.
@@ -43,6 +46,7 @@ impl Cache {
         Self {
             entries: (sessions > 0).then(|| quick_cache::sync::Cache::new(sessions)),
             revoked: Revoked::default(),
+            changed: Changed::default(),
             flights: Flights::default(),
             hearing: AtomicBool::default(),
             epoch: AtomicU64::default(),
@@ -71,8 +75,21 @@ impl Cache {
             && entry.epoch == epoch
             && let Some(entries) = &self.entries
         {
+            let confirmed = entry.confirmed;
             entries.insert(session, entry);
+            // Afterwards: whoever notes a change first notes it and then forgets.
+            if self.changed.is_since(session, confirmed) {
+                entries.remove(&session);
+            }
         }
+    }
+
+    /// Whatever was read of the session until now is out of date, also what look-ups that are on their way will bring.
+    pub fn change(&self, session: Index, now: Timestamp) {
+        if !self.changed.remember(session, now) {
+            self.begin_anew();
+        }
+        self.forget(session);
     }
 
     pub fn forget(&self, session: Index) {
@@ -224,6 +241,31 @@ mod tests {
         }
         assert!(!cache.is_revoked(SESSION, later(300)));
         assert!(cache.stale(SESSION, &verifier(1), later(300)).is_none());
+    }
+
+    #[test]
+    fn what_was_read_before_a_change_serves_no_more_and_what_is_read_after_it_does() {
+        let cache = cache();
+        cache.change(SESSION, later(5));
+        assert!(cache.stale(SESSION, &verifier(1), later(5)).is_none());
+        // The answer to a question that was asked before.
+        keep(&cache, 3600);
+        assert!(cache.stale(SESSION, &verifier(1), later(5)).is_none());
+        let entry = Entry::of("token", verifier(1), later(3600), None, later(6), cache.epoch()).unwrap();
+        cache.keep(SESSION, Arc::new(entry), cache.epoch());
+        assert!(cache.fresh(SESSION, &verifier(1), later(6)).is_some());
+        assert!(!cache.is_revoked(SESSION, later(6)));
+    }
+
+    #[test]
+    fn changes_that_are_too_many_to_remember_end_every_entry() {
+        let cache = cache();
+        for number in 0..=Changed::AT_MOST as u64 {
+            let mut index = [0; 32];
+            index[..8].copy_from_slice(&number.to_be_bytes());
+            cache.change(Index(index), NOW);
+        }
+        assert!(cache.stale(SESSION, &verifier(1), NOW).is_none());
     }
 
     #[test]

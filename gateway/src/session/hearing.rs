@@ -1,4 +1,5 @@
-//! Hearing from other replicas which sessions have ended: what is at hand of them is forgotten, what is open is cut.
+//! Hearing from other replicas which sessions have ended: what is at hand of them is forgotten, what is open is cut. And of which
+//! ones the record has changed, so that it is read again.
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -13,9 +14,18 @@ use crate::clock::Clock;
 use crate::sealed::Index;
 use crate::store::{Announcement, Listener, Store};
 
-/// What the end of a session is announced on: its index, 32 bytes. Who may write there can end sessions here for five
-/// minutes, which is less than what the same rights in the store can.
+/// What is announced on: a [`Word`]. Who may write there can end sessions here for five minutes, which is less than what the same
+/// rights in the store can.
 pub(super) const REVOKED: &str = "sallyport:revoked";
+
+/// What is said of a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Word {
+    /// 32 bytes, its index.
+    Ended(Index),
+    /// 33 bytes, its index and [`CHANGED`]. A replica that does not know this form looks again after half a minute.
+    Changed(Index),
+}
 
 /// The task that listens. It ends with its owner, or before with the runtime that serves.
 #[derive(Default)]
@@ -51,12 +61,13 @@ async fn hear(ear: Ear, mut listener: Box<dyn Listener>, store: Arc<dyn Store>, 
                 tracing::warn!("revocations of other replicas may be missed: sessions are looked up every second");
                 ear.cache.deafen();
             }
-            Announcement::Said(message) => match message.try_into() {
-                Ok(session) => {
-                    ear.cache.revoke(Index(session), clock.now());
-                    ear.streams.ended(Index(session));
+            Announcement::Said(message) => match Word::parse(&message) {
+                Some(Word::Ended(session)) => {
+                    ear.cache.revoke(session, clock.now());
+                    ear.streams.ended(session);
                 }
-                Err(message) => tracing::warn!(length = message.len(), "a revocation that names no session"),
+                Some(Word::Changed(session)) => ear.cache.change(session, clock.now()),
+                None => tracing::warn!(length = message.len(), "an announcement that names no session"),
             },
         }
     }
@@ -66,6 +77,23 @@ async fn hear(ear: Ear, mut listener: Box<dyn Listener>, store: Arc<dyn Store>, 
 async fn answers(store: &dyn Store) {
     while store.get(REVOKED).await.is_err() {
         sleep(POLL).await;
+    }
+}
+
+impl Word {
+    pub fn to_bytes(self) -> Vec<u8> {
+        match self {
+            Self::Ended(session) => session.0.to_vec(),
+            Self::Changed(session) => [&session.0[..], &[CHANGED]].concat(),
+        }
+    }
+
+    fn parse(message: &[u8]) -> Option<Self> {
+        match message.split_first_chunk::<32>()? {
+            (session, []) => Some(Self::Ended(Index(*session))),
+            (session, [CHANGED]) => Some(Self::Changed(Index(*session))),
+            _ => None,
+        }
     }
 }
 
@@ -83,6 +111,7 @@ impl Drop for Hearing {
     }
 }
 
+const CHANGED: u8 = 1;
 const STORE_FIRST: Duration = Duration::from_secs(1);
 const POLL: Duration = Duration::from_millis(50);
 
@@ -106,6 +135,17 @@ mod tests {
                 Some(announcement) => announcement,
                 None => std::future::pending().await,
             }
+        }
+    }
+
+    #[test]
+    fn what_is_said_is_heard_as_it_was_meant() {
+        let session = Index([7; 32]);
+        for word in [Word::Ended(session), Word::Changed(session)] {
+            assert_eq!(Word::parse(&word.to_bytes()), Some(word));
+        }
+        for other in [&[][..], &[7; 31], &[7; 33], &[7; 34]] {
+            assert_eq!(Word::parse(other), None, "{other:?}");
         }
     }
 

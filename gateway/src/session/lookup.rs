@@ -86,6 +86,13 @@ impl Sessions {
         }
     }
 
+    /// The record, if it is there and its user still may sign in. A tenant that is listed no more takes its sessions with it
+    /// (GU-15).
+    pub(super) async fn record(&self, handle: &Handle) -> Result<Option<Record>, StoreError> {
+        let record = self.table.get(&handle.id, &handle.secret).await?;
+        Ok(record.filter(|record| self.entra.allows(&record.listing.user.tenant_id)))
+    }
+
     /// To be taken before the store is asked.
     pub(super) fn moment(&self) -> Moment {
         Moment { now: self.clock.now(), epoch: self.cache.epoch() }
@@ -93,7 +100,7 @@ impl Sessions {
 
     async fn ask(&self, handle: &Handle, session: Index, verifier: Verifier) -> Found {
         let before = self.moment();
-        let Some(record) = self.table.get(&handle.id, &handle.secret).await? else { return Ok(None) };
+        let Some(record) = self.record(handle).await? else { return Ok(None) };
         self.note_use(session, &record.listing);
         let entry = Entry::new(&record, verifier, before.now, before.epoch).map(Arc::new);
         if let Some(entry) = &entry {

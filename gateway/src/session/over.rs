@@ -1,4 +1,4 @@
-//! The end of a session, as whatever is open for it learns of it.
+//! The end of a session, or of what its user may use, as whatever is open for it learns of it.
 
 use std::time::Duration;
 
@@ -14,18 +14,19 @@ use crate::store::StoreError;
 impl Sessions {
     /// Waits until the session is over: at once when it is ended here or a replica announces its end, to the second when it
     /// runs out, and within a minute when an announcement was missed. A store that is out does not end it before it would
-    /// stop serving calls. Gives what a request would be told now.
-    pub async fn over(&self, admitted: &Admitted) -> Denied {
+    /// stop serving calls. So it is when a renewal says that the user has lost what the rules want for the resource. Gives what a
+    /// request would be told now.
+    pub async fn over(&self, admitted: &Admitted, resource: &str) -> Denied {
         tokio::select! {
             biased;
             () = admitted.watch().ended() => Denied::Ended,
-            denied = self.not_confirmed(admitted, CONFIRM) => denied,
+            denied = self.not_confirmed(admitted, resource, CONFIRM) => denied,
         }
     }
 
     /// Asks, `every` so often, whether the session is still there: a refresh moves its end, and what was announced may not
     /// have been heard.
-    pub(super) async fn not_confirmed(&self, admitted: &Admitted, every: Duration) -> Denied {
+    pub(super) async fn not_confirmed(&self, admitted: &Admitted, resource: &str, every: Duration) -> Denied {
         let (mut ends, mut confirmed) = (admitted.ends, Instant::now());
         // Streams that began together do not ask together.
         let mut pause = every.mul_f64(random_fraction());
@@ -40,7 +41,12 @@ impl Sessions {
             match Box::pin(self.look_up(&admitted.handle, admitted.session())).await {
                 Ok((_, Tier::Stale)) | Err(Denied::Store(StoreError::Unavailable(_)))
                     if confirmed.elapsed() < STALE => {}
-                Ok((entry, Tier::Cache | Tier::Store)) => (ends, confirmed) = (entry.session_ends, Instant::now()),
+                Ok((entry, Tier::Cache | Tier::Store)) => {
+                    if let Err(cause) = self.access.admits(&entry.membership, resource) {
+                        return cause.into();
+                    }
+                    (ends, confirmed) = (entry.session_ends, Instant::now());
+                }
                 Ok((_, Tier::Stale)) => {
                     return StoreError::Unavailable("it has not confirmed the session for too long".to_owned()).into();
                 }

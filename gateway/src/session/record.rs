@@ -24,7 +24,7 @@ pub(super) struct Record {
     pub trouble: Option<Trouble>,
     /// By the upstream, with claims; the last time that something was done about it.
     pub challenged: Option<Challenged>,
-    /// Of the user, when the session began.
+    /// Of the user, as Entra said last.
     pub membership: Membership,
 }
 
@@ -119,8 +119,9 @@ impl EntraTokens {
     /// tokens that were given together.
     pub fn new(access_token: &AccessToken, refresh_token: Option<&Secret>, now: Timestamp, chance: f64) -> Self {
         let lifetime = access_token.expires_in;
-        // What lives very short must not seem to be over before it is renewed.
-        let margin = MARGIN.min(lifetime / 10);
+        // What lives very short must not seem to be over before it is renewed. Our seconds are whole and `now` is their beginning,
+        // which is margin enough for what lives for less than ten of them.
+        let margin = Duration::from_secs(MARGIN.min(lifetime / 10).as_secs());
         Self {
             access_token: access_token.token.expose().to_owned(),
             obtained: now,
@@ -210,7 +211,7 @@ mod tests {
 
     #[test]
     fn tokens_that_live_for_a_minute_are_renewed_before_they_seem_to_be_over() {
-        for lifetime in [20, 60, 120, 299] {
+        for lifetime in [2, 3, 9, 20, 60, 120, 299] {
             let tokens = tokens(lifetime, 1.0);
             assert!(tokens.renew_from < tokens.ends, "{lifetime}");
         }
@@ -225,7 +226,7 @@ mod tests {
             expires_in: Duration::from_secs(3600),
             scope: String::new(),
         };
-        let without = Renewed { access_token, refresh_token: None };
+        let without = Renewed { access_token, refresh_token: None, memberships: None };
         assert_eq!(before.renewed(&without, NOW, 0.5).refresh_token.as_deref(), Some("before"));
         let with = Renewed { refresh_token: Some(Secret::new("after".into())), ..without };
         let after = before.renewed(&with, NOW, 0.5);

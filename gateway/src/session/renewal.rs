@@ -3,12 +3,14 @@
 //! Whoever renews also writes that the session goes on, so a record is only ever written by the holder of the session's
 //! lock, and no older state overwrites a newer one. All is done well within the lock's lifetime.
 //!
+//! With the tokens comes what the user is by now: roles and groups that the rules name count as of the renewal, at every replica.
+//!
 //! A refresh needs a token that is worth something and waits for it. A call has one that still serves, so its renewal is
 //! in nobody's way: in the background, once for a session, for a few sessions at a time.
 
 use std::time::Duration;
 
-use entra::{ClaimsRequest, Error, Renewed, Secret};
+use entra::{ClaimsRequest, Error, Renewal, Renewed, Secret};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::record::{Challenged, Record, Trouble};
@@ -84,12 +86,14 @@ impl Sessions {
             self.keep_at_hand(handle, session, &record, before);
             return self.worth_something(record);
         }
-        let now = self.clock.now();
+        let (now, known) = (self.clock.now(), record.membership.clone());
         if self.asks_entra(&record, occasion) {
             let claims = occasion.claims();
             match self.ask_entra(&record, claims).await {
                 Ok(renewed) => {
                     record.entra = record.entra.renewed(&renewed, now, random_fraction());
+                    // What Entra does not say of a user is not known any more: fail closed.
+                    record.membership = renewed.memberships.as_ref().map(|now| self.access.of(now)).unwrap_or_default();
                     record.trouble = None;
                     record.challenged = claims.map(|_| Challenged::answered(now)).or(record.challenged);
                     tracing::debug!(session = reference(session), "Entra's tokens were renewed");
@@ -130,13 +134,25 @@ impl Sessions {
         }
         self.save(handle, &record, now).await?;
         self.keep_at_hand(handle, session, &record, before);
+        if record.membership != known {
+            tracing::info!(session = reference(session), "Entra says otherwise by now what the user is");
+            self.changed(session).await;
+        }
         self.worth_something(record)
     }
 
     /// Bounded, so that it is over before the lock is.
     async fn ask_entra(&self, record: &Record, claims: Option<&ClaimsRequest>) -> Result<Renewed, Error> {
         let refresh_token = Secret::new(record.entra.refresh_token.clone().unwrap_or_default());
-        match timeout(CALL_LIMIT, self.entra.refresh(&refresh_token, &record.scope, claims)).await {
+        let user = &record.listing.user;
+        let renewal = Renewal {
+            refresh_token: &refresh_token,
+            tenant_id: &user.tenant_id,
+            object_id: &user.object_id,
+            scope: &record.scope,
+            claims,
+        };
+        match timeout(CALL_LIMIT, self.entra.refresh(renewal)).await {
             Ok(answer) => answer,
             Err(_) => Err(Error::TryLater { retry_after: None, cause: "no answer in time".into() }),
         }
@@ -152,8 +168,7 @@ impl Sessions {
     }
 
     async fn load(&self, handle: &Handle) -> Result<Record, NotRefreshed> {
-        let record = self.table.get(&handle.id, &handle.secret).await?;
-        record.ok_or(NotRefreshed::Over("the session has ended"))
+        self.record(handle).await?.ok_or(NotRefreshed::Over("the session has ended"))
     }
 
     /// A token that should be renewed and was not still serves while it can; afterwards the answer is "later", and never

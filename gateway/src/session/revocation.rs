@@ -1,7 +1,8 @@
 //! The end of a session before its time.
 
+use super::hearing::{REVOKED, Word};
 use super::token::AccessToken;
-use super::{RefreshToken, Revoked, Roster, Selector, Sessions};
+use super::{RefreshToken, Revoked, Roster, Selector, Sessions, reference};
 use crate::sealed::{Id, Index};
 use crate::store::StoreError;
 
@@ -38,6 +39,15 @@ impl Sessions {
         match self.session_of(client, token, resources).and_then(|id| self.sealer.index(&id)) {
             Some(session) => self.end(session).await,
             None => Ok(()),
+        }
+    }
+
+    /// What the session's record says of its user is otherwise than before: every replica is to read it again before it serves
+    /// the next call.
+    pub(super) async fn changed(&self, session: Index) {
+        self.cache.change(session, self.clock.now());
+        if let Err(cause) = self.store.announce(REVOKED, &Word::Changed(session).to_bytes()).await {
+            tracing::warn!(%cause, session = reference(session), "not announced: others look again within half a minute");
         }
     }
 

@@ -17,7 +17,7 @@ use sha2::{Digest, Sha256};
 use super::record::{self, Record};
 use crate::clock::Clock;
 use crate::sealed::{Index, Purpose, Sealer};
-use crate::session::hearing::REVOKED;
+use crate::session::hearing::{REVOKED, Word};
 use crate::store::{Generations, OpenTable, Page, Store, StoreError, Table};
 
 pub use listing::{ListedClient, ListedUser, Listing};
@@ -116,7 +116,7 @@ impl Roster {
     pub(super) async fn end(&self, session: Index) -> Result<(), StoreError> {
         // First the record: whoever hears of its end and asks the store must find none.
         self.records.remove(session).await?;
-        self.store.announce(REVOKED, &session.0).await?;
+        self.store.announce(REVOKED, &Word::Ended(session).to_bytes()).await?;
         self.generations.remove(session).await?;
         let listing = match self.listings.take(session).await {
             Err(StoreError::Unreadable { .. }) => None,
@@ -273,7 +273,9 @@ impl Roster {
     /// Where what is meant can be. A user's own sets spare the others; a login and a client are looked for everywhere.
     pub(super) fn sets(&self, selector: &Selector) -> Vec<String> {
         match selector {
-            Selector::User(Who::Identity { tenant_id, object_id }) => self.sets_of(tenant_id, object_id).collect(),
+            Selector::User(Who::Identity { tenants, object_id }) => {
+                tenants.iter().flat_map(|tenant_id| self.sets_of(tenant_id, object_id)).collect()
+            }
             Selector::Session(start) => {
                 u8::from_str_radix(&start[..2], 16).map(|first| self.set_of_shard(first)).into_iter().collect()
             }

@@ -14,6 +14,7 @@ use crate::store::MemoryStore;
 
 const HERE: &str = "https://mcp.example.com/mcp";
 
+const TENANT: &str = "8f0c1c5e-0c3d-4b8e-9f59-5a3f1a2b3c4d";
 const CLIENT: [u8; 32] = [1; 32];
 const HOUR: u64 = 3600;
 
@@ -54,7 +55,7 @@ struct NoCredential;
 
 #[async_trait::async_trait]
 impl entra::ClientCredential for NoCredential {
-    async fn proof(&self) -> Result<entra::credential::Proof, entra::CredentialError> {
+    async fn proof(&self, _: &entra::Url) -> Result<entra::credential::Proof, entra::CredentialError> {
         Err(entra::CredentialError::Unavailable("none in this test".into()))
     }
 
@@ -66,7 +67,7 @@ fn nobody() -> entra::Client {
     // An error says that another test of this process was first.
     rustls::crypto::aws_lc_rs::default_provider().install_default().ok();
     let settings = entra::Settings {
-        authority: entra::Authority::new("http://127.0.0.1:9", "8f0c1c5e-0c3d-4b8e-9f59-5a3f1a2b3c4d").unwrap(),
+        authority: entra::Authority::new("http://127.0.0.1:9", TENANT).unwrap(),
         client_id: "g".into(),
         extra_ca_file: None,
         cae: false,
@@ -92,7 +93,7 @@ impl Fixture {
 
 fn sign_in(expires_in: u64) -> SignIn {
     SignIn {
-        user: User { tenant_id: "t".into(), object_id: "o".into(), name: None, username: None },
+        user: User { tenant_id: TENANT.into(), object_id: "o".into(), name: None, username: None },
         memberships: entra::Memberships::default(),
         access_token: entra::AccessToken {
             token: Secret::new("entra-token".into()),

@@ -2,6 +2,7 @@
 
 mod clear;
 mod people;
+mod renewed;
 mod tools;
 
 use fake_entra::Seed;

@@ -20,6 +20,7 @@ mod restart;
 mod rig;
 mod rolling;
 mod server_process;
+mod short_lives;
 mod slow_clients;
 mod store_out;
 mod upstream_death;

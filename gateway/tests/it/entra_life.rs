@@ -18,7 +18,7 @@ use crate::support::gateway::Gateway;
 use crate::support::journey::{ADELE, Client};
 use crate::support::upstream::Upstream;
 
-async fn let_tokens_live(entra: &FakeEntra, seconds: i64) {
+pub async fn let_tokens_live(entra: &FakeEntra, seconds: i64) {
     let url = format!("{}/_emu/policies", entra.control_url());
     let policies = http_client().get(&url).bearer_auth(entra.control_token()).send().await.unwrap();
     let mut policies: Value = policies.json().await.unwrap();

@@ -32,5 +32,6 @@ mod status;
 mod step_up;
 mod streams;
 mod support;
+mod tenants;
 mod threat_model;
 mod tls;

@@ -36,6 +36,7 @@ fn the_example_names_every_key() {
         "cloud",
         "authority",
         "tenant_id",
+        "allowed_tenants",
         "client_id",
         "extra_ca_file",
         "cae",
@@ -178,4 +179,26 @@ fn shown_for_people() {
     let found = parse("listen = 1\n", |_| None).unwrap_err();
     let shown = Mistakes { file: "server.toml".into(), found }.to_string();
     assert!(shown.starts_with("server.toml:1: listen must be a string\nserver.toml:1: "), "{shown}");
+}
+
+/// GU-15: no list that lets in whoever has an organisation.
+#[test]
+fn several_tenants_are_a_list_of_them() {
+    let with = |list: &str| GOOD.replace("client_id = \"2", &format!("allowed_tenants = {list}\nclient_id = \"2"));
+    let own = "8f0c1c5e-0c3d-4b8e-9f59-5a3f1a2b3c4d";
+    assert_eq!(parse(GOOD, |_| None).unwrap().authority.allowed_tenants(), [own]);
+    let partner = "aaaaaaaa-0c3d-4b8e-9f59-5a3f1a2b3c4d";
+    let settings = parse(&with(&format!("[\"{}\"]", partner.to_uppercase())), |_| None).unwrap();
+    assert_eq!(settings.authority.allowed_tenants(), [partner]);
+    for (list, words) in [
+        ("[]", "not empty"),
+        ("[\"common\"]", "GUID"),
+        ("[\"organizations\"]", "GUID"),
+        ("[\"9188040d-6c67-4c5b-b112-36a304b66dad\"]", "personal accounts"),
+        ("\"8f0c1c5e-0c3d-4b8e-9f59-5a3f1a2b3c4d\"", "a list"),
+    ] {
+        let found = mistakes(&with(list));
+        let [(5, key, said)] = found.as_slice() else { panic!("{list}: {found:?}") };
+        assert!(key == "entra.allowed_tenants" && said.contains(words), "{list}: {found:?}");
+    }
 }

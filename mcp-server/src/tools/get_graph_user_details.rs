@@ -102,7 +102,7 @@ fn no_token(error: Error) -> Failure {
     Failure::Reason(match error {
         Error::UserMustAct(refusal) if refusal.suberror.as_deref() == Some("consent_required") => "consent_required",
         Error::UserMustAct(_) => "sign_in_required",
-        Error::Refused(_) | Error::Untrusted(_) => "access_denied",
+        Error::Refused(_) | Error::Untrusted(_) | Error::OtherTenant { .. } => "access_denied",
         Error::TryLater { .. } => "temporarily_unavailable",
         Error::SetUp(_) => "server_misconfigured",
     })

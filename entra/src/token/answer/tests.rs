@@ -24,7 +24,7 @@ fn kind(error: &Error) -> &'static str {
         Error::Refused(_) => "refused",
         Error::TryLater { .. } => "later",
         Error::SetUp(_) => "set-up",
-        Error::Untrusted(_) => "untrusted",
+        Error::Untrusted(_) | Error::OtherTenant { .. } => "untrusted",
     }
 }
 

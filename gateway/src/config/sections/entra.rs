@@ -1,5 +1,6 @@
-//! `[entra]`: the tenant, the gateway's app registration, and how it proves who it is.
+//! `[entra]`: the tenant and whose users are let in, the gateway's app registration, and how it proves who it is.
 
+use entra::authority::allowed_tenant;
 use entra::credential::{IMDS, IdentityHost};
 use entra::{Authority, Cloud, Credential};
 
@@ -32,6 +33,15 @@ pub fn read(section: &Section<'_>) -> Entra {
         None => Ok(None),
     });
     let authority = authority.flatten();
+    let allowed = section.list("allowed_tenants");
+    // Without it, those of the one tenant.
+    let authority = match allowed.is_absent() {
+        true => authority,
+        false => {
+            let allowed = allowed.required("the tenants whose users may sign in").each(allowed_tenant);
+            authority.zip(allowed).and_then(|(authority, allowed)| authority.allowing(&allowed).ok())
+        }
+    };
     let client_id = section.text("client_id").required("the id of the gateway's app registration").parse(guid);
     let scope =
         section.text("scope").required("what Entra is asked for, such as api://<id>/access_as_user").parse(scope);

@@ -79,7 +79,7 @@ impl Edge {
         body: &mut RequestBody,
         mut rewriter: Option<EndpointRewriter>,
     ) -> Result<Ended> {
-        let (over, leave) = (self.sessions.over(&journey.destination()?.admitted), self.drain.begun());
+        let (over, leave) = (self.over(journey)?, self.drain.begun());
         pin!(over, leave);
         let kind = kind_of(session);
         let mut pace = Pace::new(&self.streams, kind, Instant::now(), random_fraction());

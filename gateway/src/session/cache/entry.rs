@@ -28,7 +28,7 @@ pub struct Entry {
     renew_from: Option<Timestamp>,
     renewal_begun: AtomicBool,
     /// A moment before the store was asked.
-    confirmed: Timestamp,
+    pub(super) confirmed: Timestamp,
     pub(super) epoch: u64,
 }
 

@@ -16,8 +16,8 @@ pub enum Selector {
 /// A user, as an operator names one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Who {
-    /// Tenant and object id: the identity.
-    Identity { tenant_id: String, object_id: String },
+    /// Tenant and object id: the identity. In any of these tenants, where none was named.
+    Identity { tenants: Vec<String>, object_id: String },
     /// In lower case. A login may pass from one person to another; the identity does not.
     Login(String),
 }
@@ -43,16 +43,18 @@ pub enum BadSelector {
 }
 
 impl Selector {
-    /// An object id without a tenant is one of `tenant_id`.
-    pub fn user(text: &str, tenant_id: &str) -> Result<Self, BadSelector> {
-        let identity = |tenant_id: &str, object_id: &str| Who::Identity {
-            tenant_id: tenant_id.to_ascii_lowercase(),
+    /// An object id without a tenant is one of any of these `tenants`.
+    pub fn user(text: &str, tenants: &[String]) -> Result<Self, BadSelector> {
+        let identity = |tenants: &[String], object_id: &str| Who::Identity {
+            tenants: tenants.iter().map(|id| id.to_ascii_lowercase()).collect(),
             object_id: object_id.to_ascii_lowercase(),
         };
         Ok(Self::User(match text.split_once('/') {
-            Some((tenant_id, object_id)) if is_guid(tenant_id) && is_guid(object_id) => identity(tenant_id, object_id),
+            Some((tenant_id, object_id)) if is_guid(tenant_id) && is_guid(object_id) => {
+                identity(&[tenant_id.to_owned()], object_id)
+            }
             Some(_) => return Err(BadSelector::User),
-            None if is_guid(text) => identity(tenant_id, text),
+            None if is_guid(text) => identity(tenants, text),
             None if text.trim().is_empty() => return Err(BadSelector::User),
             None => Who::Login(text.to_lowercase()),
         }))
@@ -97,7 +99,7 @@ impl Who {
     fn is(&self, listing: &Listing) -> bool {
         let user = &listing.user;
         match self {
-            Self::Identity { tenant_id, object_id } => user.tenant_id == *tenant_id && user.object_id == *object_id,
+            Self::Identity { tenants, object_id } => tenants.contains(&user.tenant_id) && user.object_id == *object_id,
             Self::Login(login) => user.login.as_ref().is_some_and(|own| own.to_lowercase() == *login),
         }
     }

@@ -5,7 +5,6 @@ use crate::sealed::KeyId;
 use crate::session::roster::Member;
 use crate::store::{Page, Switchable};
 
-const TENANT: &str = "8f0c1c5e-0c3d-4b8e-9f59-5a3f1a2b3c4d";
 const ADELE: &str = "aaaaaaaa-0000-4000-8000-000000000001";
 const ALEX: &str = "aaaaaaaa-0000-4000-8000-000000000002";
 
@@ -69,7 +68,7 @@ async fn sign_in_at(fixture: &Fixture, object_id: &str, client: u8) -> Result<Si
 }
 
 fn user(text: &str) -> Selector {
-    Selector::user(text, TENANT).unwrap()
+    Selector::user(text, &[TENANT.to_owned()]).unwrap()
 }
 
 #[tokio::test]
@@ -389,4 +388,33 @@ fn member(session: Index) -> [u8; 36] {
 
 fn name(kind: &str, session: Index) -> String {
     format!("sallyport:{kind}:{}", session.to_text())
+}
+
+/// Object ids are a tenant's own: elsewhere the same one may be anybody (GU-15).
+#[tokio::test]
+async fn one_object_id_in_two_tenants_is_two_users() {
+    const OTHER: &str = "aaaaaaaa-0c3d-4b8e-9f59-5a3f1a2b3c4d";
+    let stage = stage();
+    let grant = Grant { client: [1; 32], resource: HERE.to_owned() };
+    let of = |tenant: &str| User { tenant_id: tenant.to_owned(), ..sign_in(3600).user };
+    for tenant in [TENANT, OTHER] {
+        let sign_in = SignIn { user: User { object_id: ADELE.to_owned(), ..of(tenant) }, ..sign_in(3600) };
+        stage.sessions().begin(&sign_in, "scope", &grant, "Test client").await.unwrap();
+    }
+    for tenant in [TENANT, OTHER] {
+        let [listed] = &stage.list(&user(&format!("{tenant}/{ADELE}"))).await[..] else { panic!("{tenant}") };
+        assert_eq!(listed.listing.as_ref().unwrap().user.tenant_id, tenant);
+    }
+    let both = Selector::user(ADELE, &[TENANT.to_owned(), OTHER.to_owned()]).unwrap();
+    assert_eq!((stage.list(&both).await.len(), stage.list(&user(ADELE)).await.len()), (2, 1));
+    // What an upstream wants of the one is not asked of the other.
+    let [own] = &stage.list(&user(ADELE)).await[..] else { panic!("one of ours") };
+    let claims = entra::ClaimsRequest::parse(r#"{"access_token":{"acrs":{"essential":true,"value":"c1"}}}"#).unwrap();
+    stage.sessions().remember_step_up(own.listing.as_ref().unwrap(), &claims).await.unwrap();
+    for (tenant, waits) in [(TENANT, true), (OTHER, false)] {
+        let user = User { object_id: ADELE.to_owned(), ..of(tenant) };
+        assert_eq!(stage.sessions().step_up(&grant, &user).await.unwrap().is_some(), waits, "{tenant}");
+    }
+    assert_eq!(stage.revoke(&user(&format!("{OTHER}/{ADELE}"))).await.ended, 1);
+    assert_eq!(stage.list(&both).await.len(), 1);
 }

@@ -243,7 +243,7 @@ async fn a_session_that_ended_unheard_is_over_when_the_store_is_asked_again() {
     let session = two.here.session_of(&tokens.access_token);
     let admitted = two.here.sessions.admit(Some(&authorization(&tokens.access_token)), HERE).await.unwrap();
     let over = async |time| {
-        let over = two.here.sessions.not_confirmed(&admitted, Duration::from_millis(5));
+        let over = two.here.sessions.not_confirmed(&admitted, HERE, Duration::from_millis(5));
         tokio::time::timeout(Duration::from_millis(time), over).await.is_ok()
     };
     assert!(!over(50).await, "it is there");
@@ -262,7 +262,7 @@ async fn what_is_open_for_a_session_learns_of_its_end_from_here_and_from_there()
         let (tokens, _) = renewable(&two.here, HOUR).await;
         let session = two.here.session_of(&tokens.access_token);
         let admitted = two.here.sessions.admit(Some(&authorization(&tokens.access_token)), HERE).await.unwrap();
-        let over = two.here.sessions.over(&admitted);
+        let over = two.here.sessions.over(&admitted, HERE);
         let end = async {
             tokio::time::sleep(Duration::from_millis(20)).await;
             end_at.sessions.end(session).await.unwrap();
