@@ -143,6 +143,9 @@ impl ProxyHttp for Edge {
         {
             self.metrics.upstream_failed(&destination.pool().settings().name, cause);
         }
+        if let Some(refusal) = &refusal {
+            self.metrics.refused(refusal.name());
+        }
         let error_code = refusal.as_ref().map_or(0, |refusal| refusal.status().as_u16());
         if let Some(refusal) = refusal
             && answered(session).is_none()

@@ -18,7 +18,7 @@ impl Sessions {
     pub async fn over(&self, admitted: &Admitted) -> Denied {
         tokio::select! {
             biased;
-            () = admitted.watch().ended() => Denied::Ended,
+            () = admitted.watch().ended() => Denied::Revoked,
             denied = self.not_confirmed(admitted, CONFIRM) => denied,
         }
     }
