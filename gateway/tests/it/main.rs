@@ -20,6 +20,7 @@ mod limits;
 mod outage;
 mod pools;
 mod program;
+mod prometheus;
 mod refresh;
 mod relay;
 mod secretless;
