@@ -311,7 +311,8 @@ fn show_states(metrics: &Metrics, edge: &Edge, readiness: &Readiness) {
     metrics.at_each_scrape(move |metrics| metrics.state(readiness.obstacle().is_none(), drain.is_draining()));
     let sessions = edge.sessions.clone();
     metrics.at_each_scrape(move |metrics| metrics.sessions_at_hand(sessions.at_hand()));
-    for pool in edge.routes.pools().cloned() {
+    for pool in edge.routes.pools() {
+        let pool = pool.clone();
         metrics.at_each_scrape(move |metrics| {
             let Counts { ready, down, ejected, draining } = pool.counts();
             let counts = [ready, down, ejected, draining].map(i64::from);

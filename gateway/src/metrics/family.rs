@@ -1,6 +1,8 @@
 //! Series of one name whose label takes the values of a closed list. All are there from the start: an alarm on a first event finds
 //! the zero before it, and whoever counts needs neither a lock nor a hash.
 
+use std::sync::Arc;
+
 use prometheus::{
     Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
 };
@@ -115,12 +117,12 @@ impl Maker<'_> {
         [row, column]: [&str; 2],
         rows: &'static [&'static str],
         columns: &'static [&'static str],
-    ) -> Family<std::sync::Arc<Family<IntCounter>>> {
+    ) -> Family<Arc<Family<IntCounter>>> {
         let all = self.counters(name, help, &[row, column]);
         Family::new(rows, move |row| {
             let (all, row) = (all.clone(), row.to_owned());
             let of = move |column: &str| all.with_label_values(&[row.as_str(), column]);
-            std::sync::Arc::new(Family::new(columns, of))
+            Arc::new(Family::new(columns, of))
         })
     }
 

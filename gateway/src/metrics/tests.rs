@@ -73,7 +73,6 @@ fn there_are_at_most_two_thousand_series_whatever_happens() {
     let text = text_of(&touched());
     let series = text.lines().filter(|line| !line.starts_with('#')).count();
     assert!((500..=2000).contains(&series), "{series} series");
-    assert!(!text.contains(r#""other"} "#) || text.contains(r#"error="other""#));
     for line in text.lines().filter(|line| line.contains(r#""other""#)) {
         assert!(line.starts_with("sallyport_entra_requests_total"), "a word that its list lacks: {line}");
     }
@@ -154,9 +153,6 @@ fn every_word_in_the_sources_is_in_its_list() {
         }
     }
     assert!(words > 8 && seen.contains("limited("), "the sources are read: {seen:?}");
-    for operation in crate::store::Operation::ALL {
-        assert!(!operation.name().is_empty());
-    }
 }
 
 fn sources(folder: &Path) -> Vec<PathBuf> {

@@ -4,6 +4,7 @@
 mod documents;
 mod programs;
 mod reasons;
+mod states;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
