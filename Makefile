@@ -6,7 +6,7 @@
 #   ARTIFACTS         where the client tests keep logs and pictures; likewise
 
 .DEFAULT_GOAL := help
-.PHONY: help dev build test test-rust test-clients test-interop test-register test-load test-models flood chaos check fmt fmt-check clippy shellcheck
+.PHONY: help dev build test test-rust test-clients test-interop test-register test-load test-models test-prometheus docs-metrics flood chaos check fmt fmt-check clippy shellcheck
 
 help:
 	@echo 'make dev           build and run everything on loopback: the edge, a sample MCP server, a stand-in for Entra'
@@ -17,6 +17,8 @@ help:
 	@echo 'make test-register the script that registers in Entra only, against a stand-in for az'
 	@echo 'make test-load     the k6 scripts only: their types, and a run without k6'
 	@echo 'make test-models   the model of the sign-in only: every order of events, with and without each protection'
+	@echo 'make test-prometheus  metrics, alerts, board and runbooks only, with a real Prometheus'
+	@echo 'make docs-metrics  write the reference in docs/metrics.md anew'
 	@echo 'make flood         offers a million registrations and measures memory (half a minute; make test offers 100000)'
 	@echo 'make chaos         three replicas while Redis and Entra fail, in the long form (half an hour); SEED=1 chooses the run'
 	@echo 'make check         formatting and lints'
@@ -55,6 +57,14 @@ test-load: build
 
 test-models:
 	gateway/models/check
+
+# The same tests as in test-rust, in a moment. They need Debian's prometheus, which brings promtool.
+test-prometheus:
+	@.ci/install test
+	@SALLYPORT_REQUIRE_PROMETHEUS=1 .ci/total cargo test --locked -p sallyport --test it -- prometheus::
+
+docs-metrics:
+	UPDATE_DOCS=1 cargo test --locked -p sallyport --lib -- --exact metrics::tests::the_reference_tells_of_every_metric
 
 # By itself, for it measures the memory of its process.
 flood:

@@ -143,8 +143,8 @@ impl ProxyHttp for Edge {
         {
             self.metrics.upstream_failed(&destination.pool().settings().name, cause);
         }
-        if let Some(limit) = refusal.as_ref().and_then(Refusal::limit) {
-            self.metrics.limited(limit);
+        if let Some(refusal) = &refusal {
+            self.count(refusal);
         }
         let error_code = refusal.as_ref().map_or(0, |refusal| refusal.status().as_u16());
         if let Some(refusal) = refusal

@@ -1,159 +1,287 @@
-//! Every series, with its help text, in a registry of its own.
+//! Every series, with its help text, in a registry of its own: docs/metrics.md is made from it.
 //!
-//! Labels come from closed sets: no user, client, session or free text ever becomes one.
+//! Labels come from closed sets (`labels`): no user, client, session or free text ever becomes one, and all together they are at most
+//! 2,000 series for sixteen upstreams. What is counted for each request is found without a lock (`family`).
 
 mod entra;
+mod family;
+mod labels;
+mod store;
+#[cfg(test)]
+mod tests;
+mod upstreams;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use prometheus::proto::MetricFamily;
+use prometheus::process_collector::ProcessCollector;
 use prometheus::{
-    Encoder, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
+    Encoder, Histogram, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder, proto::MetricFamily,
 };
 
 pub use self::entra::EntraMetrics;
-
-/// Seconds. The usual 5 ms floor would hide everything that happens here.
-const BUCKETS: [f64; 14] = [0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
+use self::family::{Family, Maker};
+use self::labels::{FAILED, OK};
+pub use self::store::StoreMetrics;
+use self::upstreams::UpstreamMetrics;
 
 pub struct Metrics {
     registry: Registry,
-    requests: IntCounterVec,
-    duration: Histogram,
+    /// By route and class of status.
+    requests: Family<Arc<Family<IntCounter>>>,
+    duration: Family<Histogram>,
+    refused: Family<IntCounter>,
     admitted: IntCounter,
-    lookups: IntCounterVec,
-    rejected: IntCounterVec,
+    lookups: Family<IntCounter>,
+    token_open: Histogram,
+    session_lookup: Family<Histogram>,
+    rejected: Family<IntCounter>,
     in_flight: IntGauge,
-    upstream_failures: IntCounterVec,
-    upstream_ejections: IntCounterVec,
+    upstreams: UpstreamMetrics,
+    connect: Family<Histogram>,
+    forwarded: Histogram,
     first_byte: Histogram,
     streams_open: IntGauge,
-    streams_ended: IntCounterVec,
+    streams_ended: Family<IntCounter>,
+    oauth: Family<Arc<Family<IntCounter>>>,
+    oauth_duration: Family<Histogram>,
+    grants: Family<Arc<Family<IntCounter>>>,
     seals: IntCounterVec,
-    ring_keys: IntGaugeVec,
-    ring_reloads: IntCounterVec,
+    ring_keys: Family<IntGauge>,
+    ring_reloads: Family<IntCounter>,
+    key_created: IntGauge,
     certificate_ends: IntGauge,
+    certificate_reloads: Family<IntCounter>,
     connections: IntGauge,
-    limited: IntCounterVec,
-    access_refused: IntCounterVec,
-    certificate_reloads: IntCounterVec,
+    limited: Family<IntCounter>,
+    access_refused: Family<IntCounter>,
+    ready: IntGauge,
+    draining: IntGauge,
+    sessions_at_hand: IntGauge,
+    redis_breakers: IntGauge,
     entra: Arc<EntraMetrics>,
+    store: Arc<StoreMetrics>,
+    /// Asked at each scrape for what nobody counts.
+    looks: Mutex<Vec<Look>>,
 }
+
+/// Sets gauges to what is so now.
+type Look = Box<dyn Fn(&Metrics) + Send + Sync>;
 
 /// Held by an event stream as long as it is open.
 pub struct StreamOpen(IntGauge);
 
 impl Default for Metrics {
     fn default() -> Self {
-        let registry = Registry::new();
-        let metrics = Self {
-            entra: Arc::new(EntraMetrics::new(&registry)),
-            registry,
-            requests: counters("sallyport_http_requests_total", "Requests answered.", &["route", "code_class"]),
-            duration: histogram(
-                "sallyport_http_request_duration_seconds",
-                "From the request's header to the end of its answer; event streams are not counted.",
-            ),
-            admitted: IntCounter::new("sallyport_token_admitted_total", "Requests let through to an upstream.")
-                .expect("the counter is well-formed"),
-            lookups: counters(
-                "sallyport_session_lookups_total",
-                "Sessions of admitted requests, by where they were found; stale: the store did not answer.",
-                &["tier"],
-            ),
-            rejected: counters("sallyport_token_rejected_total", "Requests not let through, by reason.", &["reason"]),
-            in_flight: IntGauge::new("sallyport_http_requests_in_flight", "Requests and streams being served now.")
-                .expect("the gauge is well-formed"),
-            upstream_failures: counters(
-                "sallyport_upstream_failures_total",
-                "Requests that an upstream did not answer whole, by cause.",
-                &["upstream", "cause"],
-            ),
-            upstream_ejections: counters(
-                "sallyport_upstream_ejections_total",
-                "Servers that got no requests for a while after several in a row without an answer.",
-                &["upstream"],
-            ),
-            first_byte: histogram(
-                "sallyport_upstream_first_byte_seconds",
-                "From the request's header to that of the upstream's answer.",
-            ),
-            streams_open: IntGauge::new("sallyport_streams_open", "Event streams that are open now.")
-                .expect("the gauge is well-formed"),
-            streams_ended: counters(
-                "sallyport_streams_ended_total",
-                "Event streams that ended, by who or what ended them.",
-                &["cause"],
-            ),
-            seals: counters(
-                "sallyport_seals_total",
-                "Values sealed since the start, by the id of the key; random nonces last for 2^32 on all replicas together.",
-                &["key"],
-            ),
-            ring_keys: IntGaugeVec::new(
-                Opts::new("sallyport_keyring_keys", "Keys of the ring in use, by state."),
-                &["state"],
-            )
-            .expect("the gauge is well-formed"),
-            ring_reloads: counters(
-                "sallyport_keyring_reloads_total",
-                "Attempts to take the key ring's file anew, by result; one that failed left the ring in use as it was.",
-                &["result"],
-            ),
-            certificate_ends: IntGauge::new(
-                "sallyport_tls_certificate_expiry_timestamp_seconds",
-                "When the certificate in use ends; 0 without TLS.",
-            )
-            .expect("the gauge is well-formed"),
-            connections: IntGauge::new("sallyport_connections", "Client connections open at the edge.")
-                .expect("the gauge is well-formed"),
-            limited: counters(
-                "sallyport_limited_total",
-                "Connections and requests turned away for there being too many, or too slow, by the limit that they met.",
-                &["limit"],
-            ),
-            access_refused: counters(
-                "sallyport_access_refused_total",
-                "Sign-ins, sessions and calls that the rules on who may use what did not let through, by kind.",
-                &["kind"],
-            ),
-            certificate_reloads: counters(
-                "sallyport_tls_certificate_reloads_total",
-                "Attempts to take the certificate's files anew, by result; one that failed left the certificate in use as it was.",
-                &["result"],
-            ),
-        };
-        metrics.register();
-        metrics
+        Self::for_upstreams([])
     }
 }
 
 impl Metrics {
-    /// `status` 0: the client went away before an answer.
-    pub fn answered(&self, route: &'static str, status: u16, took: Duration, streamed: bool) {
-        self.requests.with_label_values(&[route, code_class(status)]).inc();
-        if !streamed {
-            self.duration.observe(took.as_secs_f64());
+    /// With the names of all upstreams: what is counted of others is not shown.
+    pub fn for_upstreams<'a>(names: impl IntoIterator<Item = &'a str>) -> Self {
+        let registry = Registry::new();
+        let make = Maker(&registry);
+        build_info(&make);
+        registry.register(Box::new(ProcessCollector::for_self())).expect("each series is registered once");
+        Self {
+            entra: Arc::new(EntraMetrics::new(&registry)),
+            store: Arc::new(StoreMetrics::new(&make)),
+            upstreams: UpstreamMetrics::new(&make, names),
+            requests: make.counter_grid(
+                "sallyport_http_requests_total",
+                "Requests answered, by what for and by class of status; none: the client went away before an answer.",
+                ["route", "code_class"],
+                labels::ROUTES,
+                labels::CODE_CLASSES,
+            ),
+            duration: make.histogram_of(
+                "sallyport_http_request_duration_seconds",
+                "From the request's header to the end of its answer; event streams are not counted.",
+                "route",
+                labels::ROUTES,
+            ),
+            refused: make.counter_of(
+                "sallyport_http_refused_total",
+                "Requests that the edge itself said no to, by reason; upstream_*: instead of an upstream's answer.",
+                "reason",
+                labels::REFUSALS,
+            ),
+            admitted: make.counter("sallyport_token_admitted_total", "Requests let through to an upstream."),
+            lookups: make.counter_of(
+                "sallyport_session_lookups_total",
+                "Sessions of admitted requests, by where they were found; stale: the store did not answer.",
+                "tier",
+                labels::TIERS,
+            ),
+            token_open: make.histogram(
+                "sallyport_token_open_duration_seconds",
+                "What it took to open the token of an admitted request.",
+            ),
+            session_lookup: make.histogram_of(
+                "sallyport_session_lookup_duration_seconds",
+                "What it took to find the session of an admitted request, by where it was found.",
+                "tier",
+                labels::TIERS,
+            ),
+            rejected: make.counter_of(
+                "sallyport_token_rejected_total",
+                "Requests not let through, by reason; revoked: this replica heard of the end, ended: the store does not know the session.",
+                "reason",
+                labels::REJECTIONS,
+            ),
+            in_flight: make.gauge("sallyport_http_requests_in_flight", "Requests and streams being served now."),
+            connect: make.histogram_of(
+                "sallyport_upstream_connect_duration_seconds",
+                "What it took to have a connection to a server, with TLS; reused: one that waited.",
+                "connection",
+                labels::CONNECTION_KINDS,
+            ),
+            forwarded: make.histogram(
+                "sallyport_forward_duration_seconds",
+                "From the request's header until it goes to its server: what the edge adds on the way in.",
+            ),
+            first_byte: make.histogram(
+                "sallyport_upstream_first_byte_seconds",
+                "From the request's header to that of the upstream's answer.",
+            ),
+            streams_open: make.gauge("sallyport_streams_open", "Event streams that are open now."),
+            streams_ended: make.counter_of(
+                "sallyport_streams_ended_total",
+                "Event streams that ended, by who or what ended them.",
+                "cause",
+                labels::STREAM_ENDS,
+            ),
+            oauth: make.counter_grid(
+                "sallyport_oauth_requests_total",
+                "Requests to the authorization server, by endpoint and by what became of them; SP-nnnn: a page with this code.",
+                ["endpoint", "result"],
+                labels::ENDPOINTS,
+                labels::OAUTH_RESULTS,
+            ),
+            oauth_duration: make.histogram_of(
+                "sallyport_oauth_request_duration_seconds",
+                "What it took to answer a request whose body had arrived, by endpoint.",
+                "endpoint",
+                labels::ENDPOINTS,
+            ),
+            grants: make.counter_grid(
+                "sallyport_grants_total",
+                "Codes and refresh tokens presented, by why they gave no tokens; foreign: not ours, or another client's.",
+                ["grant", "result"],
+                labels::GRANTS,
+                labels::GRANT_RESULTS,
+            ),
+            seals: make.counters(
+                "sallyport_seals_total",
+                "Values sealed since the start, by the id of the key; random nonces last for 2^32 on all replicas together.",
+                &["key"],
+            ),
+            ring_keys: make.gauge_of(
+                "sallyport_keyring_keys",
+                "Keys of the ring in use, by state.",
+                "state",
+                labels::KEY_STATES,
+            ),
+            ring_reloads: make.counter_of(
+                "sallyport_keyring_reloads_total",
+                "Attempts to take the key ring's file anew, by result; one that failed left the ring in use as it was.",
+                "result",
+                labels::RESULTS,
+            ),
+            key_created: make.gauge(
+                "sallyport_keyring_active_key_created_timestamp_seconds",
+                "When the key that seals was made; 0 for one that is not in a file.",
+            ),
+            certificate_ends: make.gauge(
+                "sallyport_tls_certificate_expiry_timestamp_seconds",
+                "When the certificate in use ends; 0 without TLS.",
+            ),
+            certificate_reloads: make.counter_of(
+                "sallyport_tls_certificate_reloads_total",
+                "Attempts to take the certificate's files anew, by result; one that failed left the certificate in use as it was.",
+                "result",
+                labels::RESULTS,
+            ),
+            connections: make.gauge("sallyport_connections", "Client connections open at the edge."),
+            limited: make.counter_of(
+                "sallyport_limited_total",
+                "Connections and requests turned away for there being too many, or too slow, by the limit that they met.",
+                "limit",
+                labels::LIMITS,
+            ),
+            access_refused: make.counter_of(
+                "sallyport_access_refused_total",
+                "Sign-ins, sessions and calls that the rules on who may use what did not let through, by kind.",
+                "kind",
+                labels::ACCESS_REFUSALS,
+            ),
+            ready: make.gauge("sallyport_ready", "1 once Entra has believed this replica, as /readyz says; else 0."),
+            draining: make.gauge("sallyport_draining", "1 while this replica leaves, else 0."),
+            sessions_at_hand: make.gauge(
+                "sallyport_sessions_at_hand",
+                "Sessions that this replica keeps in memory, so that it need not ask the store.",
+            ),
+            redis_breakers: make.gauge(
+                "sallyport_redis_breakers_open",
+                "Breakers that keep requests from Redis, for it did not answer; a cluster has several.",
+            ),
+            looks: Mutex::default(),
+            registry,
         }
     }
 
-    /// `tier` says where the session was found.
-    pub fn admitted(&self, tier: &'static str) {
+    /// `status` 0: the client went away before an answer.
+    pub fn answered(&self, route: &'static str, status: u16, took: Duration, streamed: bool) {
+        self.requests.with(route, |of_route| of_route.count(code_class(status)));
+        if !streamed {
+            self.duration.observe(route, took.as_secs_f64());
+        }
+    }
+
+    /// The edge itself said no.
+    pub fn refused(&self, reason: &'static str) {
+        self.refused.count(reason);
+    }
+
+    /// `tier` says where the session was found, and `open` and `lookup` what the token and the session took.
+    pub fn admitted(&self, tier: &'static str, open: Duration, lookup: Duration) {
         self.admitted.inc();
-        self.lookups.with_label_values(&[tier]).inc();
+        self.lookups.count(tier);
+        self.token_open.observe(open.as_secs_f64());
+        self.session_lookup.observe(tier, lookup.as_secs_f64());
     }
 
     pub fn rejected(&self, reason: &'static str) {
-        self.rejected.with_label_values(&[reason]).inc();
+        self.rejected.count(reason);
+    }
+
+    /// A server's answer began.
+    pub fn upstream_answered(&self, upstream: &str, status: u16) {
+        self.upstreams.answered(upstream, code_class(status));
     }
 
     pub fn upstream_failed(&self, upstream: &str, cause: &'static str) {
-        self.upstream_failures.with_label_values(&[upstream, cause]).inc();
+        self.upstreams.failed(upstream, cause);
     }
 
     pub fn upstream_ejected(&self, upstream: &str) {
-        self.upstream_ejections.with_label_values(&[upstream]).inc();
+        self.upstreams.ejected(upstream);
+    }
+
+    /// How many servers of an upstream are ready, down, ejected, and draining now.
+    pub fn upstream_servers(&self, upstream: &str, counts: [i64; labels::SERVER_STATES.len()]) {
+        self.upstreams.servers(upstream, counts);
+    }
+
+    /// There is a connection to a server; whether it is one that waited for a request.
+    pub fn connected(&self, reused: bool, took: Duration) {
+        self.connect.observe(if reused { "reused" } else { "new" }, took.as_secs_f64());
+    }
+
+    /// A request goes to its server, this long after its header came.
+    pub fn forwarded(&self, after: Duration) {
+        self.forwarded.observe(after.as_secs_f64());
     }
 
     pub fn first_byte(&self, took: Duration) {
@@ -167,7 +295,18 @@ impl Metrics {
     }
 
     pub fn stream_ended(&self, cause: &'static str) {
-        self.streams_ended.with_label_values(&[cause]).inc();
+        self.streams_ended.count(cause);
+    }
+
+    /// An endpoint of the authorization server answered.
+    pub fn oauth_answered(&self, endpoint: &'static str, result: &'static str, took: Duration) {
+        self.oauth.with(endpoint, |of_endpoint| of_endpoint.count(result));
+        self.oauth_duration.observe(endpoint, took.as_secs_f64());
+    }
+
+    /// A code or a refresh token was presented.
+    pub fn granted(&self, grant: &'static str, result: &'static str) {
+        self.grants.with(grant, |of_grant| of_grant.count(result));
     }
 
     /// Counts what each key of the ring seals.
@@ -177,11 +316,16 @@ impl Metrics {
 
     /// How many keys of a state the ring in use has.
     pub fn ring_keys(&self, state: &'static str, count: usize) {
-        self.ring_keys.with_label_values(&[state]).set(i64::try_from(count).unwrap_or(i64::MAX));
+        self.ring_keys.of(state).set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+
+    /// When the key that seals was made, in seconds since 1970; 0 if nobody knows.
+    pub fn key_created(&self, unix: u64) {
+        self.key_created.set(i64::try_from(unix).unwrap_or(i64::MAX));
     }
 
     pub fn ring_reloaded(&self, well: bool) {
-        self.ring_reloads.with_label_values(&[result(well)]).inc();
+        self.ring_reloads.count(result(well));
     }
 
     /// How many client connections are open.
@@ -191,12 +335,12 @@ impl Metrics {
 
     /// Somebody met a limit, by its name.
     pub fn limited(&self, limit: &'static str) {
-        self.limited.with_label_values(&[limit]).inc();
+        self.limited.count(limit);
     }
 
     /// The rules on who may use what said no.
     pub fn access_refused(&self, kind: &'static str) {
-        self.access_refused.with_label_values(&[kind]).inc();
+        self.access_refused.count(kind);
     }
 
     /// In seconds since 1970.
@@ -205,11 +349,25 @@ impl Metrics {
     }
 
     pub fn certificate_reloaded(&self, well: bool) {
-        self.certificate_reloads.with_label_values(&[result(well)]).inc();
+        self.certificate_reloads.count(result(well));
     }
 
     pub fn in_flight(&self) -> &IntGauge {
         &self.in_flight
+    }
+
+    /// Whether this replica is ready, and whether it leaves.
+    pub fn state(&self, ready: bool, draining: bool) {
+        self.ready.set(ready.into());
+        self.draining.set(draining.into());
+    }
+
+    pub fn sessions_at_hand(&self, sessions: usize) {
+        self.sessions_at_hand.set(i64::try_from(sessions).unwrap_or(i64::MAX));
+    }
+
+    pub fn redis_breakers(&self, open: usize) {
+        self.redis_breakers.set(i64::try_from(open).unwrap_or(i64::MAX));
     }
 
     /// Counts requests to Entra.
@@ -217,59 +375,34 @@ impl Metrics {
         self.entra.clone()
     }
 
+    /// Counts requests to the store.
+    pub fn store(&self) -> Arc<StoreMetrics> {
+        self.store.clone()
+    }
+
     /// Shows how old is what this client keeps. For one client.
     pub fn shows_ages_of(&self, client: Arc<::entra::Client>) {
         self.registry.register(Box::new(entra::Ages::of(client))).expect("each series is registered once");
     }
 
-    /// Every series as it is now.
-    pub fn families(&self) -> Vec<MetricFamily> {
-        self.registry.gather()
+    /// Has `look` set gauges at each scrape. It must not block.
+    pub fn at_each_scrape(&self, look: impl Fn(&Metrics) + Send + Sync + 'static) {
+        self.looks.lock().unwrap_or_else(PoisonError::into_inner).push(Box::new(look));
     }
 
     /// The Prometheus text format.
     pub fn render(&self) -> Vec<u8> {
         let mut text = Vec::new();
-        TextEncoder::new().encode(&self.registry.gather(), &mut text).expect("writing to memory does not fail");
+        TextEncoder::new().encode(&self.families(), &mut text).expect("writing to memory does not fail");
         text
     }
 
-    fn register(&self) {
-        let build = IntGauge::with_opts(
-            Opts::new("sallyport_build_info", "Always 1; the label names the version.")
-                .const_label("version", env!("CARGO_PKG_VERSION")),
-        )
-        .expect("the gauge is well-formed");
-        build.set(1);
-        for well in [true, false] {
-            // There from the start: an alarm on a first failure needs the zero before it.
-            self.ring_reloads.with_label_values(&[result(well)]);
+    /// Every series as it is now.
+    pub fn families(&self) -> Vec<MetricFamily> {
+        for look in self.looks.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+            look(self);
         }
-        let collectors: [Box<dyn prometheus::core::Collector>; 20] = [
-            Box::new(build),
-            Box::new(self.requests.clone()),
-            Box::new(self.duration.clone()),
-            Box::new(self.admitted.clone()),
-            Box::new(self.lookups.clone()),
-            Box::new(self.rejected.clone()),
-            Box::new(self.in_flight.clone()),
-            Box::new(self.upstream_failures.clone()),
-            Box::new(self.upstream_ejections.clone()),
-            Box::new(self.first_byte.clone()),
-            Box::new(self.streams_open.clone()),
-            Box::new(self.streams_ended.clone()),
-            Box::new(self.seals.clone()),
-            Box::new(self.ring_keys.clone()),
-            Box::new(self.ring_reloads.clone()),
-            Box::new(self.connections.clone()),
-            Box::new(self.limited.clone()),
-            Box::new(self.access_refused.clone()),
-            Box::new(self.certificate_ends.clone()),
-            Box::new(self.certificate_reloads.clone()),
-        ];
-        for collector in collectors {
-            self.registry.register(collector).expect("each series is registered once");
-        }
+        self.registry.gather()
     }
 }
 
@@ -279,17 +412,16 @@ impl Drop for StreamOpen {
     }
 }
 
-fn histogram(name: &str, help: &str) -> Histogram {
-    Histogram::with_opts(HistogramOpts::new(name, help).buckets(BUCKETS.to_vec()))
-        .expect("the histogram is well-formed")
-}
-
-fn counters(name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
-    IntCounterVec::new(Opts::new(name, help), labels).expect("the counter is well-formed")
+fn build_info(make: &Maker<'_>) {
+    let build = IntGauge::with_opts(
+        Opts::new("sallyport_build_info", "Always 1; the label names the version.")
+            .const_label("version", env!("CARGO_PKG_VERSION")),
+    );
+    make.keep(build.expect("the gauge is well-formed")).set(1);
 }
 
 fn result(well: bool) -> &'static str {
-    if well { "ok" } else { "failed" }
+    if well { OK } else { FAILED }
 }
 
 fn code_class(status: u16) -> &'static str {
@@ -299,20 +431,5 @@ fn code_class(status: u16) -> &'static str {
         4 => "4xx",
         5 => "5xx",
         _ => "none",
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_series_has_a_help_text_and_two_registries_do_not_meet() {
-        let (one, other) = (Metrics::default(), Metrics::default());
-        one.rejected("missing");
-        let text = String::from_utf8(one.render()).unwrap();
-        assert!(text.contains("# HELP sallyport_token_rejected_total"));
-        assert!(text.contains(r#"sallyport_token_rejected_total{reason="missing"} 1"#));
-        assert!(!String::from_utf8(other.render()).unwrap().contains(r#"reason="missing""#));
     }
 }

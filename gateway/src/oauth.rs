@@ -45,6 +45,7 @@ mod sign_in;
 mod token;
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response};
@@ -58,6 +59,7 @@ pub use metadata::resource_metadata_url;
 pub use no_access::AccessRefused;
 pub use redirect_uri::{BadRedirectUri, RedirectUri};
 pub use resource::{Resource, Resources};
+pub use token::Granted;
 
 use crate::browser::{Cookies, Pages, is_a_person};
 use crate::clock::Clock;
@@ -67,7 +69,7 @@ use crate::session::Sessions;
 use crate::source::SourceAddress;
 use crate::store::{Store, Table};
 use client::Clients;
-use error::Error;
+use error::{Error, Refused};
 use limits::Limits;
 use metadata::Metadata;
 use records::{GrantedCode, PendingAuthorization};
@@ -158,11 +160,14 @@ impl AuthorizationServer {
     /// Answers a request whose body the edge has read and bounded.
     pub async fn handle(&self, request: Request<Bytes>) -> Response<Bytes> {
         let Some(route) = Route::find(request.uri().path()) else { return self.answer(Error::NotFound) };
+        let begun = Instant::now();
         let result = match self.limits.count(route, request.method(), SourceAddress::of(&request)) {
             Ok(()) => self.serve(route, &request).await,
             Err(limited) => Err(Error::TooMany { limited, in_a_browser: route.is_for_browsers() }),
         };
-        let response = result.unwrap_or_else(|error| self.answer(error));
+        let mut response = result.unwrap_or_else(|error| self.answer(error));
+        let result = response.extensions().get::<Refused>().map_or("ok", |refused| refused.reason);
+        response.extensions_mut().insert(Served { endpoint: route.name(), result, took: begun.elapsed() });
         match route.is_for_browsers() {
             true => response,
             false => answer::for_any_origin(response),
@@ -186,6 +191,16 @@ impl AuthorizationServer {
             (route, _) => Err(Error::MethodNotAllowed(route.methods())),
         }
     }
+}
+
+/// Rides on every answer of an endpoint, for whoever counts.
+#[derive(Clone, Copy, Debug)]
+pub struct Served {
+    /// A label for metrics, as the next one.
+    pub endpoint: &'static str,
+    /// `ok`, or why not.
+    pub result: &'static str,
+    pub took: Duration,
 }
 
 #[derive(Clone, Copy)]
@@ -215,6 +230,21 @@ impl Route {
             _ if path.starts_with("/.well-known/") => Route::WellKnown,
             _ => return None,
         })
+    }
+
+    /// A label for metrics.
+    fn name(self) -> &'static str {
+        match self {
+            Route::WellKnown => "metadata",
+            Route::Register => "register",
+            Route::Authorize => "authorize",
+            Route::Consent => "consent",
+            Route::Callback => "callback",
+            Route::Connections => "connections",
+            Route::SignedOut => "signed_out",
+            Route::Token => "token",
+            Route::Revoke => "revoke",
+        }
     }
 
     /// Pages carry cookies: no other origin may read them, so they have no CORS at all (C25).

@@ -112,6 +112,15 @@ pub struct ServerState {
     pub draining: bool,
 }
 
+/// How many addresses of servers there are in each state.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    pub ready: u32,
+    pub down: u32,
+    pub ejected: u32,
+    pub draining: u32,
+}
+
 /// A server that was picked.
 #[derive(Clone)]
 pub struct Peer {
@@ -250,6 +259,24 @@ impl Pool {
         members.into_iter().map(state).collect()
     }
 
+    /// How many addresses of servers are ready, down, ejected, and draining; each counts once.
+    pub fn counts(&self) -> Counts {
+        let mut counts = Counts::default();
+        for (address, server) in self.members.load().iter() {
+            let state = if self.is_draining(server) {
+                &mut counts.draining
+            } else if !self.is_well(*address) {
+                &mut counts.down
+            } else if self.ejections.is_ejected(*address) {
+                &mut counts.ejected
+            } else {
+                &mut counts.ready
+            };
+            *state += 1;
+        }
+        counts
+    }
+
     /// Whether a configured server takes only what belongs to its sessions from now on. `false` when there is no such server.
     pub fn set_draining(&self, server: &Url, draining: bool) -> bool {
         let index = self.settings.servers.iter().position(|configured| configured == server);
@@ -327,6 +354,7 @@ mod tests {
         let [one, other] = [1, 2].map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
         assert_eq!([(); 3].map(|()| pool.failed(one)), [false, false, true]);
         assert!((0..40u8).all(|n| pool.pick(Index([n; 32])).unwrap().address == other));
+        assert_eq!(pool.counts(), Counts { ready: 1, ejected: 1, ..Counts::default() });
         assert!(pool.peer(one).is_some(), "its sessions are tried");
         assert_eq!([(); 9].map(|()| pool.failed(other)), [false; 9], "the last one stays");
         assert_eq!(pool.pick_other(Index([0; 32]), other).unwrap().address, one, "better than none");
@@ -347,6 +375,7 @@ mod tests {
         assert!(pool.pick_other(Index([0; 32]), other).is_none() && pool.peer(one).is_some());
         assert_eq!([(); 3].map(|()| pool.failed(other)), [false; 3], "the last one that takes sessions is not ejected");
         assert_eq!(pool.servers().iter().map(|server| server.draining).collect::<Vec<_>>(), [true, false]);
+        assert_eq!(pool.counts(), Counts { ready: 1, draining: 1, ..Counts::default() });
         assert!(drain("http://127.0.0.1:2/", true) && pool.pick(Index([0; 32])).is_none());
         assert!(drain("http://127.0.0.1:1", false));
         assert_eq!(pool.pick(Index([0; 32])).unwrap().address, one);

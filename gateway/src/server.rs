@@ -35,13 +35,13 @@ pub use crate::edge::StreamSettings;
 use crate::edge::{self, Bounds, Edge, HeaderDeadline, IdleConnections, Origins, Routes, Upstream, Upstreams};
 use crate::metrics::Metrics;
 use crate::oauth::{self, AuthorizationServer, ClientSettings, Parts, Remember, Resource, Resources};
-use crate::pool::{self, Pool, PoolError};
+use crate::pool::{self, Counts, Pool, PoolError};
 use crate::public_url::PublicUrl;
 use crate::readiness::Readiness;
 use crate::sealed::KeyRingError;
 use crate::session::{self, Roster, Sessions};
 use crate::source::TrustedProxies;
-use crate::store::{self, MemoryStore, RedisStore, Store};
+use crate::store::{self, MemoryStore, Observed, RedisStore, Store};
 use closing::Closing;
 pub use connections::ConnectionLimits;
 use connections::Connections;
@@ -138,7 +138,8 @@ pub struct Server {
 impl Server {
     /// Listens at sockets that were `inherited`, and binds the other addresses.
     pub fn build(settings: Settings, clock: Clock, inherited: Inherited) -> Result<Self, BuildError> {
-        let metrics = Arc::new(Metrics::default());
+        let names = settings.upstreams.iter().map(|upstream| upstream.pool.name.as_str());
+        let metrics = Arc::new(Metrics::for_upstreams(names));
         let drain = Drain::new(metrics.in_flight().clone());
         let mut pingora = PingoraServer::new_with_opt_and_conf(None, configuration());
         pingora.bootstrap();
@@ -173,6 +174,7 @@ impl Server {
         let sessions = SessionsAdmin { sessions: edge.sessions.clone(), tenants };
         let servers = ServersAdmin { pools: edge.routes.pools().cloned().collect() };
         let readiness = Readiness::default();
+        show_states(&metrics, &edge, &readiness);
         let history = History::default();
         let status = StatusAdmin {
             public_url: edge.public_url.as_str().to_owned(),
@@ -268,8 +270,14 @@ fn edge(settings: Settings, clock: Clock, metrics: Arc<Metrics>, drain: Drain) -
     let redis_token = RedisToken::new(&settings.store, &settings.credential, &entra, now_of(&clock))?;
     let store: Arc<dyn Store> = match settings.store {
         store::Settings::Memory => Arc::new(MemoryStore::new(clock.clone())),
-        store::Settings::Redis(redis) => Arc::new(RedisStore::new(redis)?),
+        store::Settings::Redis(redis) => {
+            let redis = Arc::new(RedisStore::new(redis)?);
+            let asked = redis.clone();
+            metrics.at_each_scrape(move |metrics| metrics.redis_breakers(asked.open_breakers()));
+            redis
+        }
     };
+    let store: Arc<dyn Store> = Arc::new(Observed::new(store, metrics.store()));
     let rules = settings.upstreams.iter().map(|upstream| (public_url.join(&upstream.path), &upstream.access));
     let access = Access::new(settings.sign_in, rules);
     let sessions =
@@ -315,6 +323,22 @@ fn edge(settings: Settings, clock: Clock, metrics: Arc<Metrics>, drain: Drain) -
         public_url,
     };
     Ok((edge, Kept { ring: ring_watch, redis_token, entra }))
+}
+
+/// What is so, rather than happens, is looked at when somebody asks.
+fn show_states(metrics: &Metrics, edge: &Edge, readiness: &Readiness) {
+    let (readiness, drain) = (readiness.clone(), edge.drain.clone());
+    metrics.at_each_scrape(move |metrics| metrics.state(readiness.obstacle().is_none(), drain.is_draining()));
+    let sessions = edge.sessions.clone();
+    metrics.at_each_scrape(move |metrics| metrics.sessions_at_hand(sessions.at_hand()));
+    for pool in edge.routes.pools() {
+        let pool = pool.clone();
+        metrics.at_each_scrape(move |metrics| {
+            let Counts { ready, down, ejected, draining } = pool.counts();
+            let counts = [ready, down, ejected, draining].map(i64::from);
+            metrics.upstream_servers(&pool.settings().name, counts);
+        });
+    }
 }
 
 fn now_of(clock: &Clock) -> Now {

@@ -37,7 +37,7 @@ use serde::{Deserialize, Serialize};
 
 pub use admitted::{Admitted, Denied};
 pub use lookup::Tier;
-pub use refresh::NotRefreshed;
+pub use refresh::{NotRefreshed, Over};
 pub use roster::{
     BadSelector, List, Listed, ListedClient, ListedUser, Listing, NotRevoked, Revoked, Roster, Selector, Which, Who,
 };
@@ -151,6 +151,11 @@ impl Sessions {
             clock,
             entra,
         }
+    }
+
+    /// How many sessions are kept in memory.
+    pub fn at_hand(&self) -> usize {
+        self.cache.len()
     }
 
     /// Who may use what. A session keeps what its user is of all that these rules name.

@@ -10,6 +10,7 @@ mod conformance;
 mod generations;
 mod locks;
 mod memory;
+mod observed;
 mod open_table;
 mod redis;
 #[cfg(test)]
@@ -24,6 +25,7 @@ pub use announcements::{Announcement, Listener};
 pub use generations::Generations;
 pub use locks::{Held, Locks};
 pub use memory::MemoryStore;
+pub use observed::{Observed, Observer, Operation};
 pub use open_table::OpenTable;
 pub use redis::{AZURE_REDIS, BreakerSettings, EntraUser, RedisSettings, RedisStore};
 pub use redis::{RedisUrl, RedisUrlError, SettingsError};

@@ -16,7 +16,7 @@ use super::journey::{Destination, Journey};
 use super::refusal::Refusal;
 use super::route::{Endpoint, Target};
 use super::{Edge, MCP_SESSION_ID, challenge};
-use crate::oauth::{AccessRefused, Limited, resource_metadata_url};
+use crate::oauth::{AccessRefused, Granted, Limited, Served, resource_metadata_url};
 use crate::pool::{McpSession, Name};
 use crate::session::{Admitted, Denied};
 use crate::source::SourceAddress;
@@ -44,6 +44,12 @@ impl Edge {
             Whole::Unreadable => self.refuse(session, journey, Refusal::BadRequest).await,
             Whole::Request(request) => {
                 let answer = self.oauth.handle(*request).await;
+                if let Some(served) = answer.extensions().get::<Served>() {
+                    self.metrics.oauth_answered(served.endpoint, served.result, served.took);
+                }
+                if let Some(granted) = answer.extensions().get::<Granted>() {
+                    self.metrics.granted(granted.grant, granted.result);
+                }
                 if let Some(limited) = answer.extensions().get::<Limited>() {
                     self.metrics.limited(limited.limit);
                 }
@@ -88,7 +94,8 @@ impl Edge {
         let authorization = values.next().filter(|_| values.next().is_none());
         match self.sessions.admit(authorization, target.upstream.resource.url()).await {
             Ok(admitted) => {
-                self.metrics.admitted(admitted.tier().name());
+                let stages = admitted.stages();
+                self.metrics.admitted(admitted.tier().name(), stages.open, stages.lookup);
                 if let Err(wait) = self.limits.request(admitted.session(), admitted.watch().requests()) {
                     self.metrics.limited("requests");
                     return self.refuse(session, journey, Refusal::TooManyRequests { wait }).await;
@@ -182,11 +189,16 @@ impl Edge {
         })
     }
 
-    pub(super) async fn refuse(&self, session: &mut Session, journey: &Journey, refusal: Refusal) -> Result<bool> {
-        tracing::debug!(request_id = journey.id, ?refusal, "refused");
+    pub(super) fn count(&self, refusal: &Refusal) {
+        self.metrics.refused(refusal.name());
         if let Some(limit) = refusal.limit() {
             self.metrics.limited(limit);
         }
+    }
+
+    pub(super) async fn refuse(&self, session: &mut Session, journey: &Journey, refusal: Refusal) -> Result<bool> {
+        tracing::debug!(request_id = journey.id, ?refusal, "refused");
+        self.count(&refusal);
         let answer = with_headers(refusal.answer(), journey.caller.cors());
         if refusal == Refusal::BodyTooLarge || refusal == Refusal::BodyTooSlow {
             session.set_keepalive(None);

@@ -22,9 +22,12 @@ const TOO_MANY: i32 = -32_029;
 pub fn answer(denied: &Denied, resource_metadata: &str) -> Response<Bytes> {
     match denied {
         Denied::Missing => challenge(resource_metadata, None),
-        Denied::Token(_) | Denied::Expired | Denied::Ended | Denied::NoAccess(_) | Denied::Refused => {
-            challenge(resource_metadata, Some("invalid_token"))
-        }
+        Denied::Token(_)
+        | Denied::Expired
+        | Denied::Ended
+        | Denied::Revoked
+        | Denied::NoAccess(_)
+        | Denied::Refused => challenge(resource_metadata, Some("invalid_token")),
         Denied::Store(crate::store::StoreError::Unreadable { .. }) => {
             challenge(resource_metadata, Some("invalid_token"))
         }
@@ -53,6 +56,7 @@ pub fn reason(denied: &Denied) -> &'static str {
         Denied::Token(OpenError::Forged) => "forged",
         Denied::Expired => "expired",
         Denied::Ended => "ended",
+        Denied::Revoked => "revoked",
         Denied::Refused => "refused_upstream",
         Denied::Later { .. } => "entra_unavailable",
         Denied::NoAccess(_) => "no_access",
@@ -147,6 +151,7 @@ mod tests {
             Denied::Token(OpenError::Forged),
             Denied::Expired,
             Denied::Ended,
+            Denied::Revoked,
             Denied::Refused,
             Denied::NoAccess(NoAccess::Unknown),
             Denied::NoAccess(NoAccess::Upstream),

@@ -162,13 +162,16 @@ impl Edge {
         let mut request = self.prepare(session, journey)?;
         body.frame(&mut request, link.is_http2())?;
         link.send(request, body.is_empty()).await?;
+        self.metrics.forwarded(journey.started.elapsed());
         body.begin(session, link).await?;
         let over = self.over(journey)?;
         let mut response = match Box::pin(answer::header(session, link, body, over)).await? {
             Ok(response) => response,
             Err(denied) => return Ok(Answered::End(AnswerEnd::Denied(denied))),
         };
-        journey.destination()?.pool().answered(journey.peer()?.address);
+        let pool = journey.destination()?.pool();
+        pool.answered(journey.peer()?.address);
+        self.metrics.upstream_answered(&pool.settings().name, response.status.as_u16());
         if response.status == StatusCode::UNAUTHORIZED {
             let challenges = response.headers.get_all(WWW_AUTHENTICATE).iter().map(HeaderValue::as_bytes);
             return Ok(Answered::End(AnswerEnd::Refused(ClaimsRequest::in_challenges(challenges))));

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use http::{HeaderValue, Request, Response};
 
 use super::client::Kind;
-use super::error::{Error, Reason};
+use super::error::{Error, Reason, Refused};
 use super::parameters::Parameters;
 use super::records::AuthorizationRequest;
 use super::{AuthorizationServer, Remember, SCOPE, answer};
@@ -139,7 +139,9 @@ impl AuthorizationServer {
         }
         let issuer = self.settings.public_url.as_str();
         let url = asked.return_to.with_error(issuer, Reason::AccessDenied.as_str(), "The user refused.");
-        answer::with_cookies(self.pages.refused(&url), cookies)
+        let mut response = answer::with_cookies(self.pages.refused(&url), cookies);
+        response.extensions_mut().insert(Refused { reason: "denied_by_user" });
+        response
     }
 
     /// The page was answered: its cookies go.

@@ -16,6 +16,7 @@ use super::redirect_uri::ReturnAddress;
 use super::{AuthorizationServer, answer};
 use crate::access::NoAccess;
 use crate::browser::{Fault, LeavePage, RETRY_AFTER_SECONDS, Reference};
+use crate::session::Over;
 use crate::store::StoreError;
 
 /// An error of an endpoint. Text in a variant that the caller sees is `&'static`: nothing of a request can get into it.
@@ -33,7 +34,7 @@ pub enum Error {
     /// The operator bans it.
     UnauthorizedClient,
     /// All causes look alike to the caller.
-    InvalidGrant(&'static str),
+    InvalidGrant(Ungranted),
     InvalidTarget,
     UnsupportedGrantType,
     InvalidRedirectUri(&'static str),
@@ -64,6 +65,30 @@ pub enum Error {
     UnvouchedClient(Box<Refusal>),
     /// The rules do not let this person in. Said on a page, which then leads to the client.
     NoAccess(Fault, NoAccess, Box<Refusal>),
+}
+
+/// Why a code or a refresh token gives no tokens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Ungranted {
+    #[error("not ours, or of another client")]
+    Foreign,
+    #[error("the verifier or the redirect URI is another")]
+    Mismatch,
+    #[error("expired")]
+    Expired,
+    #[error("redeemed before")]
+    Redeemed,
+    #[error("the record does not open")]
+    Unreadable,
+    #[error("{0}")]
+    Over(Over),
+}
+
+/// Rides on an answer that refuses something, for whoever counts.
+#[derive(Clone, Copy, Debug)]
+pub struct Refused {
+    /// A label for metrics.
+    pub reason: &'static str,
 }
 
 /// A "no" to a client that is proven.
@@ -102,6 +127,52 @@ impl Error {
     }
 }
 
+impl Error {
+    /// A label for metrics; of a page its code.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Error::NotFound => "not_found",
+            Error::MethodNotAllowed(_) => "method_not_allowed",
+            Error::InvalidRequest(_) => "invalid_request",
+            Error::InvalidClient { .. } => "invalid_client",
+            Error::UnauthorizedClient => "unauthorized_client",
+            Error::InvalidGrant(_) => "invalid_grant",
+            Error::InvalidTarget => "invalid_target",
+            Error::UnsupportedGrantType => "unsupported_grant_type",
+            Error::InvalidRedirectUri(_) => "invalid_redirect_uri",
+            Error::InvalidClientMetadata(_) => "invalid_client_metadata",
+            Error::RegistrationClosed => "registration_closed",
+            Error::Unavailable(_) => "store_unavailable",
+            Error::Later { .. } => "entra_unavailable",
+            Error::ClientUnavailable(_) => "client_document_unavailable",
+            Error::TooMany { .. } => "too_many",
+            Error::Page(fault, _) | Error::NoAccess(fault, ..) => fault.code(),
+            Error::Client(refusal) | Error::UnvouchedClient(refusal) => refusal.reason.as_str(),
+        }
+    }
+
+    /// Likewise, of a code or a refresh token.
+    pub fn grant_reason(&self) -> &'static str {
+        match self {
+            Error::InvalidGrant(cause) => cause.name(),
+            other => other.reason(),
+        }
+    }
+}
+
+impl Ungranted {
+    fn name(self) -> &'static str {
+        match self {
+            Ungranted::Foreign => "foreign",
+            Ungranted::Mismatch => "mismatch",
+            Ungranted::Expired => "expired",
+            Ungranted::Redeemed => "reused",
+            Ungranted::Unreadable => "unreadable",
+            Ungranted::Over(over) => over.name(),
+        }
+    }
+}
+
 impl Reason {
     pub fn as_str(self) -> &'static str {
         match self {
@@ -130,6 +201,13 @@ impl Refusal {
 
 impl AuthorizationServer {
     pub(super) fn answer(&self, error: Error) -> Response<Bytes> {
+        let refused = Refused { reason: error.reason() };
+        let mut response = self.answer_to(error);
+        response.extensions_mut().insert(refused);
+        response
+    }
+
+    fn answer_to(&self, error: Error) -> Response<Bytes> {
         match error {
             Error::NotFound => problem(StatusCode::NOT_FOUND, "not_found", "There is nothing at this address."),
             Error::MethodNotAllowed(methods) => with(
@@ -155,7 +233,7 @@ impl AuthorizationServer {
                 bad_request("unauthorized_client", "This client may not be used at this server.")
             }
             Error::InvalidGrant(cause) => {
-                tracing::info!(cause, "a code or refresh token was refused");
+                tracing::info!(%cause, "a code or refresh token was refused");
                 bad_request(
                     "invalid_grant",
                     "The grant is not valid, was used, or belongs to another client or request.",

@@ -2,7 +2,7 @@
 
 use super::AuthorizationServer;
 use super::client::ClientRef;
-use super::error::Error;
+use super::error::{Error, Ungranted};
 use super::parameters::Parameters;
 use super::token::required;
 use crate::session::{IssuedTokens, NotRefreshed};
@@ -16,14 +16,14 @@ impl AuthorizationServer {
         let token = self
             .sessions
             .open_refresh_token(*client.as_bytes(), token)
-            .map_err(|_| Error::InvalidGrant("not a refresh token of ours, or of another client"))?;
+            .map_err(|_| Error::InvalidGrant(Ungranted::Foreign))?;
         self.check_resource(form, token.resource())?;
         self.sessions.refresh(&token).await.map_err(|cause| match cause {
-            NotRefreshed::Over(cause) => Error::InvalidGrant(cause),
+            NotRefreshed::Over(cause) => Error::InvalidGrant(Ungranted::Over(cause)),
             NotRefreshed::Later { retry_after } => Error::Later { retry_after },
             NotRefreshed::Store(cause @ StoreError::Unreadable { .. }) => {
                 tracing::error!(%cause, "a stored session was altered");
-                Error::InvalidGrant("the record does not open")
+                Error::InvalidGrant(Ungranted::Unreadable)
             }
             NotRefreshed::Store(cause) => Error::Unavailable(cause),
         })

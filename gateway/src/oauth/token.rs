@@ -5,7 +5,7 @@ use http::{Request, Response, StatusCode};
 use serde_json::json;
 
 use super::client::ClientRef;
-use super::error::Error;
+use super::error::{Error, Ungranted};
 use super::parameters::Parameters;
 use super::pkce::CodeVerifier;
 use super::records::{Binding, Code};
@@ -13,6 +13,14 @@ use super::{AuthorizationServer, SCOPE, answer};
 use crate::sealed::Index;
 use crate::session::{Grant, IssuedTokens};
 use crate::store::{Redeemed, StoreError};
+
+/// Rides on the answer to a code or a refresh token, for whoever counts.
+#[derive(Clone, Copy, Debug)]
+pub struct Granted {
+    /// A label for metrics, as the next one.
+    pub grant: &'static str,
+    pub result: &'static str,
+}
 
 impl AuthorizationServer {
     pub(super) async fn token(&self, request: &Request<Bytes>) -> Result<Response<Bytes>, Error> {
@@ -22,21 +30,15 @@ impl AuthorizationServer {
         let form = Parameters::parse(request.body());
         form.each_once().map_err(|_| Error::InvalidRequest("A parameter is there more than once."))?;
         let client = self.authenticate(request, &form).await?;
-        let issued = match required(&form, "grant_type", "grant_type is missing.")? {
-            "authorization_code" => self.redeem(client, &form).await?,
-            "refresh_token" => self.refresh(client, &form).await?,
+        let (grant, issued) = match required(&form, "grant_type", "grant_type is missing.")? {
+            "authorization_code" => ("authorization_code", self.redeem(client, &form).await),
+            "refresh_token" => ("refresh_token", self.refresh(client, &form).await),
             _ => return Err(Error::UnsupportedGrantType),
         };
-        let mut body = json!({
-            "access_token": issued.access_token,
-            "token_type": "Bearer",
-            "expires_in": issued.expires_in.as_secs(),
-            "scope": SCOPE,
-        });
-        if let Some(refresh_token) = issued.refresh_token {
-            body["refresh_token"] = refresh_token.into();
-        }
-        Ok(answer::json(StatusCode::OK, &body))
+        let result = issued.as_ref().map_or_else(Error::grant_reason, |_| "ok");
+        let mut response = issued.map_or_else(|error| self.answer(error), tokens);
+        response.extensions_mut().insert(Granted { grant, result });
+        Ok(response)
     }
 
     /// What is presented must be what was authorized, all of it at once; a wrong guess costs nothing (T11), a second use
@@ -47,8 +49,7 @@ impl AuthorizationServer {
         let verifier = required(form, "code_verifier", "code_verifier is missing.")?;
         let verifier = CodeVerifier::parse(verifier)
             .ok_or(Error::InvalidRequest("code_verifier must be 43 to 128 unreserved characters."))?;
-        let code = Code::open(&self.sealer, client, code)
-            .map_err(|_| Error::InvalidGrant("not a code of ours, or of another client"))?;
+        let code = Code::open(&self.sealer, client, code).map_err(|_| Error::InvalidGrant(Ungranted::Foreign))?;
         self.check_resource(form, &code.resource)?;
         let binding = Binding { client, redirect_uri, challenge: verifier.challenge(), resource: &code.resource };
         match self.codes.redeem(&code.id, &code.secret, &binding.guard()).await {
@@ -56,16 +57,16 @@ impl AuthorizationServer {
                 let grant = Grant { client: *client.as_bytes(), resource: code.resource };
                 Ok(self.sessions.issue(&granted.session, &grant))
             }
-            Ok(Redeemed::Mismatch) => Err(Error::InvalidGrant("the verifier or the redirect URI is another")),
-            Ok(Redeemed::Missing) => Err(Error::InvalidGrant("expired")),
+            Ok(Redeemed::Mismatch) => Err(Error::InvalidGrant(Ungranted::Mismatch)),
+            Ok(Redeemed::Missing) => Err(Error::InvalidGrant(Ungranted::Expired)),
             Ok(Redeemed::Spent(session)) => {
                 tracing::warn!("a code was presented again: its session ends");
                 self.sessions.end(Index(session)).await.map_err(Error::Unavailable)?;
-                Err(Error::InvalidGrant("redeemed before"))
+                Err(Error::InvalidGrant(Ungranted::Redeemed))
             }
             Err(cause @ StoreError::Unreadable { .. }) => {
                 tracing::error!(%cause, "a stored code was altered");
-                Err(Error::InvalidGrant("the record does not open"))
+                Err(Error::InvalidGrant(Ungranted::Unreadable))
             }
             Err(cause) => Err(Error::Unavailable(cause)),
         }
@@ -79,6 +80,20 @@ impl AuthorizationServer {
             Some(_) => Err(Error::InvalidTarget),
         }
     }
+}
+
+/// RFC 6749 section 5.1.
+fn tokens(issued: IssuedTokens) -> Response<Bytes> {
+    let mut body = json!({
+        "access_token": issued.access_token,
+        "token_type": "Bearer",
+        "expires_in": issued.expires_in.as_secs(),
+        "scope": SCOPE,
+    });
+    if let Some(refresh_token) = issued.refresh_token {
+        body["refresh_token"] = refresh_token.into();
+    }
+    answer::json(StatusCode::OK, &body)
 }
 
 pub(super) fn required<'a>(form: &'a Parameters<'_>, name: &str, description: &'static str) -> Result<&'a str, Error> {

@@ -19,6 +19,7 @@ pub use file::KeyRingError;
 pub use life::{EditError, KeyInfo, Revoked, Rotated, Successor};
 
 use super::{Index, Purpose};
+use crate::clock::Timestamp;
 use crate::locked::Locked;
 use crate::secret::SecretKey;
 
@@ -42,6 +43,8 @@ pub enum KeyState {
 /// The keys of this installation. Never empty.
 pub struct KeyRing {
     active: RingKey,
+    /// When the active key was made; `None` for one that lives as long as the process.
+    active_created: Option<Timestamp>,
     next: Option<RingKey>,
     open_only: Vec<RingKey>,
     revoked: Vec<KeyId>,
@@ -89,12 +92,17 @@ impl KeyRing {
     /// A ring that lives as long as the process: nothing that it sealed opens afterwards.
     pub fn ephemeral() -> Self {
         let active = RingKey::derive(KeyId(1), &SecretKey::random());
-        Self { active, next: None, open_only: Vec::new(), revoked: Vec::new() }
+        Self { active, active_created: None, next: None, open_only: Vec::new(), revoked: Vec::new() }
     }
 
     /// The key that seals.
     pub fn active_id(&self) -> KeyId {
         self.active.id
+    }
+
+    /// When the key that seals was made, if it comes from a file.
+    pub fn active_created(&self) -> Option<Timestamp> {
+        self.active_created
     }
 
     /// How many keys there are of a state.

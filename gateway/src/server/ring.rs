@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::file_watch::{FileWatch, Reload, Stamp};
+use crate::clock::Timestamp;
 use crate::metrics::Metrics;
 use crate::sealed::{KeyRing, KeyRingError, KeyState, Sealer};
 
@@ -33,6 +34,7 @@ pub fn open(
         }
     };
     count(KeyState::ALL.map(|state| (state, ring.count(state))), metrics);
+    metrics.key_created(created(&ring));
     warn_of_swap(&ring);
     let sealer = Sealer::counting(ring, issuer, metrics.seals().clone());
     let watch = path.map(|(path, started)| {
@@ -48,7 +50,9 @@ impl Reload for RingFile {
         let replaced = KeyRing::load(&self.path).and_then(|ring| {
             warn_of_swap(&ring);
             let (active, keys) = (ring.active_id(), KeyState::ALL.map(|state| (state, ring.count(state))));
+            let created = created(&ring);
             self.sealer.replace(ring)?;
+            self.metrics.key_created(created);
             Ok((active, keys))
         });
         self.metrics.ring_reloaded(replaced.is_ok());
@@ -65,6 +69,10 @@ impl Reload for RingFile {
             }
         }
     }
+}
+
+fn created(ring: &KeyRing) -> u64 {
+    ring.active_created().map_or(0, Timestamp::unix)
 }
 
 fn warn_of_swap(ring: &KeyRing) {

@@ -1,7 +1,7 @@
 //! The hot path: a bearer token becomes an [`Admitted`], or a [`Denied`].
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::HeaderValue;
 
@@ -25,9 +25,19 @@ pub struct Admitted {
     pub(super) ends: Timestamp,
     watch: Watch,
     tier: Tier,
+    stages: Stages,
     membership: Arc<Membership>,
     /// SHA-256 of the client id.
     client: [u8; 32],
+}
+
+/// How long admitting took.
+#[derive(Clone, Copy, Debug)]
+pub struct Stages {
+    /// Opening the token.
+    pub open: Duration,
+    /// Finding the session.
+    pub lookup: Duration,
 }
 
 /// Why a request was not admitted. The caller learns only whether to sign in or to try later.
@@ -39,8 +49,12 @@ pub enum Denied {
     Token(#[from] OpenError),
     #[error("the token has expired")]
     Expired,
+    /// The store does not know it, or its time is over.
     #[error("the session has ended")]
     Ended,
+    /// This replica heard of it a moment ago: somebody signed out, or ended it.
+    #[error("the session was ended")]
+    Revoked,
     /// The upstream refuses Entra's token, and a better one is not to be had without the user.
     #[error("the upstream refuses Entra's token")]
     Refused,
@@ -62,14 +76,17 @@ impl Sessions {
         resource: &str,
     ) -> Result<Admitted, Denied> {
         let bearer = bearer(authorization).ok_or(Denied::Missing)?;
+        let begun = Instant::now();
         let token = AccessToken::open(&self.sealer, resource, bearer)?;
         if token.expires.has_passed(self.clock.now()) {
             return Err(Denied::Expired);
         }
         let session = self.sealer.index(&token.id).ok_or(Denied::Ended)?;
+        let opened = Instant::now();
         let watch = self.streams.watch(session);
         let handle = token.handle();
         let (entry, tier) = self.look_up(&handle, session).await?;
+        let stages = Stages { open: opened - begun, lookup: opened.elapsed() };
         // Our token ends before Entra's does; unless a clock was set, this never happens.
         if entry.ends.has_passed(self.clock.now()) {
             return Err(Denied::Expired);
@@ -83,6 +100,7 @@ impl Sessions {
             ends: entry.session_ends,
             bearer: entry.bearer.clone(),
             tier,
+            stages,
             watch,
             membership: entry.membership.clone(),
             client: token.client,
@@ -126,6 +144,11 @@ impl Admitted {
     /// What logs call the client: the beginning of a digest.
     pub fn client_reference(&self) -> String {
         reference(Index(self.client))
+    }
+
+    /// How long admitting took.
+    pub fn stages(&self) -> Stages {
+        self.stages
     }
 
     /// Where the session was found.

@@ -92,6 +92,10 @@ impl Cache {
         self.forget(session);
     }
 
+    pub fn len(&self) -> usize {
+        self.entries.as_ref().map_or(0, |entries| entries.len())
+    }
+
     pub fn forget(&self, session: Index) {
         if let Some(entries) = &self.entries {
             entries.remove(&session);

@@ -42,7 +42,7 @@ impl Sessions {
     pub(super) async fn look_up(&self, handle: &Handle, session: Index) -> Result<(Arc<Entry>, Tier), Denied> {
         let now = self.clock.now();
         if self.cache.is_revoked(session, now) {
-            return Err(Denied::Ended);
+            return Err(Denied::Revoked);
         }
         self.begin_to_hear();
         let verifier = Verifier::of(&handle.secret);
@@ -63,7 +63,7 @@ impl Sessions {
         let now = self.clock.now();
         if self.cache.is_revoked(session, now) {
             // Ended while the store answered.
-            return Err(Denied::Ended);
+            return Err(Denied::Revoked);
         }
         match found {
             Ok(Some(entry)) => Ok((entry, Tier::Store)),

@@ -19,7 +19,7 @@ impl Sessions {
     pub async fn over(&self, admitted: &Admitted, resource: &str) -> Denied {
         tokio::select! {
             biased;
-            () = admitted.watch().ended() => Denied::Ended,
+            () = admitted.watch().ended() => Denied::Revoked,
             denied = self.not_confirmed(admitted, resource, CONFIRM) => denied,
         }
     }

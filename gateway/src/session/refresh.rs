@@ -13,12 +13,48 @@ use crate::store::{Advance, Step, StoreError};
 pub enum NotRefreshed {
     /// The user must sign in again.
     #[error("{0}")]
-    Over(&'static str),
+    Over(Over),
     /// Entra does not renew its own tokens now. The session is as good as it was.
     #[error("Entra's tokens could not be renewed")]
     Later { retry_after: Option<Duration> },
     #[error("{0}")]
     Store(#[from] StoreError),
+}
+
+/// Why a session does not go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Over {
+    #[error("its key has left the ring")]
+    KeyGone,
+    #[error("the rules on who may use what do not let it go on")]
+    NoAccess,
+    #[error("the user must sign in again for the upstream")]
+    StepUp,
+    /// The token was used, and so was its successor, or long ago (T13).
+    #[error("used before")]
+    Reused,
+    #[error("there is no such generation")]
+    NoGeneration,
+    #[error("Entra does not renew it")]
+    Entra,
+    #[error("the session has ended")]
+    Ended,
+    #[error("the session was ended meanwhile")]
+    EndedMeanwhile,
+}
+
+impl Over {
+    /// A label for metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Over::KeyGone => "key_gone",
+            Over::NoAccess => "no_access",
+            Over::StepUp => "step_up",
+            Over::Reused => "reused",
+            Over::Entra => "entra_refused",
+            Over::NoGeneration | Over::Ended | Over::EndedMeanwhile => "ended",
+        }
+    }
 }
 
 impl Sessions {
@@ -31,17 +67,17 @@ impl Sessions {
     /// ends the session, for either the client or a thief has an old copy. Moving the counter comes last, when nothing can
     /// fail any more (A24).
     pub async fn refresh(&self, token: &RefreshToken) -> Result<IssuedTokens, NotRefreshed> {
-        let session = self.sealer.index(&token.handle.id).ok_or(NotRefreshed::Over("its key has left the ring"))?;
+        let session = self.sealer.index(&token.handle.id).ok_or(NotRefreshed::Over(Over::KeyGone))?;
         let record = self.up_to_date(&token.handle, session, Occasion::Refresh).await?;
         if let Err(cause) = self.access.admits(&record.membership, &token.grant.resource) {
             // New tokens would be refused like the ones before, and the client would come back for others.
             tracing::info!(session = reference(session), %cause, "a refresh was refused");
-            return Err(NotRefreshed::Over("the rules on who may use what do not let it go on"));
+            return Err(NotRefreshed::Over(Over::NoAccess));
         }
         let now = self.clock.now();
         if record.waits_for_step_up(now) {
             // New tokens would be refused like the ones before, and the client would come back for others.
-            return Err(NotRefreshed::Over("the user must sign in again for the upstream"));
+            return Err(NotRefreshed::Over(Over::StepUp));
         }
         let step = Step {
             presented: token.generation,
@@ -69,9 +105,9 @@ impl Sessions {
                     "a refresh token was used again after its successor: its session ends"
                 );
                 self.end(session).await?;
-                Err(NotRefreshed::Over("used before"))
+                Err(NotRefreshed::Over(Over::Reused))
             }
-            Advance::Missing => Err(NotRefreshed::Over("there is no such generation")),
+            Advance::Missing => Err(NotRefreshed::Over(Over::NoGeneration)),
         }
     }
 }

@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::record::{Challenged, Record, Trouble};
 use super::refused::Refused;
-use super::{Handle, NotRefreshed, Sessions, reference};
+use super::{Handle, NotRefreshed, Over, Sessions, reference};
 use crate::clock::Timestamp;
 use crate::sealed::Index;
 use crate::secret::random_fraction;
@@ -118,7 +118,7 @@ impl Sessions {
                         self.remember_step_up(&record.listing, claims).await?;
                     }
                     self.end(session).await?;
-                    return Err(NotRefreshed::Over("Entra does not renew it"));
+                    return Err(NotRefreshed::Over(Over::Entra));
                 }
                 Err(error) => {
                     match &error {
@@ -163,12 +163,12 @@ impl Sessions {
         let lifetime = record.kept_until.remaining(now);
         match self.table.replace(&handle.id, &handle.secret, record, lifetime).await? {
             true => Ok(()),
-            false => Err(NotRefreshed::Over("the session was ended meanwhile")),
+            false => Err(NotRefreshed::Over(Over::EndedMeanwhile)),
         }
     }
 
     async fn load(&self, handle: &Handle) -> Result<Record, NotRefreshed> {
-        self.record(handle).await?.ok_or(NotRefreshed::Over("the session has ended"))
+        self.record(handle).await?.ok_or(NotRefreshed::Over(Over::Ended))
     }
 
     /// A token that should be renewed and was not still serves while it can; afterwards the answer is "later", and never

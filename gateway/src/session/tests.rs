@@ -183,7 +183,7 @@ async fn an_ended_session_admits_nobody() {
     let (handle, issued) = issued(&fixture, 3600).await;
     fixture.sessions.end(fixture.sessions.index(&handle).unwrap()).await.unwrap();
     let denied = fixture.sessions.admit(Some(&authorization(&issued.access_token)), HERE).await.unwrap_err();
-    assert!(matches!(denied, Denied::Ended));
+    assert!(matches!(denied, Denied::Revoked));
 }
 
 #[tokio::test]
@@ -237,9 +237,9 @@ async fn a_reuse_ends_the_session_for_everybody() {
         }
         fixture.pass(wait);
         assert!(fixture.admits(&tokens.access_token).await);
-        assert!(matches!(fixture.refresh(&refresh_token).await, Err(NotRefreshed::Over("used before"))));
+        assert!(matches!(fixture.refresh(&refresh_token).await, Err(NotRefreshed::Over(Over::Reused))));
         assert!(!fixture.admits(&tokens.access_token).await);
-        assert!(matches!(fixture.refresh(&newest).await, Err(NotRefreshed::Over("the session has ended"))));
+        assert!(matches!(fixture.refresh(&newest).await, Err(NotRefreshed::Over(Over::Ended))));
     }
 }
 

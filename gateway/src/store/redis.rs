@@ -73,6 +73,11 @@ impl RedisStore {
         })
     }
 
+    /// How many breakers keep requests from Redis now.
+    pub fn open_breakers(&self) -> usize {
+        self.breakers.iter().filter(|breaker| breaker.is_open()).count()
+    }
+
     /// Asks, and asks once more when that is known to do no harm.
     async fn ask<T: FromRedisValue>(&self, question: Question<'_>) -> Result<T, StoreError> {
         self.try_to_ask(question).await?.map_err(|error| unavailable(&error, &self.link))

@@ -22,6 +22,7 @@ mod limits;
 mod outage;
 mod pools;
 mod program;
+mod prometheus;
 mod refresh;
 mod relay;
 mod secretless;

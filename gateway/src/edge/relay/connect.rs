@@ -1,7 +1,7 @@
 //! Connections to the servers: opened, kept, and tried again where that is safe.
 
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use pingora::ErrorSource;
@@ -120,7 +120,11 @@ impl Edge {
     }
 
     async fn connect_to(&self, journey: &Journey, pool: &Pool, peer: &Peer, silence: Duration) -> Result<Link> {
+        let begun = Instant::now();
         let link = self.upstreams.connect(peer, silence).await;
+        if let Ok(link) = &link {
+            self.metrics.connected(link.reused, begun.elapsed());
+        }
         link.inspect_err(|error| self.no_answer(journey, pool, peer.address, error))
     }
 

@@ -168,6 +168,7 @@ impl RingFile {
         let keys = |state| self.in_state(state).map(FileKey::derive).collect::<Result<Vec<_>, _>>();
         Ok(KeyRing {
             active: keys(KeyState::Active)?.pop().ok_or(KeyRingError::Active(0))?,
+            active_created: self.in_state(KeyState::Active).next().map(|key| Timestamp::from_unix(key.created)),
             next: keys(KeyState::Next)?.pop(),
             open_only: keys(KeyState::OpenOnly)?,
             revoked: self.in_state(KeyState::Revoked).map(|key| key.id).collect(),

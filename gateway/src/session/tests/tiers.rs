@@ -50,7 +50,7 @@ impl Fixture {
                 assert!(admitted.bearer().is_sensitive());
                 Ok(admitted.tier())
             }
-            Err(Denied::Ended) => Err("ended"),
+            Err(Denied::Ended | Denied::Revoked) => Err("ended"),
             Err(Denied::Store(StoreError::Unavailable(_))) => Err("unavailable"),
             Err(Denied::Store(StoreError::Unreadable { .. })) => Err("unreadable"),
             Err(error) => panic!("{error}"),

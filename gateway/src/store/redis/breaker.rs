@@ -37,6 +37,11 @@ impl Breaker {
         }
     }
 
+    /// Whether requests are kept away.
+    pub fn is_open(&self) -> bool {
+        self.state().next_try.is_some()
+    }
+
     /// Any prompt outcome, a refusal too: it costs nobody time.
     pub fn was_prompt(&self) {
         *self.state() = State::default();
@@ -75,6 +80,7 @@ mod tests {
         let (breaker, start) = (breaker(), Instant::now());
         let at = |millis| start + Duration::from_millis(millis);
         assert_eq!([0, 1, 2].map(|millis| breaker.timed_out(at(millis))), [false, false, true]);
+        assert!(breaker.is_open());
         assert!(!breaker.timed_out(at(900)), "asked before it opened; it does not open again or later");
         let let_through: Vec<_> =
             (0..=4).map(|quarter| 2 + quarter * 250).filter(|ms| breaker.admits(at(*ms))).collect();
@@ -84,6 +90,7 @@ mod tests {
         breaker.timed_out(at(2100));
         assert!(!breaker.admits(at(3001)) && breaker.admits(at(3002)));
         breaker.was_prompt();
+        assert!(!breaker.is_open());
         assert!(breaker.admits(at(3003)) && breaker.admits(at(3003)));
     }
 
