@@ -2,6 +2,7 @@
 //!
 //! Labels come from closed sets: no user, client, session or free text ever becomes one.
 
+mod audit;
 mod entra;
 
 use std::sync::Arc;
@@ -12,6 +13,8 @@ use prometheus::{
 };
 
 pub use self::entra::EntraMetrics;
+
+use crate::audit::Counts;
 
 /// Seconds. The usual 5 ms floor would hide everything that happens here.
 const BUCKETS: [f64; 14] = [0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
@@ -38,6 +41,7 @@ pub struct Metrics {
     access_refused: IntCounterVec,
     certificate_reloads: IntCounterVec,
     entra: Arc<EntraMetrics>,
+    audit: Counts,
 }
 
 /// Held by an event stream as long as it is open.
@@ -48,6 +52,7 @@ impl Default for Metrics {
         let registry = Registry::new();
         let metrics = Self {
             entra: Arc::new(EntraMetrics::new(&registry)),
+            audit: audit::register(&registry),
             registry,
             requests: counters("sallyport_http_requests_total", "Requests answered.", &["route", "code_class"]),
             duration: histogram(
@@ -209,6 +214,11 @@ impl Metrics {
 
     pub fn in_flight(&self) -> &IntGauge {
         &self.in_flight
+    }
+
+    /// What the audit log counts with.
+    pub fn audit(&self) -> Counts {
+        self.audit.clone()
     }
 
     /// Counts requests to Entra.

@@ -14,6 +14,7 @@ mod start_check;
 mod tls;
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,6 +30,7 @@ use pingora_proxy::http_proxy;
 
 use crate::access::{Access, Requirement, UpstreamAccess};
 use crate::admin::{Admin, ServersAdmin, SessionsAdmin};
+use crate::audit::{self, Audit, AuditFile, Event, Field, Kind, Outcome};
 use crate::clock::Clock;
 use crate::drain::{self, Drain, GracefulStop, StopSignal};
 pub use crate::edge::StreamSettings;
@@ -38,7 +40,7 @@ use crate::oauth::{self, AuthorizationServer, ClientSettings, Parts, Remember, R
 use crate::pool::{self, Pool, PoolError};
 use crate::public_url::PublicUrl;
 use crate::readiness::Readiness;
-use crate::sealed::KeyRingError;
+use crate::sealed::{KeyRingError, Sealer};
 use crate::session::{self, Roster, Sessions};
 use crate::source::TrustedProxies;
 use crate::store::{self, MemoryStore, RedisStore, Store};
@@ -98,6 +100,8 @@ pub struct Settings {
     /// Web origins besides our own whose pages may call the MCP endpoints.
     pub allowed_origins: Vec<String>,
     pub access_log: bool,
+    /// Where the audit log goes; `None`: to the log.
+    pub audit: Option<PathBuf>,
     pub drain: drain::Settings,
 }
 
@@ -127,6 +131,8 @@ pub enum BuildError {
     Documents(#[from] reqwest::Error),
     #[error("an allowed origin: {0}")]
     Origin(#[from] http::header::InvalidHeaderValue),
+    #[error("the audit log: {0}")]
+    Audit(#[from] audit::FileError),
     #[error("the listening sockets that were passed: {0}")]
     Inherited(#[from] InheritedError),
 }
@@ -136,6 +142,7 @@ pub struct Server {
     pingora: PingoraServer,
     drain: Drain,
     leave: drain::Settings,
+    audit: Audit,
 }
 
 impl Server {
@@ -169,8 +176,8 @@ impl Server {
         let (admin_address, tenant_id) = (settings.admin, settings.entra.authority.tenant_id().to_owned());
         let (edge, kept) = edge(settings, clock, metrics.clone(), drain.clone())?;
         let sessions = SessionsAdmin { sessions: edge.sessions.clone(), tenant_id };
-        let servers = ServersAdmin { pools: edge.routes.pools().cloned().collect() };
-        let readiness = Readiness::default();
+        let servers = ServersAdmin { pools: edge.routes.pools().cloned().collect(), audit: edge.audit.clone() };
+        let (audit, readiness) = (edge.audit.clone(), Readiness::default());
         let admin =
             Admin { metrics: metrics.clone(), drain: drain.clone(), readiness: readiness.clone(), sessions, servers };
         let mut admin_service = Service::new("admin".to_owned(), admin);
@@ -212,25 +219,45 @@ impl Server {
         if let Some(watch) = kept.ring {
             pingora.add_service(background_service("key ring", watch));
         }
-        Ok(Self { pingora, drain, leave })
+        Ok(Self { pingora, drain, leave, audit })
     }
 
     /// Serves until `stop`, drains, and returns.
     pub fn run(self, stop: impl StopSignal + 'static) {
         let watch = GracefulStop { drain: self.drain, settings: self.leave, stop };
         self.pingora.run(RunArgs { shutdown_signal: Box::new(watch) });
+        self.audit.finish();
     }
 }
 
-/// What operators see of sessions, without a server; `None` when they are in a server's memory and nowhere else.
+/// What operators see of sessions, without a server, and where it is noted what they do; `None` when sessions are in a server's
+/// memory and nowhere else.
 ///
 /// # Errors
 /// When the ring or the store cannot be used as the settings say.
-pub fn roster(settings: Settings, clock: Clock) -> Result<Option<Roster>, BuildError> {
+pub fn roster(settings: Settings, clock: Clock) -> Result<Option<(Roster, Audit)>, BuildError> {
     let store::Settings::Redis(redis) = settings.store else { return Ok(None) };
+    let sealer = sealer(settings.ring, &settings.public_url)?;
+    // An end to sessions must not fail for a log: what cannot be written there is written to the other one.
+    let beside = |path| match audit::open_beside(path, sealer.clone(), clock.clone()) {
+        Ok(audit) => Some(audit),
+        Err(cause) => {
+            tracing::warn!(%cause, "not in the audit log");
+            None
+        }
+    };
+    let audit = settings.audit.as_deref().and_then(beside);
+    let audit = audit.unwrap_or_else(|| Audit::to_log(sealer.clone(), clock.clone()));
+    Ok(Some((Roster::new(Arc::new(RedisStore::new(redis)?), sealer, clock), audit)))
+}
+
+/// What opens what a server of these settings has sealed, for a command.
+///
+/// # Errors
+/// When the ring cannot be used as the settings say.
+pub fn sealer(ring: RingSource, public_url: &PublicUrl) -> Result<Sealer, KeyRingError> {
     // Nobody reads what is counted, and the process is gone before the ring changes.
-    let (sealer, _) = ring::open(settings.ring, settings.public_url.as_str(), &Arc::default())?;
-    Ok(Some(Roster::new(Arc::new(RedisStore::new(redis)?), sealer, clock)))
+    ring::open(ring, public_url.as_str(), &Arc::default()).map(|(sealer, _)| sealer)
 }
 
 /// What works beside the edge while it serves.
@@ -242,7 +269,14 @@ struct Kept {
 
 fn edge(settings: Settings, clock: Clock, metrics: Arc<Metrics>, drain: Drain) -> Result<(Edge, Kept), BuildError> {
     let public_url = settings.public_url;
-    let (sealer, ring_watch) = ring::open(settings.ring, public_url.as_str(), &metrics)?;
+    let (sealer, ring_file) = ring::open(settings.ring, public_url.as_str(), &metrics)?;
+    let audit = match &settings.audit {
+        Some(path) => Audit::to_file(AuditFile::open(path)?, sealer.clone(), clock.clone(), metrics.audit()),
+        None => Audit::to_log(sealer.clone(), clock.clone()),
+    };
+    audit.record(Event::new(Kind::LogOpened, Outcome::Ok).text(Field::Version, env!("CARGO_PKG_VERSION")));
+    ring::note_ring(&sealer, &audit);
+    let ring_watch = ring_file.map(|file| file.watch(&sealer, &metrics, &audit));
     let credential = settings.credential.clone().source(&settings.entra, now_of(&clock))?;
     let entra = Arc::new(entra::Client::observed(settings.entra, credential, metrics.entra())?);
     metrics.shows_ages_of(entra.clone());
@@ -253,8 +287,15 @@ fn edge(settings: Settings, clock: Clock, metrics: Arc<Metrics>, drain: Drain) -
     };
     let rules = settings.upstreams.iter().map(|upstream| (public_url.join(&upstream.path), &upstream.access));
     let access = Access::new(settings.sign_in, rules);
-    let sessions =
-        Sessions::new(settings.sessions, store.clone(), sealer.clone(), clock.clone(), entra.clone(), access);
+    let sessions = Sessions::new(
+        settings.sessions,
+        store.clone(),
+        sealer.clone(),
+        clock.clone(),
+        entra.clone(),
+        access,
+        audit.clone(),
+    );
     let sessions = Arc::new(sessions);
     let upstreams = settings
         .upstreams
@@ -274,7 +315,14 @@ fn edge(settings: Settings, clock: Clock, metrics: Arc<Metrics>, drain: Drain) -
             clients: settings.clients,
             limits: settings.oauth_limits,
         },
-        Parts { sealer: sealer.clone(), store, clock, sessions: sessions.clone(), entra: entra.clone() },
+        Parts {
+            sealer: sealer.clone(),
+            store,
+            clock,
+            sessions: sessions.clone(),
+            entra: entra.clone(),
+            audit: audit.clone(),
+        },
     )?;
     let own = [public_url.as_str()];
     let origins = Origins::new(own.into_iter().chain(settings.allowed_origins.iter().map(String::as_str)))?;
@@ -290,6 +338,7 @@ fn edge(settings: Settings, clock: Clock, metrics: Arc<Metrics>, drain: Drain) -
         streams: settings.streams,
         long_bodies: edge::LongBodies::default(),
         access_log: settings.access_log,
+        audit,
         trusted_proxies: settings.trusted_proxies,
         limits: edge::Limits::new(settings.edge_limits),
         public_url,

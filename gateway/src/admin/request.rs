@@ -15,6 +15,7 @@ use pingora::protocols::http::ServerSession;
 use serde_json::{Value, json};
 
 use super::answer;
+use crate::audit::Context;
 
 /// Why a request is refused.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -56,6 +57,12 @@ pub async fn read_post(session: &mut ServerSession) -> Result<BytesMut, Refusal>
     }
     let body = tokio::time::timeout(BODY_DEADLINE, read_body(session)).await;
     body.ok().flatten().ok_or(Refusal::Body)
+}
+
+/// Who asks, for the audit log.
+pub fn context(session: &ServerSession) -> Context {
+    let address = session.client_addr().and_then(|address| address.as_inet()).map(|address| address.ip());
+    Context { address, ..Context::default() }
 }
 
 pub fn refused(session: &mut ServerSession, refusal: &Refusal) -> Response<Vec<u8>> {

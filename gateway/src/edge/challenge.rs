@@ -22,7 +22,7 @@ const TOO_MANY: i32 = -32_029;
 pub fn answer(denied: &Denied, resource_metadata: &str) -> Response<Bytes> {
     match denied {
         Denied::Missing => challenge(resource_metadata, None),
-        Denied::Token(_) | Denied::Expired | Denied::Ended | Denied::NoAccess(_) | Denied::Refused => {
+        Denied::Token(_) | Denied::Expired | Denied::Ended | Denied::NoAccess { .. } | Denied::Refused => {
             challenge(resource_metadata, Some("invalid_token"))
         }
         Denied::Store(crate::store::StoreError::Unreadable { .. }) => {
@@ -55,7 +55,7 @@ pub fn reason(denied: &Denied) -> &'static str {
         Denied::Ended => "ended",
         Denied::Refused => "refused_upstream",
         Denied::Later { .. } => "entra_unavailable",
-        Denied::NoAccess(_) => "no_access",
+        Denied::NoAccess { .. } => "no_access",
         Denied::Store(crate::store::StoreError::Unavailable(_)) => "store_unavailable",
         Denied::Store(crate::store::StoreError::Unreadable { .. }) => "store_unreadable",
     }
@@ -122,6 +122,9 @@ pub fn json_answer(status: StatusCode, body: &serde_json::Value) -> Response<Byt
 mod tests {
     use super::*;
     use crate::access::NoAccess;
+    use crate::audit::Subject;
+    use crate::sealed::Index;
+    use crate::session::Whose;
 
     const METADATA: &str = "https://mcp.example.com/.well-known/oauth-protected-resource/mcp";
 
@@ -141,6 +144,7 @@ mod tests {
 
     #[test]
     fn bad_tokens_of_every_kind_get_one_answer() {
+        let whose = Whose { who: Subject::of("t", "o"), client: [1; 32], session: Index([2; 32]) };
         let bad = [
             Denied::Token(OpenError::Malformed),
             Denied::Token(OpenError::UnknownKey),
@@ -148,8 +152,8 @@ mod tests {
             Denied::Expired,
             Denied::Ended,
             Denied::Refused,
-            Denied::NoAccess(NoAccess::Unknown),
-            Denied::NoAccess(NoAccess::Upstream),
+            Denied::NoAccess { cause: NoAccess::Unknown, whose },
+            Denied::NoAccess { cause: NoAccess::Upstream, whose },
         ];
         let answers: Vec<_> = bad.iter().map(|denied| answer(denied, METADATA)).collect();
         for response in &answers {

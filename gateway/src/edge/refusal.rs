@@ -67,6 +67,29 @@ impl Refusal {
         }
     }
 
+    /// A word for the access log.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Refusal::ForeignHost => "foreign_host",
+            Refusal::ForeignOrigin => "foreign_origin",
+            Refusal::UnknownPath => "unknown_path",
+            Refusal::UnknownSession => "unknown_session",
+            Refusal::Method => "method",
+            Refusal::TokenInQuery => "token_in_query",
+            Refusal::HeaderTooLarge => "header_too_large",
+            Refusal::BodyTooLarge => "body_too_large",
+            Refusal::BodyTooSlow => "body_too_slow",
+            Refusal::TooManyStreams => "too_many_streams",
+            Refusal::TooManyRequests { .. } => "too_many_requests",
+            Refusal::TooManyExchanges => "too_many_exchanges",
+            Refusal::BadRequest => "bad_request",
+            Refusal::NoUpstream => "no_upstream",
+            Refusal::UpstreamSlow => "upstream_slow",
+            Refusal::UpstreamFailed => "upstream_failed",
+            Refusal::Internal => "internal",
+        }
+    }
+
     pub fn status(&self) -> StatusCode {
         match self {
             Refusal::ForeignHost => StatusCode::MISDIRECTED_REQUEST,

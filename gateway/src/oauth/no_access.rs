@@ -7,6 +7,7 @@ use super::error::{Error, Reason, Refusal};
 use super::prompt::Prompt;
 use super::records::AuthorizationRequest;
 use crate::access::NoAccess;
+use crate::audit::Subject;
 use crate::browser::Fault;
 
 /// Rides on an answer that refuses a sign-in, for whoever counts.
@@ -36,7 +37,9 @@ impl AuthorizationServer {
             Fault::GroupsUntold => "The sign-in does not tell the groups of this account (SP-1304).",
             _ => "This account may not use this server (SP-1303).",
         };
-        let refusal = Box::new(Refusal { to: request.return_to.clone(), reason: Reason::AccessDenied, description });
+        let who = Some(Subject::of(&sign_in.user.tenant_id, &sign_in.user.object_id));
+        let to = request.return_to.clone();
+        let refusal = Box::new(Refusal { to, reason: Reason::AccessDenied, description, who });
         match request.prompt {
             // Nobody is to see a page.
             Some(Prompt::None) => Err(Error::Client(refusal)),

@@ -13,7 +13,8 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::record::{Challenged, Record, Trouble};
 use super::refused::Refused;
-use super::{Handle, NotRefreshed, Sessions, reference};
+use super::{Ending, Handle, NotRefreshed, Sessions, reference};
+use crate::audit::Context;
 use crate::clock::Timestamp;
 use crate::sealed::Index;
 use crate::secret::random_fraction;
@@ -113,7 +114,7 @@ impl Sessions {
                     if let Some(claims) = refusal.claims.as_ref().filter(|_| refusal.can_be_answered()) {
                         self.remember_step_up(&record.listing, claims).await?;
                     }
-                    self.end(session).await?;
+                    self.end(session, Ending::NotRenewed, &Context::default()).await?;
                     return Err(NotRefreshed::Over("Entra does not renew it"));
                 }
                 Err(error) => {
