@@ -117,15 +117,10 @@ pub(super) fn told(entry: &Entry, key: &AuditKey) -> Vec<(Field, Value)> {
         context.request_id.as_ref().map(|id| (Field::RequestId, Value::Text(id.clone()))),
         text(Field::TraceId, context.trace_id.map(super::TraceId::to_text)),
     ];
-    let details = event.details.iter().filter_map(|(field, value)| {
-        Some((
-            *field,
-            match value {
-                // Empty is what nothing visible is left of.
-                Value::Text(text) => Value::Text(one_line(text).unwrap_or_default().into()),
-                other => other.clone(),
-            },
-        ))
+    let details = event.details.iter().map(|(field, value)| match value {
+        // Empty is what nothing visible is left of.
+        Value::Text(text) => (*field, Value::Text(one_line(text).unwrap_or_default().into())),
+        other => (*field, other.clone()),
     });
     let left_out = (*left_out > 0).then_some((Field::LeftOut, Value::Number(*left_out)));
     common.into_iter().flatten().chain(details).chain(left_out).collect()

@@ -28,7 +28,7 @@ impl Writer {
             let is_over = matches!(first, Err(RecvTimeoutError::Disconnected));
             for message in first.into_iter().chain(messages.try_iter()).take(BATCH) {
                 match message {
-                    Message::Entry(entry) => batch.push(entry),
+                    Message::Entry(entry) => batch.push(*entry),
                     Message::Finish(done) => finished.push(done),
                 }
             }
@@ -63,7 +63,7 @@ impl Writer {
     }
 
     /// All of the batch or, as far as the disk lets us choose, nothing of it.
-    fn write(&mut self, batch: &mut Vec<Box<Entry>>) -> std::io::Result<()> {
+    fn write(&mut self, batch: &mut Vec<Entry>) -> std::io::Result<()> {
         if batch.is_empty() {
             return Ok(());
         }

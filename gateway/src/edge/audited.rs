@@ -71,7 +71,7 @@ impl Edge {
             |tool: &str, by| event().text(Field::Method, "tools/call").text(Field::Tool, tool).text(Field::NamedBy, by);
         match (&journey.calls, said(&header.headers)) {
             (Some(tools), _) => tools.iter().for_each(|tool| self.audit.record(call(tool, "body"))),
-            (None, Some((method, tool))) if method == "tools/call" => {
+            (None, Some(("tools/call", tool))) => {
                 self.audit.record(call(&tool.unwrap_or_default(), "header"));
             }
             (None, Some(_)) => {}
