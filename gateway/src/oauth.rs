@@ -164,13 +164,14 @@ impl AuthorizationServer {
 
     /// Answers a request whose body the edge has read and bounded.
     pub async fn handle(&self, request: Request<Bytes>) -> Response<Bytes> {
-        let asked = Asked::of(&request);
-        let Some(route) = Route::find(request.uri().path()) else { return self.answer(Error::NotFound, &asked) };
+        let Some(route) = Route::find(request.uri().path()) else {
+            return self.answer(Error::NotFound, &Asked::of(&request));
+        };
         let result = match self.limits.count(route, request.method(), SourceAddress::of(&request)) {
             Ok(()) => self.serve(route, &request).await,
             Err(limited) => Err(Error::TooMany { limited, in_a_browser: route.is_for_browsers() }),
         };
-        let response = result.unwrap_or_else(|error| self.answer(error, &asked));
+        let response = result.unwrap_or_else(|error| self.answer(error, &Asked::of(&request)));
         match route.is_for_browsers() {
             true => response,
             false => answer::for_any_origin(response),

@@ -185,6 +185,7 @@ fn the_examples_defaults_are_the_defaults() {
         "cors.",
         "clients.denied",
         "clients.preregistered",
+        "log.audit_file",
     ];
     for line in with.lines().filter(|line| !examples.iter().any(|key| line.starts_with(key))) {
         assert!(

@@ -13,6 +13,7 @@ use sallyport::audit::{Field, Kind};
 use sallyport::clock::Clock;
 use sallyport::sealed::{KeyId, KeyRing, Successor};
 use sallyport::server::{RingSource, Settings};
+use sallyport::store;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
@@ -20,6 +21,7 @@ use crate::support::browser::{Browser, http_client};
 use crate::support::free_port;
 use crate::support::gateway::{Gateway, Options};
 use crate::support::journey::{ADELE, ALEX, Client, query};
+use crate::support::redis_server::RedisServer;
 use crate::support::upstream::Upstream;
 
 /// A folder with a ring, a log, and a configuration for the command that leads to both. Gone when dropped.
@@ -36,20 +38,24 @@ impl Folder {
     }
 
     fn configure(&self, log: &str) {
+        self.configure_at("http://localhost:9", "11111111-1111-1111-1111-111111111111", "memory:", log);
+    }
+
+    fn configure_at(&self, public_url: &str, tenant_id: &str, store: &str, log: &str) {
         let text = format!(
             r#"
-            public_url = "http://localhost:9"
+            public_url = "{public_url}"
             [listen]
             address = "127.0.0.1:9"
             [entra]
-            tenant_id = "11111111-1111-1111-1111-111111111111"
+            tenant_id = "{tenant_id}"
             client_id = "22222222-2222-2222-2222-222222222222"
             scope = "api://33333333-3333-3333-3333-333333333333/access_as_user"
             [entra.credential]
             kind = "workload-identity"
             token_file = "token"
             [store]
-            url = "memory:"
+            url = "{store}"
             [keys]
             file = "keys.json"
             [log]
@@ -96,8 +102,12 @@ impl Folder {
 
     /// `sallyport audit`, in a process of its own.
     fn audit(&self, command: &str, arguments: &[&str]) -> (Option<i32>, String) {
+        self.run("audit", command, arguments)
+    }
+
+    fn run(&self, area: &str, command: &str, arguments: &[&str]) -> (Option<i32>, String) {
         let mut program = Command::new(env!("CARGO_BIN_EXE_sallyport"));
-        program.arg("audit").arg(command).arg("--config").arg(self.0.join("sallyport.toml"));
+        program.arg(area).arg(command).arg("--config").arg(self.0.join("sallyport.toml"));
         let Output { status, stdout, stderr } = program.args(arguments).output().unwrap();
         (status.code(), String::from_utf8(if stderr.is_empty() { stdout } else { stderr }).unwrap())
     }
@@ -405,6 +415,40 @@ async fn the_log_goes_on_after_a_restart_and_in_a_new_file_when_it_is_renamed() 
     assert!(said.starts_with("ok: 5 lines, number 1 of "), "{said}");
     let (code, said) = folder.audit("verify", &[]);
     assert!(code == Some(0) && said.contains("what was before number 5 was not shown"), "{said}");
+}
+
+#[tokio::test]
+async fn an_operators_command_writes_to_the_log_of_the_gateway_that_runs() {
+    let Some(redis) = RedisServer::start() else { return };
+    let (folder, upstream) = (Folder::new(), Upstream::start().await);
+    let in_redis = |settings: &mut Settings| {
+        settings.store = store::Settings::Redis(store::RedisSettings::new(redis.url().parse().unwrap()));
+    };
+    let gateway = start(&folder, &upstream, in_redis).await;
+    let (url, tenant) = (gateway.public_url(), gateway.entra.tenant_id());
+    folder.configure_at(&url, tenant, &redis.url(), "audit_file = \"audit.log\"");
+    let client = Client::register(&gateway).await;
+    client.token(&gateway, ADELE).await;
+    let mut seen = 0;
+    let done = folder.next(&mut seen, "sign-in-done").await;
+    let users = Seed::default().users;
+    let adele = &users.iter().find(|user| user.upn == ADELE).unwrap().oid;
+    let (code, said) = folder.run("sessions", "revoke", &["--user", adele]);
+    assert_eq!((code, said.as_str()), (Some(0), "1 session ended.\n"));
+    let revoked = folder.next(&mut seen, "sessions-revoked").await;
+    assert_has(&revoked, &json!({"by": "cli", "selector": "user", "ended": 1, "who": done["who"]}));
+    client.token(&gateway, ADELE).await;
+    let next = folder.next(&mut seen, "consent-allowed").await;
+    assert_eq!(next["seq"].as_u64(), revoked["seq"].as_u64().map(|number| number + 1));
+    drop(gateway);
+    let (code, said) = folder.audit("verify", &[]);
+    assert!(code == Some(0) && said.starts_with("ok: "), "{said}");
+    // Where there is no file the command makes none, which would not be the gateway's: its line is in its own log.
+    fs::remove_file(folder.log()).unwrap();
+    let (code, said) = folder.run("sessions", "revoke", &["--user", adele]);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("not in the audit log") && said.contains("\"event\":\"sessions-revoked\""), "{said}");
+    assert!(!folder.log().exists());
 }
 
 #[tokio::test]
