@@ -1,5 +1,6 @@
 //! Commands, help and exit codes.
 
+mod audit;
 mod check;
 #[cfg(feature = "dev")]
 mod dev;
@@ -40,6 +41,8 @@ enum Command {
     Keys(keys::Keys),
     /// Show who is signed in, and end sessions.
     Sessions(sessions::Sessions),
+    /// Prove the audit log, and find somebody in it.
+    Audit(audit::Audit),
 }
 
 /// Runs the command that `arguments` name. Exit codes: 0 done, 1 failed, 64 bad usage, 78 bad configuration.
@@ -63,6 +66,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Check(check) => check.run(),
         Command::Keys(keys) => keys.run(),
         Command::Sessions(sessions) => sessions.run(),
+        Command::Audit(audit) => audit.run(),
     }
 }
 

@@ -51,6 +51,19 @@ impl From<Timestamp> for SystemTime {
     }
 }
 
+/// Milliseconds since the Unix epoch, for what is written down and compared with nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Moment(u64);
+
+impl Moment {
+    /// RFC 3339, in UTC, with milliseconds.
+    pub fn to_text(self) -> String {
+        let mut text = Timestamp(self.0 / 1000).to_text();
+        text.pop();
+        text + &format!(".{:03}Z", self.0 % 1000)
+    }
+}
+
 /// Tells the time: the system's, or a test's.
 #[derive(Clone, Debug, Default)]
 pub struct Clock {
@@ -74,6 +87,18 @@ impl Clock {
     pub fn advance(&self, by: Duration) {
         let hands = self.manual.as_ref().expect("only a manual clock can be moved");
         hands.fetch_add(by.as_secs(), Ordering::SeqCst);
+    }
+
+    /// A manual clock has no parts of a second.
+    #[expect(clippy::disallowed_methods, reason = "the one place that reads the system's time")]
+    pub fn moment(&self) -> Moment {
+        match &self.manual {
+            Some(hands) => Moment(hands.load(Ordering::SeqCst).saturating_mul(1000)),
+            None => {
+                let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+                Moment(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+            }
+        }
     }
 
     #[expect(clippy::disallowed_methods, reason = "the one place that reads the system's time")]

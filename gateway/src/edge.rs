@@ -8,7 +8,9 @@
 //!
 //! `request_filter` answers every request: Pingora's own proxy loop, and the hooks that belong to it, are not used.
 
+mod access_line;
 mod admission;
+mod audited;
 mod bounds;
 mod challenge;
 mod connected;
@@ -43,6 +45,7 @@ pub use relay::{StreamSettings, Upstreams};
 pub use route::{Routes, Upstream};
 pub use tool_gate::LongBodies;
 
+use crate::audit::Audit;
 use crate::drain::Drain;
 use crate::metrics::Metrics;
 use crate::oauth::AuthorizationServer;
@@ -77,6 +80,7 @@ pub struct Edge {
     pub long_bodies: LongBodies,
     /// Whether every request writes a line.
     pub access_log: bool,
+    pub audit: Audit,
 }
 
 #[async_trait]
@@ -113,8 +117,8 @@ impl ProxyHttp for Edge {
             return self.refuse(session, journey, Refusal::ForeignHost).await;
         }
         let path = session.req_header().uri.path();
-        if self.oauth.owns(path) {
-            journey.route = "oauth";
+        if let Some(endpoint) = self.oauth.endpoint(path) {
+            (journey.route, journey.endpoint) = ("oauth", Some(endpoint));
             return Box::pin(self.authorize(session, journey)).await;
         }
         match self.routes.find(path) {
@@ -123,6 +127,7 @@ impl ProxyHttp for Edge {
                 if !Box::pin(self.admit(session, journey, target)).await?
                     && !Box::pin(self.check_tools(session, journey)).await?
                 {
+                    journey.relayed = true;
                     self.relay(session, journey).await?;
                 }
                 Ok(true)
@@ -146,6 +151,7 @@ impl ProxyHttp for Edge {
         if let Some(refusal) = &refusal {
             self.count(refusal);
         }
+        journey.reason = refusal.as_ref().map(Refusal::name);
         let error_code = refusal.as_ref().map_or(0, |refusal| refusal.status().as_u16());
         if let Some(refusal) = refusal
             && answered(session).is_none()
@@ -176,43 +182,19 @@ impl ProxyHttp for Edge {
         let status = answered(session).map_or(0, |response| response.status.as_u16());
         let took = journey.started.elapsed();
         self.metrics.answered(journey.route, status, took, journey.streamed);
+        self.note_calls(session, journey, status, took);
         if self.access_log {
-            tracing::info!(
-                target: "access",
-                request_id = journey.id,
-                method = method_name(&session.req_header().method),
-                route = journey.route,
-                status,
-                bytes = session.body_bytes_sent(),
-                duration_ms = took.as_millis() as u64,
-                upstream = journey.destination.as_ref().map(|destination| destination.pool().settings().name.as_str()),
-                session = journey.destination.as_ref().map(|destination| destination.admitted.reference()),
-                error = error.map(|error| error.etype().as_str()),
-            );
+            self.write_access_line(session, journey, status, took, error);
         }
     }
 
     /// Pingora would log the URL with its query, where codes travel.
     fn request_summary(&self, session: &Session, journey: &Journey) -> String {
-        format!("{} {} {}", method_name(&session.req_header().method), journey.route, journey.id)
+        format!("{} {} {}", access_line::method(session), journey.route, journey.id)
     }
 
     fn suppress_error_log(&self, _session: &Session, _journey: &Journey, error: &Error) -> bool {
         // A client that goes away is no fault of ours; `logging` counts it.
         matches!(error.esource(), ErrorSource::Downstream)
-    }
-}
-
-/// A method for the log; one that somebody made up could be of any length.
-fn method_name(method: &Method) -> &'static str {
-    match *method {
-        Method::GET => "GET",
-        Method::POST => "POST",
-        Method::DELETE => "DELETE",
-        Method::HEAD => "HEAD",
-        Method::OPTIONS => "OPTIONS",
-        Method::PUT => "PUT",
-        Method::PATCH => "PATCH",
-        _ => "other",
     }
 }

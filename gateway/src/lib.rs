@@ -12,11 +12,13 @@
 //! ```
 //!
 //! Only `edge`, `pool`, `admin`, `drain` and `server` know that Pingora exists. `server` wires, `config` feeds it, `cli` runs it.
-//! `core_dumps` keeps the memory of `serve` to itself, `locked` the keys out of swap. `sealed`, `store`, `clock`, `secret`,
-//! `one_line`, `pem` and `sync` lie below everything. `trouble` keeps the last warnings for the status page.
+//! `audit` is told by all of them what happened. `core_dumps` keeps the memory of `serve` to itself, `locked` the keys out of swap.
+//! `sealed`, `store`, `clock`, `secret`, `one_line`, `pem` and `sync` lie below everything. `trouble` keeps the last warnings for the
+//! status page.
 
 pub mod access;
 mod admin;
+pub mod audit;
 pub mod browser;
 pub mod cli;
 pub mod clock;

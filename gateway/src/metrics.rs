@@ -3,6 +3,7 @@
 //! Labels come from closed sets (`labels`): no user, client, session or free text ever becomes one, and all together they are at most
 //! 2,000 series for sixteen upstreams. What is counted for each request is found without a lock (`family`).
 
+mod audit;
 mod entra;
 mod family;
 mod labels;
@@ -24,6 +25,7 @@ use self::family::{Family, Maker};
 use self::labels::{FAILED, OK};
 pub use self::store::StoreMetrics;
 use self::upstreams::UpstreamMetrics;
+use crate::audit::Counts;
 
 pub struct Metrics {
     registry: Registry,
@@ -61,6 +63,7 @@ pub struct Metrics {
     redis_breakers: IntGauge,
     entra: Arc<EntraMetrics>,
     store: Arc<StoreMetrics>,
+    audit: Counts,
     /// Asked at each scrape for what nobody counts.
     looks: Mutex<Vec<Look>>,
 }
@@ -87,6 +90,7 @@ impl Metrics {
         Self {
             entra: Arc::new(EntraMetrics::new(&registry)),
             store: Arc::new(StoreMetrics::new(&make)),
+            audit: audit::register(&registry),
             upstreams: UpstreamMetrics::new(&make, names),
             requests: make.counter_grid(
                 "sallyport_http_requests_total",
@@ -368,6 +372,11 @@ impl Metrics {
 
     pub fn redis_breakers(&self, open: usize) {
         self.redis_breakers.set(i64::try_from(open).unwrap_or(i64::MAX));
+    }
+
+    /// What the audit log counts with.
+    pub fn audit(&self) -> Counts {
+        self.audit.clone()
     }
 
     /// Counts requests to Entra.

@@ -20,6 +20,7 @@
 //! crate `entra` for the second door.
 
 mod answer;
+mod audited;
 mod authorize;
 mod callback;
 mod client;
@@ -50,6 +51,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response};
 
+pub use audited::Told;
 pub use client::{
     CUSTOM_SCHEMES, ClientSecret, ClientSettings, DocumentHost, DocumentSettings, METADATA_HOSTS, Network,
     Preregistered, Resolver,
@@ -61,6 +63,7 @@ pub use redirect_uri::{BadRedirectUri, RedirectUri};
 pub use resource::{Resource, Resources};
 pub use token::Granted;
 
+use crate::audit::Audit;
 use crate::browser::{Cookies, Pages, is_a_person};
 use crate::clock::Clock;
 use crate::public_url::PublicUrl;
@@ -68,8 +71,9 @@ use crate::sealed::Sealer;
 use crate::session::Sessions;
 use crate::source::SourceAddress;
 use crate::store::{Store, Table};
+use audited::Asked;
 use client::Clients;
-use error::{Error, Refused};
+use error::Error;
 use limits::Limits;
 use metadata::Metadata;
 use records::{GrantedCode, PendingAuthorization};
@@ -107,6 +111,7 @@ pub struct Parts {
     pub clock: Clock,
     pub sessions: Arc<Sessions>,
     pub entra: Arc<entra::Client>,
+    pub audit: Audit,
 }
 
 pub struct AuthorizationServer {
@@ -122,13 +127,14 @@ pub struct AuthorizationServer {
     codes: Table<GrantedCode>,
     sessions: Arc<Sessions>,
     entra: Arc<entra::Client>,
+    audit: Audit,
 }
 
 impl AuthorizationServer {
     /// # Errors
     /// When no HTTP client can be made for clients' metadata documents.
     pub fn new(settings: Settings, parts: Parts) -> Result<Self, reqwest::Error> {
-        let Parts { sealer, store, clock, sessions, entra } = parts;
+        let Parts { sealer, store, clock, sessions, entra, audit } = parts;
         let secure = settings.public_url.as_str().starts_with("https:");
         Ok(Self {
             metadata: Metadata::new(&settings),
@@ -143,13 +149,14 @@ impl AuthorizationServer {
             clock,
             sessions,
             entra,
+            audit,
         })
     }
 
-    /// Whether a path is answered here. Exact and undecoded, except that all of `/.well-known/` is ours: what is not there
-    /// must be a 404 that discovery understands (A6).
-    pub fn owns(&self, path: &str) -> bool {
-        Route::find(path).is_some()
+    /// What logs call a path that is answered here. Exact and undecoded, except that all of `/.well-known/` is ours: what is
+    /// not there must be a 404 that discovery understands (A6).
+    pub fn endpoint(&self, path: &str) -> Option<&'static str> {
+        Route::find(path).map(Route::path)
     }
 
     /// The page for somebody who opens a resource in a browser; `None` for a program, which gets the challenge.
@@ -159,14 +166,16 @@ impl AuthorizationServer {
 
     /// Answers a request whose body the edge has read and bounded.
     pub async fn handle(&self, request: Request<Bytes>) -> Response<Bytes> {
-        let Some(route) = Route::find(request.uri().path()) else { return self.answer(Error::NotFound) };
+        let Some(route) = Route::find(request.uri().path()) else {
+            return self.answer(Error::NotFound, &Asked::of(&request));
+        };
         let begun = Instant::now();
         let result = match self.limits.count(route, request.method(), SourceAddress::of(&request)) {
             Ok(()) => self.serve(route, &request).await,
             Err(limited) => Err(Error::TooMany { limited, in_a_browser: route.is_for_browsers() }),
         };
-        let mut response = result.unwrap_or_else(|error| self.answer(error));
-        let result = response.extensions().get::<Refused>().map_or("ok", |refused| refused.reason);
+        let mut response = result.unwrap_or_else(|error| self.answer(error, &Asked::of(&request)));
+        let result = response.extensions().get::<Told>().map_or("ok", |told| told.reason);
         response.extensions_mut().insert(Served { endpoint: route.name(), result, took: begun.elapsed() });
         match route.is_for_browsers() {
             true => response,
@@ -244,6 +253,21 @@ impl Route {
             Route::SignedOut => "signed_out",
             Route::Token => "token",
             Route::Revoke => "revoke",
+        }
+    }
+
+    /// As the table above has it.
+    fn path(self) -> &'static str {
+        match self {
+            Route::WellKnown => "/.well-known/*",
+            Route::Register => "/register",
+            Route::Authorize => "/authorize",
+            Route::Consent => "/consent",
+            Route::Callback => CALLBACK,
+            Route::Connections => connections::CONNECTIONS,
+            Route::SignedOut => connections::SIGNED_OUT,
+            Route::Token => "/token",
+            Route::Revoke => "/revoke",
         }
     }
 

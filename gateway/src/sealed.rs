@@ -7,6 +7,7 @@
 //!
 //! Wire form: `prefix` + base64url of `version u8 | key id u32 | nonce 12 | ciphertext | tag 16`.
 
+mod audit_key;
 mod in_use;
 mod key_ring;
 mod purpose;
@@ -26,11 +27,13 @@ use serde::de::DeserializeOwned;
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
+pub use audit_key::AuditKey;
 pub use key_ring::{EditError, KeyId, KeyInfo, KeyRing, KeyRingError, KeyState, Revoked, Rotated, Successor};
 pub use purpose::Purpose;
 
 use crate::secret::{SecretKey, random_bytes};
 use in_use::InUse;
+use key_ring::RingKey;
 
 const VERSION: u8 = 1;
 const HEADER: usize = 1 + 4 + NONCE;
@@ -54,6 +57,15 @@ struct Current {
     ring: KeyRing,
     /// Of the active key.
     seals: IntCounter,
+}
+
+/// What may be told of a ring.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RingState {
+    pub active: KeyId,
+    /// How many open, the active one with them.
+    pub opening: usize,
+    pub revoked: Vec<KeyId>,
 }
 
 /// Why a sealed text did not open. Callers answer all of them alike: the difference is for metrics and logs only.
@@ -201,6 +213,23 @@ impl Sealer {
     pub fn indexes_of(&self, label: &str, parts: &[&[u8]]) -> Vec<Index> {
         let message = self.associated_data(label, parts);
         self.current().ring.keys().map(|key| key.index(&message)).collect()
+    }
+
+    /// What proves lines of the audit log from now on: that of the key that seals.
+    pub fn audit_key(&self) -> AuditKey {
+        self.current().ring.active().audit_key()
+    }
+
+    /// Likewise of all keys that open, the active one's first.
+    pub fn audit_keys(&self) -> Vec<AuditKey> {
+        self.current().ring.keys().map(RingKey::audit_key).collect()
+    }
+
+    /// Which keys are in use and which never again.
+    pub fn ring_state(&self) -> RingState {
+        let current = self.current();
+        let ring = &current.ring;
+        RingState { active: ring.active_id(), opening: ring.keys().count(), revoked: ring.revoked().to_vec() }
     }
 
     fn current(&self) -> Guard<Arc<Current>> {

@@ -14,6 +14,7 @@ mod start_check;
 mod tls;
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use entra::Credential;
@@ -29,6 +30,7 @@ use pingora_proxy::{HttpProxy, http_proxy};
 
 use crate::access::{Access, Requirement, UpstreamAccess};
 use crate::admin::{Admin, FormToken, History, Sampler, ServersAdmin, SessionsAdmin, StatusAdmin};
+use crate::audit::{self, Audit, AuditFile, Event, Field, Kind, Outcome};
 use crate::clock::Clock;
 use crate::drain::{self, Drain, GracefulStop, StopSignal};
 pub use crate::edge::StreamSettings;
@@ -38,7 +40,7 @@ use crate::oauth::{self, AuthorizationServer, ClientSettings, Parts, Remember, R
 use crate::pool::{self, Counts, Pool, PoolError};
 use crate::public_url::PublicUrl;
 use crate::readiness::Readiness;
-use crate::sealed::KeyRingError;
+use crate::sealed::{KeyRingError, Sealer};
 use crate::session::{self, Roster, Sessions};
 use crate::source::TrustedProxies;
 use crate::store::{self, MemoryStore, Observed, RedisStore, Store};
@@ -94,6 +96,8 @@ pub struct Settings {
     /// Web origins besides our own whose pages may call the MCP endpoints.
     pub allowed_origins: Vec<String>,
     pub access_log: bool,
+    /// Where the audit log goes; `None`: to the log.
+    pub audit: Option<PathBuf>,
     pub drain: drain::Settings,
 }
 
@@ -123,6 +127,8 @@ pub enum BuildError {
     Documents(#[from] reqwest::Error),
     #[error("an allowed origin: {0}")]
     Origin(#[from] http::header::InvalidHeaderValue),
+    #[error("the audit log: {0}")]
+    Audit(#[from] audit::FileError),
     #[error("the listening sockets that were passed: {0}")]
     Inherited(#[from] InheritedError),
 }
@@ -133,6 +139,7 @@ pub struct Server {
     drain: Drain,
     leave: drain::Settings,
     proxy: Arc<HttpProxy<Edge>>,
+    audit: Audit,
 }
 
 impl Server {
@@ -172,8 +179,8 @@ impl Server {
         let (admin_address, tenants) = (settings.admin, settings.entra.authority.allowed_tenants().to_vec());
         let (edge, kept) = edge(settings, clock.clone(), metrics.clone(), drain.clone())?;
         let sessions = SessionsAdmin { sessions: edge.sessions.clone(), tenants };
-        let servers = ServersAdmin { pools: edge.routes.pools().cloned().collect() };
-        let readiness = Readiness::default();
+        let servers = ServersAdmin { pools: edge.routes.pools().cloned().collect(), audit: edge.audit.clone() };
+        let (audit, readiness) = (edge.audit.clone(), Readiness::default());
         show_states(&metrics, &edge, &readiness);
         let history = History::default();
         let status = StatusAdmin {
@@ -233,25 +240,45 @@ impl Server {
         if let Some(watch) = kept.ring {
             pingora.add_service(background_service("key ring", watch));
         }
-        Ok(Self { pingora, drain, leave, proxy })
+        Ok(Self { pingora, drain, leave, proxy, audit })
     }
 
     /// Serves until `stop`, drains, and returns.
     pub fn run(self, stop: impl StopSignal + 'static) {
         let watch = GracefulStop { drain: self.drain, settings: self.leave, stop, app: self.proxy };
         self.pingora.run(RunArgs { shutdown_signal: Box::new(watch) });
+        self.audit.finish();
     }
 }
 
-/// What operators see of sessions, without a server; `None` when they are in a server's memory and nowhere else.
+/// What operators see of sessions, without a server, and where it is noted what they do; `None` when sessions are in a server's
+/// memory and nowhere else.
 ///
 /// # Errors
 /// When the ring or the store cannot be used as the settings say.
-pub fn roster(settings: Settings, clock: Clock) -> Result<Option<Roster>, BuildError> {
+pub fn roster(settings: Settings, clock: Clock) -> Result<Option<(Roster, Audit)>, BuildError> {
     let store::Settings::Redis(redis) = settings.store else { return Ok(None) };
+    let sealer = sealer(settings.ring, &settings.public_url)?;
+    // An end to sessions must not fail for a log: what cannot be written there is written to the other one.
+    let beside = |path| match audit::open_beside(path, sealer.clone(), clock.clone()) {
+        Ok(audit) => Some(audit),
+        Err(cause) => {
+            tracing::warn!(%cause, "not in the audit log");
+            None
+        }
+    };
+    let audit = settings.audit.as_deref().and_then(beside);
+    let audit = audit.unwrap_or_else(|| Audit::to_log(sealer.clone(), clock.clone()));
+    Ok(Some((Roster::new(Arc::new(RedisStore::new(redis)?), sealer, clock), audit)))
+}
+
+/// What opens what a server of these settings has sealed, for a command.
+///
+/// # Errors
+/// When the ring cannot be used as the settings say.
+pub fn sealer(ring: RingSource, public_url: &PublicUrl) -> Result<Sealer, KeyRingError> {
     // Nobody reads what is counted, and the process is gone before the ring changes.
-    let (sealer, _) = ring::open(settings.ring, settings.public_url.as_str(), &Arc::default())?;
-    Ok(Some(Roster::new(Arc::new(RedisStore::new(redis)?), sealer, clock)))
+    ring::open(ring, public_url.as_str(), &Arc::default()).map(|(sealer, _)| sealer)
 }
 
 /// What works beside the edge while it serves.
@@ -263,7 +290,14 @@ struct Kept {
 
 fn edge(settings: Settings, clock: Clock, metrics: Arc<Metrics>, drain: Drain) -> Result<(Edge, Kept), BuildError> {
     let public_url = settings.public_url;
-    let (sealer, ring_watch) = ring::open(settings.ring, public_url.as_str(), &metrics)?;
+    let (sealer, ring_file) = ring::open(settings.ring, public_url.as_str(), &metrics)?;
+    let audit = match &settings.audit {
+        Some(path) => Audit::to_file(AuditFile::open(path)?, sealer.clone(), clock.clone(), metrics.audit()),
+        None => Audit::to_log(sealer.clone(), clock.clone()),
+    };
+    audit.record(Event::new(Kind::LogOpened, Outcome::Ok).text(Field::Version, env!("CARGO_PKG_VERSION")));
+    ring::note_ring(&sealer, &audit);
+    let ring_watch = ring_file.map(|file| file.watch(&sealer, &metrics, &audit));
     let credential = settings.credential.clone().source(&settings.entra, now_of(&clock))?;
     let entra = Arc::new(entra::Client::observed(settings.entra, credential, metrics.entra())?);
     metrics.shows_ages_of(entra.clone());
@@ -280,8 +314,15 @@ fn edge(settings: Settings, clock: Clock, metrics: Arc<Metrics>, drain: Drain) -
     let store: Arc<dyn Store> = Arc::new(Observed::new(store, metrics.store()));
     let rules = settings.upstreams.iter().map(|upstream| (public_url.join(&upstream.path), &upstream.access));
     let access = Access::new(settings.sign_in, rules);
-    let sessions =
-        Sessions::new(settings.sessions, store.clone(), sealer.clone(), clock.clone(), entra.clone(), access);
+    let sessions = Sessions::new(
+        settings.sessions,
+        store.clone(),
+        sealer.clone(),
+        clock.clone(),
+        entra.clone(),
+        access,
+        audit.clone(),
+    );
     let sessions = Arc::new(sessions);
     let upstreams = settings
         .upstreams
@@ -301,7 +342,14 @@ fn edge(settings: Settings, clock: Clock, metrics: Arc<Metrics>, drain: Drain) -
             clients: settings.clients,
             limits: settings.oauth_limits,
         },
-        Parts { sealer: sealer.clone(), store, clock, sessions: sessions.clone(), entra: entra.clone() },
+        Parts {
+            sealer: sealer.clone(),
+            store,
+            clock,
+            sessions: sessions.clone(),
+            entra: entra.clone(),
+            audit: audit.clone(),
+        },
     )?;
     let own = [public_url.as_str()];
     let origins = Origins::new(own.into_iter().chain(settings.allowed_origins.iter().map(String::as_str)))?;
@@ -318,6 +366,7 @@ fn edge(settings: Settings, clock: Clock, metrics: Arc<Metrics>, drain: Drain) -
         long_bodies: edge::LongBodies::new(settings.bounds.long_messages),
         bounds: Arc::new(settings.bounds),
         access_log: settings.access_log,
+        audit,
         trusted_proxies: settings.trusted_proxies,
         limits: edge::Limits::new(settings.edge_limits),
         public_url,

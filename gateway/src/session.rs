@@ -10,6 +10,7 @@
 //! What an operator may know of sessions, and how one ends them, is in the [`Roster`].
 
 mod admitted;
+mod audited;
 mod background;
 mod cache;
 mod flights;
@@ -36,6 +37,7 @@ use entra::SignIn;
 use serde::{Deserialize, Serialize};
 
 pub use admitted::{Admitted, Denied};
+pub use audited::{Ending, Whose};
 pub use lookup::Tier;
 pub use refresh::{NotRefreshed, Over};
 pub use roster::{
@@ -45,6 +47,7 @@ pub use token::{Grant, IssuedTokens, RefreshToken};
 pub use watch::{StreamSlot, Watch};
 
 use crate::access::Access;
+use crate::audit::{Audit, Context};
 use crate::clock::{Clock, Timestamp};
 use crate::sealed::{Id, Index, Purpose, Sealer};
 use crate::secret::{SecretKey, random_fraction};
@@ -102,6 +105,7 @@ pub struct Sessions {
     background: Arc<Background>,
     roster: Arc<Roster>,
     uses: Uses,
+    audit: Audit,
     /// Claims, as JSON.
     step_ups: OpenTable<String>,
 }
@@ -131,6 +135,7 @@ impl Sessions {
         clock: Clock,
         entra: Arc<entra::Client>,
         access: Access,
+        audit: Audit,
     ) -> Self {
         Self {
             table: Table::new(store.clone(), sealer.clone(), clock.clone(), record::KIND),
@@ -143,6 +148,7 @@ impl Sessions {
             background: Arc::default(),
             roster: Arc::new(Roster::new(store.clone(), sealer.clone(), clock.clone())),
             uses: Uses::default(),
+            audit,
             step_ups: OpenTable::new(store.clone(), sealer.clone(), clock.clone(), step_up::KIND, Purpose::StepUp),
             store,
             settings,
@@ -200,7 +206,7 @@ impl Sessions {
         }
         self.table.put(&handle.id, &handle.secret, &record, lifetime).await?;
         if !self.roster.has(session).await? {
-            self.end(session).await?;
+            self.end(session, Ending::EndedAtItsBeginning, &Context::default()).await?;
             return Err(unavailable("the session was ended while it began"));
         }
         Ok(Begun { handle, expires: record.expires(), renewable })

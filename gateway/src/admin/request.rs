@@ -15,6 +15,7 @@ use pingora::protocols::http::ServerSession;
 use serde_json::{Value, json};
 
 use super::answer;
+use crate::audit::Context;
 
 /// Why a request is refused.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -87,6 +88,12 @@ fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
     let mut values = headers.get_all(name).iter();
     let (value, None) = (values.next()?, values.next()) else { return None };
     value.to_str().ok()
+}
+
+/// Who asks, for the audit log.
+pub fn context(session: &ServerSession) -> Context {
+    let address = session.client_addr().and_then(|address| address.as_inet()).map(|address| address.ip());
+    Context { address, ..Context::default() }
 }
 
 pub fn refused(session: &mut ServerSession, refusal: &Refusal) -> Response<Vec<u8>> {

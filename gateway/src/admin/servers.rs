@@ -8,7 +8,8 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use url::Url;
 
-use super::request::{Refusal, check_get, json_answer, read_post, refused};
+use super::request::{Refusal, check_get, context, json_answer, read_post, refused};
+use crate::audit::{Audit, Event, Field, Kind, Outcome};
 use crate::pool::Pool;
 
 pub const LIST: &str = "/servers";
@@ -18,6 +19,7 @@ pub const UNDRAIN: &str = "/servers/undrain";
 /// What operators may do with servers here. It counts for this replica, until it ends.
 pub struct ServersAdmin {
     pub pools: Vec<Arc<Pool>>,
+    pub audit: Audit,
 }
 
 #[derive(Deserialize)]
@@ -51,8 +53,9 @@ impl ServersAdmin {
         if !pool.set_draining(&server, drains) {
             return Err(Refusal::Unknown("the upstream has no such server"));
         }
-        let upstream = wanted.upstream;
-        tracing::info!(upstream, %server, by = "admin", "{}", if drains { "a server is drained" } else { "a server takes new sessions again" });
+        let kind = if drains { Kind::ServerDrained } else { Kind::ServerUndrained };
+        let event = Event::new(kind, Outcome::Ok).at(&context(session)).text(Field::By, "admin");
+        self.audit.record(event.text(Field::Upstream, &wanted.upstream).text(Field::Server, server.as_str()));
         Ok(())
     }
 

@@ -6,7 +6,8 @@ use http::{Response, StatusCode};
 use pingora::protocols::http::ServerSession;
 use serde::Deserialize;
 
-use super::request::{Refusal, check_get, error, json_answer, read_post, refused};
+use super::request::{Refusal, check_get, context, error, json_answer, read_post, refused};
+use crate::audit::Context;
 use crate::session::{BadSelector, NotRevoked, Roster, Selector, Sessions};
 
 pub const LIST: &str = "/sessions";
@@ -45,7 +46,7 @@ impl SessionsAdmin {
             return Ok(self.list(&selector).await);
         }
         let wanted = serde_json::from_slice(&read_post(session).await?).map_err(|_| selection())?;
-        Ok(self.revoke(&self.selector(wanted)?).await)
+        Ok(self.revoke(&self.selector(wanted)?, &context(session)).await)
     }
 
     async fn list(&self, selector: &Selector) -> Response<Vec<u8>> {
@@ -58,8 +59,8 @@ impl SessionsAdmin {
         }
     }
 
-    async fn revoke(&self, selector: &Selector) -> Response<Vec<u8>> {
-        let revoked = self.sessions.revoke_selected(selector, "admin").await;
+    async fn revoke(&self, selector: &Selector, context: &Context) -> Response<Vec<u8>> {
+        let revoked = self.sessions.revoke_selected(selector, "admin", context).await;
         let mut body = revoked.to_json();
         let status = match &revoked.failure {
             None => StatusCode::OK,

@@ -18,7 +18,7 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use super::answer;
-use super::request::{Refusal, check_get, read_form, refused, set};
+use super::request::{Refusal, check_get, context, read_form, refused, set};
 use crate::clock::{Clock, Timestamp};
 use crate::drain::Drain;
 use crate::metrics::Metrics;
@@ -111,7 +111,7 @@ impl StatusAdmin {
         }
         let selector = Selector::session(&value("session").unwrap_or_default());
         let selector = selector.map_err(|bad| Refusal::Wrong(bad.to_string()))?;
-        let revoked = self.sessions.revoke_selected(&selector, "status page").await;
+        let revoked = self.sessions.revoke_selected(&selector, "status page", &context(session)).await;
         match revoked.failure {
             None => Ok(back()),
             Some(NotRevoked::Ambiguous(_)) => Err(Refusal::Unknown("that is more than one session")),

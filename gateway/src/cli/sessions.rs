@@ -10,6 +10,7 @@ use tokio::runtime;
 use url::Url;
 
 use super::{FAILED, USAGE};
+use crate::audit::Audit;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::session::{BadSelector, List, Listed, Listing, NotRevoked, Roster, Selector};
@@ -108,7 +109,7 @@ impl Sessions {
     fn ask(&self, settings: server::Settings, selector: &Selector, json: bool) -> Outcome {
         let tenants = settings.entra.authority.allowed_tenants().to_vec();
         let failed = |error: &dyn std::fmt::Display| (error.to_string(), FAILED);
-        let roster = server::roster(settings, Clock::system()).map_err(|error| failed(&error))?.ok_or((
+        let (roster, audit) = server::roster(settings, Clock::system()).map_err(|error| failed(&error))?.ok_or((
             "with store.url = \"memory:\" sessions are in the gateway's own memory: ask its admin listener, /sessions"
                 .to_owned(),
             FAILED,
@@ -118,7 +119,7 @@ impl Sessions {
             match self.command {
                 Command::List { .. } => list(&roster, selector, &tenants, json).await,
                 Command::Revoke { all: true, yes: false, .. } => rehearse(&roster, selector).await,
-                Command::Revoke { .. } => revoke(&roster, selector, json).await,
+                Command::Revoke { .. } => revoke(&roster, selector, json, &audit).await,
             }
         })
     }
@@ -147,9 +148,11 @@ async fn rehearse(roster: &Roster, selector: &Selector) -> Outcome {
     Err((format!("this would end {count}: everybody has to sign in again. Add --yes to do it"), USAGE))
 }
 
-async fn revoke(roster: &Roster, selector: &Selector, json: bool) -> Outcome {
+async fn revoke(roster: &Roster, selector: &Selector, json: bool, audit: &Audit) -> Outcome {
     // Nothing is at hand in this process.
-    let revoked = roster.revoke(selector, "cli", |_| {}).await;
+    let revoked = roster.revoke(selector, |_| {}).await;
+    audit.record(revoked.event(selector, "cli"));
+    audit.finish();
     let ended = sessions(revoked.ended);
     let code = if revoked.is_complete() { 0 } else { FAILED };
     if json {

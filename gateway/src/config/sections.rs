@@ -9,12 +9,14 @@ mod store;
 mod upstream;
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use tracing::Level;
 
 use super::reader::Section;
 use super::values::{duration, name, network, readable, web_origin, word};
+use crate::audit::AuditFile;
 use crate::oauth::Remember;
 use crate::public_url::PublicUrl;
 use crate::sealed::KeyRing;
@@ -44,7 +46,7 @@ pub fn read(root: &Section<'_>) -> Option<(log::Settings, Settings)> {
     let clients = clients::read(&root.section("clients"), public_url.as_ref());
     let allowed_origins = cors(&root.section("cors"));
     let drain = drain(&root.section("drain"));
-    let (log, access_log) = log(&root.section("log"));
+    let Log { settings: log, access: access_log, audit } = log(&root.section("log"));
     let settings = Settings {
         public_url: public_url?,
         listen: vec![listen?],
@@ -70,6 +72,7 @@ pub fn read(root: &Section<'_>) -> Option<(log::Settings, Settings)> {
         clients: clients?,
         allowed_origins: allowed_origins?,
         access_log: access_log?,
+        audit: audit?,
         drain: drain?,
     };
     Some((log?, settings))
@@ -196,7 +199,14 @@ fn cors(section: &Section<'_>) -> Option<Vec<String>> {
     origins
 }
 
-fn log(section: &Section<'_>) -> (Option<log::Settings>, Option<bool>) {
+struct Log {
+    settings: Option<log::Settings>,
+    access: Option<bool>,
+    /// `Some(None)`: there is no file.
+    audit: Option<Option<PathBuf>>,
+}
+
+fn log(section: &Section<'_>) -> Log {
     let formats = [("json", log::Format::Json), ("text", log::Format::Text)];
     let levels = [
         ("error", Level::ERROR),
@@ -208,8 +218,16 @@ fn log(section: &Section<'_>) -> (Option<log::Settings>, Option<bool>) {
     let format = section.text("format").or("json").parse(|text| word(text, &formats));
     let level = section.text("level").or("info").parse(|text| word(text, &levels));
     let access = section.flag("access", true);
+    let file = section.text("audit_file");
+    let audit = match file.is_absent() {
+        true => Some(None),
+        false => file.parse(|file| {
+            let file = section.file(file);
+            AuditFile::check(&file).map(|()| Some(file))
+        }),
+    };
     section.finish();
-    (format.zip(level).map(|(format, level)| log::Settings { format, level }), access)
+    Log { settings: format.zip(level).map(|(format, level)| log::Settings { format, level }), access, audit }
 }
 
 fn address(text: &str) -> Result<SocketAddr, &'static str> {

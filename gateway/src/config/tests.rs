@@ -121,6 +121,7 @@ fn the_example_is_valid_with_every_key() {
     assert_eq!((redis.breaker.failures, redis.breaker.pause), (5, Duration::from_secs(1)));
     assert_eq!(config.server.allowed_origins, ["https://inspector.example.com"]);
     assert_eq!(config.server.server_name, "Example MCP");
+    assert_eq!(config.server.audit, Some(FOLDER.join("audit.log")));
     assert_eq!(config.server.clients.denied, ["bad.example"]);
     let client = &config.server.clients.preregistered[0];
     assert_eq!((client.client_id.as_str(), client.name.as_str()), ("contoso-assistant", "Contoso Assistant"));
@@ -187,6 +188,7 @@ fn the_examples_defaults_are_the_defaults() {
         "cors.",
         "clients.denied",
         "clients.preregistered",
+        "log.audit_file",
     ];
     for line in with.lines().filter(|line| !examples.iter().any(|key| line.starts_with(key))) {
         assert!(

@@ -16,7 +16,8 @@ use super::journey::{Destination, Journey};
 use super::refusal::Refusal;
 use super::route::{Endpoint, Target};
 use super::{Edge, MCP_SESSION_ID, challenge};
-use crate::oauth::{AccessRefused, Granted, Limited, Served, resource_metadata_url};
+use crate::audit::{Event, Field, Kind, Outcome};
+use crate::oauth::{AccessRefused, Granted, Limited, Served, Told, resource_metadata_url};
 use crate::pool::{McpSession, Name};
 use crate::session::{Admitted, Denied};
 use crate::source::SourceAddress;
@@ -42,7 +43,8 @@ impl Edge {
         let client = self.client(session);
         match read_whole(session, client, &self.bounds).await? {
             Whole::Unreadable => self.refuse(session, journey, Refusal::BadRequest).await,
-            Whole::Request(request) => {
+            Whole::Request(mut request) => {
+                request.extensions_mut().insert(self.context(session, journey));
                 let answer = self.oauth.handle(*request).await;
                 if let Some(served) = answer.extensions().get::<Served>() {
                     self.metrics.oauth_answered(served.endpoint, served.result, served.took);
@@ -56,6 +58,9 @@ impl Edge {
                 if let Some(refused) = answer.extensions().get::<AccessRefused>() {
                     self.metrics.access_refused(refused.kind);
                 }
+                if let Some(told) = answer.extensions().get::<Told>() {
+                    (journey.code, journey.reason) = (told.code, Some(told.reason));
+                }
                 write_whole(session, answer).await?;
                 Ok(true)
             }
@@ -67,6 +72,7 @@ impl Edge {
     /// The gate of every upstream. Answers (`true`) or lets the journey go on (`false`) with a permit.
     pub(super) async fn admit(&self, session: &mut Session, journey: &mut Journey, target: Target) -> Result<bool> {
         journey.route = target.endpoint.name();
+        journey.target = Some(target.clone());
         let header = session.req_header();
         journey.caller = self.origins.caller(&header.headers);
         if journey.caller == Caller::Stranger {
@@ -96,11 +102,16 @@ impl Edge {
             Ok(admitted) => {
                 let stages = admitted.stages();
                 self.metrics.admitted(admitted.tier().name(), stages.open, stages.lookup);
+                journey.stages.admitted = Some(journey.started.elapsed());
                 if let Err(wait) = self.limits.request(admitted.session(), admitted.watch().requests()) {
                     self.metrics.limited("requests");
                     return self.refuse(session, journey, Refusal::TooManyRequests { wait }).await;
                 }
                 let Some(mcp_session) = self.mcp_session(session, &target, &admitted) else {
+                    let foreign = Event::new(Kind::McpSessionRefused, Outcome::Refused);
+                    let foreign = foreign.at(&self.context(session, journey));
+                    let upstream = &target.upstream.pool.settings().name;
+                    self.audit.record(admitted.whose().of(foreign).text(Field::Upstream, upstream));
                     return self.refuse(session, journey, Refusal::UnknownSession).await;
                 };
                 journey.destination = Some(Destination { target, admitted, session: mcp_session });
@@ -116,12 +127,14 @@ impl Edge {
     pub(super) async fn deny(
         &self,
         session: &mut Session,
-        journey: &Journey,
+        journey: &mut Journey,
         target: &Target,
         denied: &Denied,
     ) -> Result<()> {
+        journey.reason = Some(challenge::reason(denied));
+        self.note_denial(session, journey, target, denied);
         self.metrics.rejected(challenge::reason(denied));
-        if matches!(denied, Denied::NoAccess(_)) {
+        if matches!(denied, Denied::NoAccess { .. }) {
             self.metrics.access_refused("session");
         }
         match denied {
@@ -196,7 +209,8 @@ impl Edge {
         }
     }
 
-    pub(super) async fn refuse(&self, session: &mut Session, journey: &Journey, refusal: Refusal) -> Result<bool> {
+    pub(super) async fn refuse(&self, session: &mut Session, journey: &mut Journey, refusal: Refusal) -> Result<bool> {
+        journey.reason = Some(refusal.name());
         tracing::debug!(request_id = journey.id, ?refusal, "refused");
         self.count(&refusal);
         let answer = with_headers(refusal.answer(), journey.caller.cors());

@@ -26,7 +26,7 @@ pub fn answer(denied: &Denied, resource_metadata: &str) -> Response<Bytes> {
         | Denied::Expired
         | Denied::Ended
         | Denied::Revoked
-        | Denied::NoAccess(_)
+        | Denied::NoAccess { .. }
         | Denied::Refused => challenge(resource_metadata, Some("invalid_token")),
         Denied::Store(crate::store::StoreError::Unreadable { .. }) => {
             challenge(resource_metadata, Some("invalid_token"))
@@ -59,7 +59,7 @@ pub fn reason(denied: &Denied) -> &'static str {
         Denied::Revoked => "revoked",
         Denied::Refused => "refused_upstream",
         Denied::Later { .. } => "entra_unavailable",
-        Denied::NoAccess(_) => "no_access",
+        Denied::NoAccess { .. } => "no_access",
         Denied::Store(crate::store::StoreError::Unavailable(_)) => "store_unavailable",
         Denied::Store(crate::store::StoreError::Unreadable { .. }) => "store_unreadable",
     }
@@ -126,6 +126,9 @@ pub fn json_answer(status: StatusCode, body: &serde_json::Value) -> Response<Byt
 mod tests {
     use super::*;
     use crate::access::NoAccess;
+    use crate::audit::Subject;
+    use crate::sealed::Index;
+    use crate::session::Whose;
 
     const METADATA: &str = "https://mcp.example.com/.well-known/oauth-protected-resource/mcp";
 
@@ -145,6 +148,7 @@ mod tests {
 
     #[test]
     fn bad_tokens_of_every_kind_get_one_answer() {
+        let whose = Whose { who: Subject::of("t", "o"), client: [1; 32], session: Index([2; 32]) };
         let bad = [
             Denied::Token(OpenError::Malformed),
             Denied::Token(OpenError::UnknownKey),
@@ -153,8 +157,8 @@ mod tests {
             Denied::Ended,
             Denied::Revoked,
             Denied::Refused,
-            Denied::NoAccess(NoAccess::Unknown),
-            Denied::NoAccess(NoAccess::Upstream),
+            Denied::NoAccess { cause: NoAccess::Unknown, whose },
+            Denied::NoAccess { cause: NoAccess::Upstream, whose },
         ];
         let answers: Vec<_> = bad.iter().map(|denied| answer(denied, METADATA)).collect();
         for response in &answers {

@@ -1,6 +1,6 @@
 //! What one request carries from hook to hook.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use pingora::prelude::{Error, ErrorType, Result};
 
@@ -18,6 +18,19 @@ pub struct Journey {
     pub id: String,
     /// A label, never the path itself.
     pub route: &'static str,
+    /// Of our own endpoints, the path as the log has it.
+    pub endpoint: Option<&'static str>,
+    /// The upstream whose path was asked for.
+    pub target: Option<Target>,
+    pub stages: Stages,
+    /// Why it was not served, in a word for the log.
+    pub reason: Option<&'static str>,
+    /// Of an error page: `SP-1303`.
+    pub code: Option<&'static str>,
+    /// The tools that its body calls, where it was read.
+    pub calls: Option<Vec<Box<str>>>,
+    /// It was let through to an upstream.
+    pub relayed: bool,
     pub started: Instant,
     pub caller: Caller,
     /// Set by admission alone. Without it no hook gets upstream.
@@ -33,6 +46,17 @@ pub struct Journey {
     _in_flight: InFlight,
 }
 
+/// When a request got how far, counted from its header.
+#[derive(Clone, Copy, Default)]
+pub struct Stages {
+    /// Its token was opened and its session found.
+    pub admitted: Option<Duration>,
+    /// A connection to a server was there.
+    pub connected: Option<Duration>,
+    /// The header of the server's answer was there.
+    pub answered: Option<Duration>,
+}
+
 /// Where an admitted request goes.
 pub struct Destination {
     pub target: Target,
@@ -46,6 +70,13 @@ impl Journey {
         Self {
             id: random_bytes::<8>().iter().map(|byte| format!("{byte:02x}")).collect(),
             route: "none",
+            endpoint: None,
+            target: None,
+            stages: Stages::default(),
+            reason: None,
+            code: None,
+            calls: None,
+            relayed: false,
             started: Instant::now(),
             caller: Caller::Program,
             destination: None,

@@ -77,7 +77,7 @@ impl Refusal {
         }
     }
 
-    /// A label for metrics.
+    /// A label for metrics, and a word for the access log.
     pub fn name(&self) -> &'static str {
         match self {
             Refusal::ForeignHost => "foreign_host",

@@ -86,7 +86,8 @@ impl Edge {
             AnswerEnd::Denied(denied) => Some(denied),
         };
         if let Some(denied) = denied {
-            Box::pin(self.deny(session, journey, &journey.destination()?.target, &denied)).await?;
+            let target = journey.destination()?.target.clone();
+            Box::pin(self.deny(session, journey, &target, &denied)).await?;
         }
         if !body.is_done() {
             linger(session).await;
@@ -177,7 +178,9 @@ impl Edge {
             return Ok(Answered::End(AnswerEnd::Refused(ClaimsRequest::in_challenges(challenges))));
         }
         body.forget();
-        self.metrics.first_byte(journey.started.elapsed());
+        let answered = journey.started.elapsed();
+        journey.stages.answered = Some(answered);
+        self.metrics.first_byte(answered);
         let answer = self.receive(session.req_header(), &mut response, journey)?;
         if self.drain.is_draining() {
             // It may have begun since the request came. Who is not told sends the next one into a closing connection.

@@ -18,6 +18,8 @@ use pingora_proxy::Session;
 use serde_json::{Value, json};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+pub use mirrored::said;
+
 use super::Edge;
 use super::challenge::{json_answer, too_many};
 use super::headers::with_headers;
@@ -26,6 +28,7 @@ use super::journey::Journey;
 use super::refusal::Refusal;
 use super::relay::{Pace, next_piece};
 use super::route::Endpoint;
+use crate::audit::{Field, Kind, Outcome};
 use message::{Message, Messages};
 
 /// Bodies of more than [`LONG`] bytes that may be held here at once, for all sessions.
@@ -72,21 +75,24 @@ impl Edge {
         let headers = &session.req_header().headers;
         let read = if is_plain_json(headers) { Messages::parse(&body.bytes) } else { None };
         let answer = match read {
-            None => self.unclear(journey, Unclear::Body, &Value::Null)?,
+            None => self.unclear(session, journey, Unclear::Body, &Value::Null),
             Some(messages) if !mirrored::agree(headers, &messages) => {
                 let id = messages.only().and_then(|message| message.id.clone()).unwrap_or_default();
-                self.unclear(journey, Unclear::Headers, &id)?
+                self.unclear(session, journey, Unclear::Headers, &id)
             }
             Some(messages) => {
                 let membership = journey.destination()?.admitted.membership();
                 let refused =
                     |message: &&Message| message.tool().is_some_and(|tool| !upstream.tools.allow(membership, tool));
                 let Some(first) = messages.iter().find(refused) else {
+                    let calls = messages.iter().filter_map(|message| message.tool().map(Into::into)).collect();
+                    journey.calls = Some(calls);
                     journey.body = Some(body);
                     return Ok(false);
                 };
-                self.note_refusal(journey, first.tool().unwrap_or_default())?;
-                refusal(&messages, |message| refused(&message), endpoint)
+                let answer = refusal(&messages, |message| refused(&message), endpoint);
+                self.note_refusal(session, journey, first.tool().unwrap_or_default());
+                answer
             }
         };
         write_whole(session, with_headers(answer, journey.caller.cors())).await?;
@@ -114,35 +120,21 @@ impl Edge {
         Ok(Some(ReadBody { bytes: bytes.freeze(), _place: place }))
     }
 
-    fn unclear(&self, journey: &Journey, unclear: Unclear, id: &Value) -> Result<Response<Bytes>> {
-        let destination = journey.destination()?;
+    fn unclear(&self, session: &Session, journey: &mut Journey, unclear: Unclear, id: &Value) -> Response<Bytes> {
         self.metrics.access_refused(unclear.kind());
-        tracing::warn!(
-            request_id = journey.id,
-            session = destination.admitted.reference(),
-            client = destination.admitted.client_reference(),
-            upstream = destination.pool().settings().name,
-            why = unclear.kind(),
-            "a request was refused: rules on tools stand, and what it calls is not clear"
-        );
+        journey.reason = Some(unclear.kind());
+        let event = self.event_of(session, journey, Kind::AccessRefused, Outcome::Refused);
+        self.audit.record(event.text(Field::Reason, unclear.kind()));
         let (code, message) = unclear.words();
-        Ok(json_answer(StatusCode::BAD_REQUEST, &error(id, code, message)))
+        json_answer(StatusCode::BAD_REQUEST, &error(id, code, message))
     }
 
     /// Never the arguments: they are the user's.
-    fn note_refusal(&self, journey: &Journey, tool: &str) -> Result<()> {
-        let destination = journey.destination()?;
+    fn note_refusal(&self, session: &Session, journey: &mut Journey, tool: &str) {
         self.metrics.access_refused("tool");
-        let tool: String = tool.chars().take(LONGEST_NAME).collect();
-        tracing::warn!(
-            request_id = journey.id,
-            session = destination.admitted.reference(),
-            client = destination.admitted.client_reference(),
-            upstream = destination.pool().settings().name,
-            tool,
-            "a call of a tool was refused"
-        );
-        Ok(())
+        journey.reason = Some("tool");
+        let event = self.event_of(session, journey, Kind::AccessRefused, Outcome::Refused);
+        self.audit.record(event.text(Field::Reason, "tool").text(Field::Tool, tool));
     }
 }
 
@@ -219,7 +211,6 @@ fn is_plain_json(headers: &HeaderMap) -> bool {
 const LONG: usize = 64 * 1024;
 const LONG_BODY_WAIT: Duration = Duration::from_secs(5);
 /// Of a tool in the log.
-const LONGEST_NAME: usize = 128;
 /// JSON-RPC 2.0 section 5.1.
 const INVALID_REQUEST: i32 = -32_600;
 /// MCP 2026-07-28.

@@ -11,6 +11,7 @@ use super::prompt::{NotAlone, Prompt};
 use super::records::AuthorizationRequest;
 use super::redirect_uri::ReturnAddress;
 use super::{AuthorizationServer, Remember, answer};
+use crate::audit::{self, Context};
 use crate::browser::{ApprovedClients, Fault, Jar, Transaction};
 use crate::source::SourceAddress;
 
@@ -23,8 +24,9 @@ impl AuthorizationServer {
         let request_to_ask = self.authorization_request(&parameters, SourceAddress::of(request)).await?;
         let jar = Jar::of(request.headers());
         if self.is_approved(&request_to_ask, &jar) {
-            let transaction = request_to_ask.transaction;
-            let sign_in = self.begin_sign_in(request_to_ask).await?;
+            let (transaction, context) = (request_to_ask.transaction, Context::of(request));
+            self.note_consent(audit::Kind::ConsentRemembered, &request_to_ask, &context, None);
+            let sign_in = self.begin_sign_in(request_to_ask, &context).await?;
             let cookies = self.cookies.make_room(&jar, transaction).into_iter().chain([sign_in.cookie]);
             return Ok(answer::with_cookies(answer::see_other(&sign_in.url), cookies));
         }

@@ -7,12 +7,14 @@
 use bytes::Bytes;
 use http::{Request, Response};
 
+use super::audited::Asked;
 use super::error::{Error, Reason};
 use super::parameters::Parameters;
 use super::prompt::Prompt;
 use super::records::{AuthorizationRequest, CODE_LIFETIME, Code, GrantedCode, PendingAuthorization};
 use super::sign_in::SignIn;
 use super::{AuthorizationServer, answer};
+use crate::audit::{Context, Event, Field, Kind, Outcome, Subject};
 use crate::browser::{ConsentState, CsrfToken, EntraState, Fault, Jar};
 use crate::sealed::Id;
 use crate::secret::SecretKey;
@@ -38,14 +40,15 @@ impl AuthorizationServer {
             Err(cause @ StoreError::Unreadable { .. }) => return Err(Error::page(Fault::SignInOver, cause)),
             Err(cause) => return Err(Error::page(Fault::Unavailable, cause)),
         };
-        let response = match self.complete(&parameters, &pending).await {
+        let context = Context::of(request);
+        let response = match self.complete(&parameters, &pending, &context).await {
             Ok(Next::Client(code)) => {
                 answer::see_other(&pending.request.return_to.with_code(self.settings.public_url.as_str(), &code))
             }
             Ok(Next::Entra(SignIn { url, cookie })) => {
                 return Ok(answer::with_cookies(answer::see_other(&url), [cookie]));
             }
-            Err(error) => self.answer(error),
+            Err(error) => self.answer(error, &Asked::by(pending.request.client, context.clone())),
         };
         // The transaction is over, however it ended.
         let over = [
@@ -64,7 +67,12 @@ impl AuthorizationServer {
     }
 
     /// Entra's answer becomes a session, and the session a code for the client.
-    async fn complete(&self, parameters: &Parameters<'_>, pending: &PendingAuthorization) -> Result<Next, Error> {
+    async fn complete(
+        &self,
+        parameters: &Parameters<'_>,
+        pending: &PendingAuthorization,
+        context: &Context,
+    ) -> Result<Next, Error> {
         let request = &pending.request;
         if self.clients.denied().refuses(request.client, &request.client_kind, &request.return_to.redirect_uri) {
             return Err(Error::page(Fault::DeniedClient, "denied since it asked"));
@@ -87,7 +95,7 @@ impl AuthorizationServer {
         match self.entra.redeem(redemption, self.clock.now().into()).await {
             Ok(sign_in) => {
                 self.check_access(request, &sign_in)?;
-                self.signed_in(pending, &sign_in, &scope).await
+                self.signed_in(pending, &sign_in, &scope, context).await
             }
             Err(entra::Error::UserMustAct(refusal)) if may_bounce(pending) && refusal.can_be_answered() => {
                 tracing::info!(%refusal, "Entra asks for more: the user goes there again, once");
@@ -106,6 +114,7 @@ impl AuthorizationServer {
         pending: &PendingAuthorization,
         sign_in: &entra::SignIn,
         scope: &str,
+        context: &Context,
     ) -> Result<Next, Error> {
         let request = &pending.request;
         let unavailable = |cause: StoreError| {
@@ -127,7 +136,7 @@ impl AuthorizationServer {
             Some(_) => self.sessions.stepped_up(&grant, &sign_in.user).await.map_err(unavailable)?,
             None => {}
         }
-        self.grant(request, &grant, sign_in, scope).await.map(Next::Client).map_err(unavailable)
+        self.grant(request, &grant, sign_in, scope, context).await.map(Next::Client).map_err(unavailable)
     }
 
     /// The code is minted here and nowhere earlier (S5).
@@ -137,6 +146,7 @@ impl AuthorizationServer {
         grant: &Grant,
         sign_in: &entra::SignIn,
         scope: &str,
+        context: &Context,
     ) -> Result<String, StoreError> {
         let session = self.sessions.begin(sign_in, scope, grant, &request.client_name.to_string()).await?;
         let epitaph = self
@@ -147,6 +157,15 @@ impl AuthorizationServer {
         let guard = request.binding().guard();
         let granted = GrantedCode { session };
         self.codes.put_guarded(&code.id, &code.secret, &granted, &guard, &epitaph.0, CODE_LIFETIME).await?;
+        self.audit.record(
+            Event::new(Kind::SignInDone, Outcome::Ok)
+                .at(context)
+                .who(Subject::of(&sign_in.user.tenant_id, &sign_in.user.object_id))
+                .client(grant.client)
+                .session(epitaph)
+                .text(Field::Resource, &grant.resource)
+                .text(Field::Name, &request.client_name.to_string()),
+        );
         Ok(code.seal(&self.sealer, request.client))
     }
 }

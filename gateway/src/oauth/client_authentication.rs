@@ -28,10 +28,7 @@ impl AuthorizationServer {
         parameters: &Parameters<'_>,
     ) -> Result<ClientRef, Error> {
         let used_authorization_header = request.headers().contains_key(AUTHORIZATION);
-        let invalid = |cause: &str| {
-            tracing::info!(cause, "a client was not recognised");
-            Error::InvalidClient { used_authorization_header }
-        };
+        let invalid = |cause: &str| Error::InvalidClient { used_authorization_header, cause: cause.to_owned() };
         let basic = Basic::of(request.headers()).map_err(|Malformed| invalid("the Authorization header"))?;
         let named = parameters.one("client_id").ok().flatten();
         let client_id = match (&basic, named) {

@@ -8,6 +8,7 @@ use http::{HeaderValue, Request, Response};
 use super::error::Error;
 use super::parameters::Parameters;
 use super::{AuthorizationServer, answer};
+use crate::audit::{Context, Event, Kind, Outcome};
 use crate::browser::{ApprovedClients, CsrfToken, DeniedClients, Fault, Jar, Transaction, same_origin};
 use crate::secret::SecretKey;
 
@@ -50,6 +51,7 @@ impl AuthorizationServer {
             Some(id) => (CONNECTIONS, self.without(id, &jar)),
             None => return Err(refused(&"nothing to forget")),
         };
+        self.audit.record(Event::new(Kind::ConsentForgotten, Outcome::Ok).at(&Context::of(request)));
         Ok(answer::with_cookies(answer::see_other(&self.settings.public_url.join(path)), cookies))
     }
 

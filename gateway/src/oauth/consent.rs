@@ -3,11 +3,13 @@
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response};
 
+use super::audited::Told;
 use super::client::Kind;
-use super::error::{Error, Reason, Refused};
+use super::error::{Error, Reason};
 use super::parameters::Parameters;
 use super::records::AuthorizationRequest;
 use super::{AuthorizationServer, Remember, SCOPE, answer};
+use crate::audit::{self, Context};
 use crate::browser::{
     ApprovedClients, ConsentPage, ConsentState, CrossOrigin, CsrfToken, DeniedClients, Fault, Jar, Vouched, same_origin,
 };
@@ -64,8 +66,11 @@ impl AuthorizationServer {
         let jar = Jar::of(request.headers());
         self.check_form(&form, &jar, &asked)?;
         match form.one("decision") {
-            Ok(Some("allow")) => self.allow(asked, &form, &jar).await,
-            Ok(Some("deny")) => Ok(self.deny(&asked, &jar)),
+            Ok(Some("allow")) => self.allow(asked, &form, &jar, &Context::of(request)).await,
+            Ok(Some("deny")) => {
+                self.note_consent(audit::Kind::ConsentDenied, &asked, &Context::of(request), None);
+                Ok(self.deny(&asked, &jar))
+            }
             _ => Err(Error::page(Fault::UnknownDecision, "neither allow nor deny")),
         }
     }
@@ -105,6 +110,7 @@ impl AuthorizationServer {
         asked: AuthorizationRequest,
         form: &Parameters<'_>,
         jar: &Jar,
+        context: &Context,
     ) -> Result<Response<Bytes>, Error> {
         let mut cookies = self.answered(&asked);
         let remember = match self.settings.remember {
@@ -112,7 +118,9 @@ impl AuthorizationServer {
             Remember::Always => true,
             Remember::Never => false,
         };
-        if remember && asked.may_be_remembered() {
+        let remember = remember && asked.may_be_remembered();
+        self.note_consent(audit::Kind::ConsentAllowed, &asked, context, Some(remember));
+        if remember {
             let mut approved = self.cookies.get::<ApprovedClients>(jar).unwrap_or_default();
             approved.add(asked.approval(), asked.label(), self.clock.now());
             cookies.push(self.cookies.set(&approved));
@@ -121,7 +129,7 @@ impl AuthorizationServer {
             denied.remove(asked.client.as_bytes());
             cookies.push(self.cookies.set(&denied));
         }
-        let sign_in = self.begin_sign_in(asked).await?;
+        let sign_in = self.begin_sign_in(asked, context).await?;
         cookies.push(sign_in.cookie);
         Ok(answer::with_cookies(self.pages.to_sign_in(&sign_in.url), cookies))
     }
@@ -140,7 +148,7 @@ impl AuthorizationServer {
         let issuer = self.settings.public_url.as_str();
         let url = asked.return_to.with_error(issuer, Reason::AccessDenied.as_str(), "The user refused.");
         let mut response = answer::with_cookies(self.pages.refused(&url), cookies);
-        response.extensions_mut().insert(Refused { reason: "denied_by_user" });
+        response.extensions_mut().insert(Told { code: None, reason: "denied_by_user" });
         response
     }
 

@@ -10,11 +10,13 @@ use http::header::{ALLOW, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderName, HeaderValue, Response, StatusCode};
 use serde_json::json;
 
+use super::audited::{Asked, Told};
 use super::limits::Limited;
 use super::no_access::AccessRefused;
 use super::redirect_uri::ReturnAddress;
 use super::{AuthorizationServer, answer};
 use crate::access::NoAccess;
+use crate::audit::Subject;
 use crate::browser::{Fault, LeavePage, RETRY_AFTER_SECONDS, Reference};
 use crate::session::Over;
 use crate::store::StoreError;
@@ -30,6 +32,7 @@ pub enum Error {
     /// The client id is not one of ours, there is none, or it was not proven; current SDKs then register anew (A25).
     InvalidClient {
         used_authorization_header: bool,
+        cause: String,
     },
     /// The operator bans it.
     UnauthorizedClient,
@@ -84,19 +87,14 @@ pub enum Ungranted {
     Over(Over),
 }
 
-/// Rides on an answer that refuses something, for whoever counts.
-#[derive(Clone, Copy, Debug)]
-pub struct Refused {
-    /// A label for metrics.
-    pub reason: &'static str,
-}
-
 /// A "no" to a client that is proven.
 #[derive(Debug)]
 pub struct Refusal {
     pub to: ReturnAddress,
     pub reason: Reason,
     pub description: &'static str,
+    /// Who has signed in, where the rules say no.
+    pub who: Option<Subject>,
 }
 
 /// RFC 6749 section 4.1.2.1, RFC 8707 section 2, and for `prompt=none` OpenID Connect Core section 3.1.2.6.
@@ -119,16 +117,16 @@ impl Error {
     }
 
     pub fn client(to: ReturnAddress, reason: Reason, description: &'static str) -> Self {
-        Error::Client(Box::new(Refusal { to, reason, description }))
+        Error::Client(Box::new(Refusal { to, reason, description, who: None }))
     }
 
     pub fn unvouched_client(to: ReturnAddress, reason: Reason, description: &'static str) -> Self {
-        Error::UnvouchedClient(Box::new(Refusal { to, reason, description }))
+        Error::UnvouchedClient(Box::new(Refusal { to, reason, description, who: None }))
     }
 }
 
 impl Error {
-    /// A label for metrics; of a page its code.
+    /// A label for metrics and a word for the logs; of a page its code.
     pub fn reason(&self) -> &'static str {
         match self {
             Error::NotFound => "not_found",
@@ -193,21 +191,20 @@ impl Refusal {
     fn url(&self, issuer: &str) -> String {
         self.to.with_error(issuer, self.reason.as_str(), self.description)
     }
-
-    fn log(&self) {
-        tracing::info!(error = self.reason.as_str(), description = self.description, "a client was refused");
-    }
 }
 
 impl AuthorizationServer {
-    pub(super) fn answer(&self, error: Error) -> Response<Bytes> {
-        let refused = Refused { reason: error.reason() };
-        let mut response = self.answer_to(error);
-        response.extensions_mut().insert(refused);
+    /// Notes what was refused, and answers it.
+    pub(super) fn answer(&self, error: Error, asked: &Asked) -> Response<Bytes> {
+        let reference = Reference::random();
+        self.note(&error, asked, reference);
+        let told = Told { code: error.code(), reason: error.reason() };
+        let mut response = self.in_words(error, reference);
+        response.extensions_mut().insert(told);
         response
     }
 
-    fn answer_to(&self, error: Error) -> Response<Bytes> {
+    fn in_words(&self, error: Error, reference: Reference) -> Response<Bytes> {
         match error {
             Error::NotFound => problem(StatusCode::NOT_FOUND, "not_found", "There is nothing at this address."),
             Error::MethodNotAllowed(methods) => with(
@@ -216,7 +213,7 @@ impl AuthorizationServer {
                 methods,
             ),
             Error::InvalidRequest(description) => bad_request("invalid_request", description),
-            Error::InvalidClient { used_authorization_header } => {
+            Error::InvalidClient { used_authorization_header, .. } => {
                 let response = problem(
                     StatusCode::UNAUTHORIZED,
                     "invalid_client",
@@ -229,16 +226,12 @@ impl AuthorizationServer {
                 }
             }
             Error::UnauthorizedClient => {
-                tracing::info!("a denied client was refused");
                 bad_request("unauthorized_client", "This client may not be used at this server.")
             }
-            Error::InvalidGrant(cause) => {
-                tracing::info!(%cause, "a code or refresh token was refused");
-                bad_request(
-                    "invalid_grant",
-                    "The grant is not valid, was used, or belongs to another client or request.",
-                )
-            }
+            Error::InvalidGrant(_) => bad_request(
+                "invalid_grant",
+                "The grant is not valid, was used, or belongs to another client or request.",
+            ),
             Error::InvalidTarget => bad_request("invalid_target", "The resource is not one of this server's."),
             Error::UnsupportedGrantType => {
                 bad_request("unsupported_grant_type", "Use authorization_code or refresh_token.")
@@ -265,7 +258,6 @@ impl AuthorizationServer {
             }
             Error::TooMany { limited, in_a_browser } => {
                 // No more than this: a flood must not fill the log. It is counted.
-                let reference = Reference::random();
                 tracing::debug!(limit = limited.limit, %reference, "an address asked too often");
                 let mut response = match in_a_browser {
                     true => self.pages.error(Fault::TooMany, reference),
@@ -280,31 +272,24 @@ impl AuthorizationServer {
                 response
             }
             Error::Page(fault, cause) => {
-                let reference = Reference::random();
-                tracing::warn!(code = fault.code(), %reference, cause, "a page with an error was shown");
+                if matches!(fault, Fault::Unavailable | Fault::NoClientDocument) {
+                    tracing::error!(code = fault.code(), %reference, cause, "answered 503");
+                }
                 self.pages.error(fault, reference)
             }
             Error::NoAccess(fault, cause, refusal) => {
-                let reference = Reference::random();
-                tracing::warn!(code = fault.code(), %reference, %cause, "a sign-in was refused");
                 let url = refusal.url(self.settings.public_url.as_str());
                 let mut response = self.pages.no_access(fault, reference, &url);
                 response.extensions_mut().insert(AccessRefused::of(cause));
                 response
             }
-            Error::Client(refusal) => {
-                refusal.log();
-                answer::see_other(&refusal.url(self.settings.public_url.as_str()))
-            }
-            Error::UnvouchedClient(refusal) => {
-                refusal.log();
-                self.pages.leave(LeavePage {
-                    url: &refusal.url(self.settings.public_url.as_str()),
-                    destination: refusal.to.redirect_uri.destination(),
-                    error: refusal.reason.as_str(),
-                    description: refusal.description,
-                })
-            }
+            Error::Client(refusal) => answer::see_other(&refusal.url(self.settings.public_url.as_str())),
+            Error::UnvouchedClient(refusal) => self.pages.leave(LeavePage {
+                url: &refusal.url(self.settings.public_url.as_str()),
+                destination: refusal.to.redirect_uri.destination(),
+                error: refusal.reason.as_str(),
+                description: refusal.description,
+            }),
         }
     }
 }

@@ -7,6 +7,7 @@ use super::error::{Error, Reason, Refusal};
 use super::prompt::Prompt;
 use super::records::AuthorizationRequest;
 use crate::access::NoAccess;
+use crate::audit::Subject;
 use crate::browser::Fault;
 
 /// Rides on an answer that refuses a sign-in, for whoever counts.
@@ -36,21 +37,29 @@ impl AuthorizationServer {
             Fault::GroupsUntold => "The sign-in does not tell the groups of this account (SP-1304).",
             _ => "This account may not use this server (SP-1303).",
         };
-        Err(no_access(request, fault, cause, description))
+        let who = Subject::of(&sign_in.user.tenant_id, &sign_in.user.object_id);
+        Err(no_access(request, fault, cause, description, who))
     }
 
-    /// Entra has signed somebody in whose tenant is not among ours. Who that was is for the log; the page and the client learn
+    /// Entra has signed somebody in whose tenant is not among ours. Who that was is for the logs; the page and the client learn
     /// that it was the tenant.
     pub(super) fn other_tenant(&self, request: &AuthorizationRequest, tenant_id: &str, object_id: &str) -> Error {
         let client: String = request.client.as_bytes()[..4].iter().map(|byte| format!("{byte:02x}")).collect();
         tracing::warn!(tenant_id, object_id, client, "a user of a tenant that is not allowed signed in at Entra");
         let description = "Accounts of this organisation may not use this server (SP-1305).";
-        no_access(request, Fault::OtherTenant, NoAccess::Tenant, description)
+        no_access(request, Fault::OtherTenant, NoAccess::Tenant, description, Subject::of(tenant_id, object_id))
     }
 }
 
-fn no_access(request: &AuthorizationRequest, fault: Fault, cause: NoAccess, description: &'static str) -> Error {
-    let refusal = Box::new(Refusal { to: request.return_to.clone(), reason: Reason::AccessDenied, description });
+fn no_access(
+    request: &AuthorizationRequest,
+    fault: Fault,
+    cause: NoAccess,
+    description: &'static str,
+    who: Subject,
+) -> Error {
+    let to = request.return_to.clone();
+    let refusal = Box::new(Refusal { to, reason: Reason::AccessDenied, description, who: Some(who) });
     match request.prompt {
         // Nobody is to see a page.
         Some(Prompt::None) => Error::Client(refusal),

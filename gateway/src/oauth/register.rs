@@ -4,11 +4,13 @@ use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use serde_json::{Map, Value, json};
 
+use super::client::ClientRef;
 use super::client::registration::{AuthenticationMethod, Registration};
 use super::client_name::ClientName;
 use super::error::Error;
 use super::redirect_uri::RedirectUri;
 use super::{AuthorizationServer, SCOPE, answer, json as strict_json};
+use crate::audit::{Context, Event, Field, Kind, Outcome};
 
 const REDIRECT_URIS_AT_MOST: usize = 10;
 /// A client id travels in URLs, where more would be cut off by somebody.
@@ -37,6 +39,13 @@ impl AuthorizationServer {
         }
         let secret =
             registration.secret(&self.sealer, &client_id).expect("the key that has just sealed is in the ring");
+        self.audit.record(
+            Event::new(Kind::ClientRegistered, Outcome::Ok)
+                .at(&Context::of(request))
+                .client(*ClientRef::of(&client_id).as_bytes())
+                .text(Field::Name, &registration.name.to_string())
+                .text(Field::Method, registration.method.as_str()),
+        );
         let mut answer = registered(&registration, &client_id, &metadata);
         if let Some(secret) = secret {
             answer["client_secret"] = secret.as_str().into();

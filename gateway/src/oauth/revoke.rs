@@ -8,6 +8,7 @@ use super::error::Error;
 use super::parameters::Parameters;
 use super::token::required;
 use super::{AuthorizationServer, answer};
+use crate::audit::Context;
 
 impl AuthorizationServer {
     /// Whatever the token is worth, the answer is the same: nobody learns from it whether there is such a session. The
@@ -21,7 +22,8 @@ impl AuthorizationServer {
         let client = self.authenticate(request, &form).await?;
         let token = required(&form, "token", "token is missing.")?;
         let resources = self.settings.resources.iter().map(|resource| resource.url());
-        self.sessions.revoke(*client.as_bytes(), token, resources).await.map_err(Error::Unavailable)?;
+        let context = Context::of(request);
+        self.sessions.revoke(*client.as_bytes(), token, resources, &context).await.map_err(Error::Unavailable)?;
         Ok(answer::json(StatusCode::OK, &json!({})))
     }
 }

@@ -9,6 +9,7 @@ use super::pkce::CodeVerifier;
 use super::prompt::Prompt;
 use super::records::{AuthorizationRequest, PendingAuthorization, SIGN_IN_LIFETIME};
 use super::{AuthorizationServer, CALLBACK};
+use crate::audit::{Context, Event, Field, Kind, Outcome};
 use crate::browser::{EntraState, Fault};
 use crate::secret::{SecretKey, random_bytes};
 
@@ -21,8 +22,18 @@ pub struct SignIn {
 }
 
 impl AuthorizationServer {
-    pub(super) async fn begin_sign_in(&self, request: AuthorizationRequest) -> Result<SignIn, Error> {
-        self.send_to_entra(request, None, false).await
+    pub(super) async fn begin_sign_in(
+        &self,
+        request: AuthorizationRequest,
+        context: &Context,
+    ) -> Result<SignIn, Error> {
+        let begun = Event::new(Kind::SignInBegun, Outcome::Ok)
+            .at(context)
+            .client(*request.client.as_bytes())
+            .text(Field::Resource, &request.resource);
+        let sign_in = self.send_to_entra(request, None, false).await?;
+        self.audit.record(begun);
+        Ok(sign_in)
     }
 
     /// Once more, because Entra asked for more than the user had given; `claims` says for what, in Entra's own words. It is

@@ -4,14 +4,16 @@ use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use serde_json::json;
 
+use super::audited::Asked;
 use super::client::ClientRef;
 use super::error::{Error, Ungranted};
 use super::parameters::Parameters;
 use super::pkce::CodeVerifier;
 use super::records::{Binding, Code};
 use super::{AuthorizationServer, SCOPE, answer};
+use crate::audit::Context;
 use crate::sealed::Index;
-use crate::session::{Grant, IssuedTokens};
+use crate::session::{Ending, Grant, IssuedTokens};
 use crate::store::{Redeemed, StoreError};
 
 /// Rides on the answer to a code or a refresh token, for whoever counts.
@@ -30,20 +32,21 @@ impl AuthorizationServer {
         let form = Parameters::parse(request.body());
         form.each_once().map_err(|_| Error::InvalidRequest("A parameter is there more than once."))?;
         let client = self.authenticate(request, &form).await?;
+        let context = Context::of(request);
         let (grant, issued) = match required(&form, "grant_type", "grant_type is missing.")? {
-            "authorization_code" => ("authorization_code", self.redeem(client, &form).await),
-            "refresh_token" => ("refresh_token", self.refresh(client, &form).await),
+            "authorization_code" => ("authorization_code", self.redeem(client, &form, &context).await),
+            "refresh_token" => ("refresh_token", self.refresh(client, &form, &context).await),
             _ => return Err(Error::UnsupportedGrantType),
         };
         let result = issued.as_ref().map_or_else(Error::grant_reason, |_| "ok");
-        let mut response = issued.map_or_else(|error| self.answer(error), tokens);
+        let mut response = issued.map_or_else(|error| self.answer(error, &Asked::by(client, context)), tokens);
         response.extensions_mut().insert(Granted { grant, result });
         Ok(response)
     }
 
     /// What is presented must be what was authorized, all of it at once; a wrong guess costs nothing (T11), a second use
     /// ends what the first one gave (T10).
-    async fn redeem(&self, client: ClientRef, form: &Parameters<'_>) -> Result<IssuedTokens, Error> {
+    async fn redeem(&self, client: ClientRef, form: &Parameters<'_>, context: &Context) -> Result<IssuedTokens, Error> {
         let code = required(form, "code", "code is missing.")?;
         let redirect_uri = required(form, "redirect_uri", "redirect_uri is missing.")?;
         let verifier = required(form, "code_verifier", "code_verifier is missing.")?;
@@ -60,8 +63,7 @@ impl AuthorizationServer {
             Ok(Redeemed::Mismatch) => Err(Error::InvalidGrant(Ungranted::Mismatch)),
             Ok(Redeemed::Missing) => Err(Error::InvalidGrant(Ungranted::Expired)),
             Ok(Redeemed::Spent(session)) => {
-                tracing::warn!("a code was presented again: its session ends");
-                self.sessions.end(Index(session)).await.map_err(Error::Unavailable)?;
+                self.sessions.end(Index(session), Ending::CodeReused, context).await.map_err(Error::Unavailable)?;
                 Err(Error::InvalidGrant(Ungranted::Redeemed))
             }
             Err(cause @ StoreError::Unreadable { .. }) => {

@@ -18,7 +18,7 @@ use zeroize::Zeroizing;
 pub use file::KeyRingError;
 pub use life::{EditError, KeyInfo, Revoked, Rotated, Successor};
 
-use super::{Index, Purpose};
+use super::{AuditKey, Index, Purpose};
 use crate::clock::Timestamp;
 use crate::locked::Locked;
 use crate::secret::SecretKey;
@@ -62,6 +62,8 @@ struct Keys {
     index: SecretKey,
     nonce: SecretKey,
     companion: SecretKey,
+    audit_proof: SecretKey,
+    audit_name: SecretKey,
 }
 
 impl KeyId {
@@ -129,6 +131,11 @@ impl KeyRing {
         if before.keys().any(known) { Ok(()) } else { Err(KeyRingError::Foreign(before.active.id)) }
     }
 
+    /// The keys that have been revoked, oldest first.
+    pub fn revoked(&self) -> &[KeyId] {
+        &self.revoked
+    }
+
     /// Whether the system keeps every key out of swap.
     pub fn is_locked(&self) -> bool {
         self.keys().all(|key| key.keys.is_locked())
@@ -164,6 +171,8 @@ impl RingKey {
             index: derive(id, root, "index"),
             nonce: derive(id, root, "nonce"),
             companion: derive(id, root, "companion"),
+            audit_proof: derive(id, root, "audit-proof"),
+            audit_name: derive(id, root, "audit-name"),
         };
         Self { id, keys: Locked::new(keys) }
     }
@@ -193,6 +202,10 @@ impl RingKey {
 
     pub(super) fn companion_key(&self) -> &SecretKey {
         &self.keys.companion
+    }
+
+    pub(super) fn audit_key(&self) -> AuditKey {
+        AuditKey::new(self.id, self.keys.audit_proof.clone(), self.keys.audit_name.clone())
     }
 }
 

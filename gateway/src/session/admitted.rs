@@ -8,7 +8,7 @@ use http::HeaderValue;
 use super::lookup::Tier;
 use super::token::AccessToken;
 use super::watch::Watch;
-use super::{Handle, Sessions, reference};
+use super::{Handle, Sessions, Whose, reference};
 use crate::access::{Membership, NoAccess};
 use crate::clock::Timestamp;
 use crate::sealed::{Index, OpenError};
@@ -17,7 +17,6 @@ use crate::store::StoreError;
 /// The permit to go upstream. Only [`Sessions::admit`] makes one.
 #[derive(Debug)]
 pub struct Admitted {
-    session: Index,
     pub(super) bearer: HeaderValue,
     /// To ask again while it is in use.
     pub(super) handle: Handle,
@@ -27,8 +26,7 @@ pub struct Admitted {
     tier: Tier,
     stages: Stages,
     membership: Arc<Membership>,
-    /// SHA-256 of the client id.
-    client: [u8; 32],
+    whose: Whose,
 }
 
 /// How long admitting took.
@@ -61,8 +59,8 @@ pub enum Denied {
     /// Likewise, and Entra does not answer now.
     #[error("Entra's token could not be renewed")]
     Later { retry_after: Option<Duration> },
-    #[error("{0}")]
-    NoAccess(#[from] NoAccess),
+    #[error("{cause}")]
+    NoAccess { cause: NoAccess, whose: Whose },
     #[error("{0}")]
     Store(#[from] StoreError),
 }
@@ -92,10 +90,11 @@ impl Sessions {
             return Err(Denied::Expired);
         }
         // A refusal leads to a new sign-in, where Entra says anew what the user is, and where whoever may not is told so.
-        self.access.admits(&entry.membership, resource)?;
+        let whose = Whose { who: entry.who, client: token.client, session };
+        self.access.admits(&entry.membership, resource).map_err(|cause| Denied::NoAccess { cause, whose })?;
         self.renew_in_background(&token, session, &entry);
         Ok(Admitted {
-            session,
+            whose,
             handle,
             ends: entry.session_ends,
             bearer: entry.bearer.clone(),
@@ -103,7 +102,6 @@ impl Sessions {
             stages,
             watch,
             membership: entry.membership.clone(),
-            client: token.client,
         })
     }
 }
@@ -123,7 +121,7 @@ impl Admitted {
 
     /// The session as the store knows it. Stable for its life: what a user's requests have in common.
     pub fn session(&self) -> Index {
-        self.session
+        self.whose.session
     }
 
     /// Tells when the session is ended, and counts its streams.
@@ -133,7 +131,7 @@ impl Admitted {
 
     /// What logs call the session: enough to find its lines, too little to be its name in the store.
     pub fn reference(&self) -> String {
-        reference(self.session)
+        reference(self.whose.session)
     }
 
     /// What the user is, of all that the rules name.
@@ -141,9 +139,9 @@ impl Admitted {
         &self.membership
     }
 
-    /// What logs call the client: the beginning of a digest.
-    pub fn client_reference(&self) -> String {
-        reference(Index(self.client))
+    /// For the audit log.
+    pub fn whose(&self) -> Whose {
+        self.whose
     }
 
     /// How long admitting took.

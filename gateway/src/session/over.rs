@@ -43,7 +43,7 @@ impl Sessions {
                     if confirmed.elapsed() < STALE => {}
                 Ok((entry, Tier::Cache | Tier::Store)) => {
                     if let Err(cause) = self.access.admits(&entry.membership, resource) {
-                        return cause.into();
+                        return Denied::NoAccess { cause, whose: admitted.whose() };
                     }
                     (ends, confirmed) = (entry.session_ends, Instant::now());
                 }

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use super::renewal::Occasion;
-use super::{IssuedTokens, RefreshToken, Sessions, reference};
+use super::{Ending, IssuedTokens, RefreshToken, Sessions, Whose, reference};
+use crate::audit::{Context, Event, Field, Kind, Outcome};
 use crate::sealed::OpenError;
 use crate::store::{Advance, Step, StoreError};
 
@@ -66,12 +67,15 @@ impl Sessions {
     /// New tokens, and the end of the one presented: within the grace it gives the same successor again, after that its use
     /// ends the session, for either the client or a thief has an old copy. Moving the counter comes last, when nothing can
     /// fail any more (A24).
-    pub async fn refresh(&self, token: &RefreshToken) -> Result<IssuedTokens, NotRefreshed> {
+    pub async fn refresh(&self, token: &RefreshToken, context: &Context) -> Result<IssuedTokens, NotRefreshed> {
         let session = self.sealer.index(&token.handle.id).ok_or(NotRefreshed::Over(Over::KeyGone))?;
         let record = self.up_to_date(&token.handle, session, Occasion::Refresh).await?;
         if let Err(cause) = self.access.admits(&record.membership, &token.grant.resource) {
             // New tokens would be refused like the ones before, and the client would come back for others.
-            tracing::info!(session = reference(session), %cause, "a refresh was refused");
+            let whose = Whose { who: record.listing.user.subject(), client: token.grant.client, session };
+            let refused = Event::new(Kind::AccessRefused, Outcome::Refused).at(context).text(Field::Reason, "refresh");
+            let refused = refused.text(Field::Cause, &cause.to_string()).text(Field::Resource, &token.grant.resource);
+            self.audit.record(whose.of(refused));
             return Err(NotRefreshed::Over(Over::NoAccess));
         }
         let now = self.clock.now();
@@ -99,12 +103,7 @@ impl Sessions {
                 Ok(issue(next))
             }
             Advance::Reused => {
-                tracing::warn!(
-                    session = reference(session),
-                    generation = token.generation,
-                    "a refresh token was used again after its successor: its session ends"
-                );
-                self.end(session).await?;
+                self.end(session, Ending::RefreshTokenReused, context).await?;
                 Err(NotRefreshed::Over(Over::Reused))
             }
             Advance::Missing => Err(NotRefreshed::Over(Over::NoGeneration)),

@@ -15,7 +15,8 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::record::{Challenged, Record, Trouble};
 use super::refused::Refused;
-use super::{Handle, NotRefreshed, Over, Sessions, reference};
+use super::{Ending, Handle, NotRefreshed, Over, Sessions, reference};
+use crate::audit::Context;
 use crate::clock::Timestamp;
 use crate::sealed::Index;
 use crate::secret::random_fraction;
@@ -117,7 +118,7 @@ impl Sessions {
                     if let Some(claims) = refusal.claims.as_ref().filter(|_| refusal.can_be_answered()) {
                         self.remember_step_up(&record.listing, claims).await?;
                     }
-                    self.end(session).await?;
+                    self.end(session, Ending::NotRenewed, &Context::default()).await?;
                     return Err(NotRefreshed::Over(Over::Entra));
                 }
                 Err(error) => {

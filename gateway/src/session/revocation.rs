@@ -2,7 +2,8 @@
 
 use super::hearing::{REVOKED, Word};
 use super::token::AccessToken;
-use super::{RefreshToken, Revoked, Roster, Selector, Sessions, reference};
+use super::{Ending, RefreshToken, Revoked, Roster, Selector, Sessions, reference};
+use crate::audit::Context;
 use crate::sealed::{Id, Index};
 use crate::store::StoreError;
 
@@ -13,14 +14,18 @@ impl Sessions {
     ///
     /// # Errors
     /// When it is not certain that the others learn of it. Here it has ended all the same.
-    pub async fn end(&self, session: Index) -> Result<(), StoreError> {
+    pub async fn end(&self, session: Index, why: Ending, context: &Context) -> Result<(), StoreError> {
         self.ended_here(session);
-        self.roster.end(session).await
+        let ended = self.roster.end(session).await;
+        self.note_end(session, why, context, ended.as_ref().ok().and_then(Option::as_ref), ended.is_ok());
+        ended.map(drop)
     }
 
     /// Ends the sessions that an operator means, here at once.
-    pub async fn revoke_selected(&self, selector: &Selector, asked_by: &'static str) -> Revoked {
-        self.roster.revoke(selector, asked_by, |session| self.ended_here(session)).await
+    pub async fn revoke_selected(&self, selector: &Selector, by: &'static str, context: &Context) -> Revoked {
+        let revoked = self.roster.revoke(selector, |session| self.ended_here(session)).await;
+        self.audit.record(revoked.event(selector, by).at(context));
+        revoked
     }
 
     pub fn roster(&self) -> &Roster {
@@ -35,9 +40,10 @@ impl Sessions {
         client: [u8; 32],
         token: &str,
         resources: impl Iterator<Item = &'a str>,
+        context: &Context,
     ) -> Result<(), StoreError> {
         match self.session_of(client, token, resources).and_then(|id| self.sealer.index(&id)) {
-            Some(session) => self.end(session).await,
+            Some(session) => self.end(session, Ending::SignedOut, context).await,
             None => Ok(()),
         }
     }

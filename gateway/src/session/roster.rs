@@ -112,8 +112,9 @@ impl Roster {
         self.listings.replace(session, listing, listing.ends.remaining(self.clock.now())).await.map(drop)
     }
 
-    /// Ends a session for every replica that hears of it, or asks the store again. Ending one twice is no failure.
-    pub(super) async fn end(&self, session: Index) -> Result<(), StoreError> {
+    /// Ends a session for every replica that hears of it, or asks the store again. Ending one twice is no failure. What was
+    /// known of it; `None` if there was none.
+    pub(super) async fn end(&self, session: Index) -> Result<Option<Listing>, StoreError> {
         // First the record: whoever hears of its end and asks the store must find none.
         self.records.remove(session).await?;
         self.store.announce(REVOKED, &Word::Ended(session).to_bytes()).await?;
@@ -125,12 +126,13 @@ impl Roster {
         // Once more, for one that was just beginning: from here on it finds that its listing is gone.
         self.records.remove(session).await?;
         // Without it the sets keep the session's name until it would have ended, which shows nobody anything.
-        let Some(listing) = listing else { return Ok(()) };
+        let Some(listing) = listing else { return Ok(None) };
         let member = Member { session, key: listing.key }.to_bytes();
         for set in self.sets_of_user(&listing.user) {
             self.store.strike(&set, &member).await?;
         }
-        self.store.strike(&self.set_of_all(session), &member).await
+        self.store.strike(&self.set_of_all(session), &member).await?;
+        Ok(Some(listing))
     }
 
     /// The sessions that are meant and live, at most so many; those that began first come first.
@@ -159,18 +161,10 @@ impl Roster {
 
     /// Ends the sessions that are meant, and those of them that are just beginning. `ended` is told of each in this process.
     /// Whoever signs in afterwards has a new session.
-    pub async fn revoke(&self, selector: &Selector, asked_by: &'static str, ended: impl Fn(Index)) -> Revoked {
+    pub async fn revoke(&self, selector: &Selector, ended: impl Fn(Index)) -> Revoked {
         let mut revoked = Revoked::default();
         let done = self.revoke_all_of(selector, &ended, &mut revoked).await;
         revoked.failure = done.err();
-        tracing::warn!(
-            asked_by,
-            selector = selector.kind(),
-            ended = revoked.ended,
-            unknown = revoked.unknown,
-            complete = revoked.is_complete(),
-            "sessions were revoked"
-        );
         revoked
     }
 

@@ -30,8 +30,9 @@ fn fixture() -> Fixture {
 
 fn replica(ring: KeyRing, store: Arc<dyn Store>, clock: &Clock) -> Fixture {
     let sealer = Sealer::new(ring, "https://mcp.example.com");
+    let audit = Audit::to_log(sealer.clone(), clock.clone());
     let sessions =
-        Sessions::new(Settings::default(), store, sealer, clock.clone(), Arc::new(nobody()), Access::default());
+        Sessions::new(Settings::default(), store, sealer, clock.clone(), Arc::new(nobody()), Access::default(), audit);
     Fixture { sessions: Arc::new(sessions), clock: clock.clone() }
 }
 
@@ -83,7 +84,7 @@ impl Fixture {
 
     async fn refresh(&self, refresh_token: &str) -> Result<IssuedTokens, NotRefreshed> {
         let token = self.sessions.open_refresh_token(CLIENT, refresh_token).unwrap();
-        self.sessions.refresh(&token).await
+        self.sessions.refresh(&token, &Context::default()).await
     }
 
     async fn admits(&self, access_token: &str) -> bool {
@@ -181,7 +182,11 @@ async fn lifetimes_are_entras_minus_a_margin() {
 async fn an_ended_session_admits_nobody() {
     let fixture = fixture();
     let (handle, issued) = issued(&fixture, 3600).await;
-    fixture.sessions.end(fixture.sessions.index(&handle).unwrap()).await.unwrap();
+    fixture
+        .sessions
+        .end(fixture.sessions.index(&handle).unwrap(), Ending::SignedOut, &Context::default())
+        .await
+        .unwrap();
     let denied = fixture.sessions.admit(Some(&authorization(&issued.access_token)), HERE).await.unwrap_err();
     assert!(matches!(denied, Denied::Revoked));
 }
@@ -293,16 +298,16 @@ async fn tokens_are_their_clients_own_and_revoke_their_session() {
         (CLIENT, ""),
         (CLIENT, &refresh_token.replace("sp1_rt_", "sp1_at_")),
     ] {
-        fixture.sessions.revoke(client, token, resources()).await.unwrap();
+        fixture.sessions.revoke(client, token, resources(), &Context::default()).await.unwrap();
         assert!(fixture.admits(&tokens.access_token).await, "{token}");
     }
-    fixture.sessions.revoke(CLIENT, &tokens.access_token, resources()).await.unwrap();
+    fixture.sessions.revoke(CLIENT, &tokens.access_token, resources(), &Context::default()).await.unwrap();
     assert!(!fixture.admits(&tokens.access_token).await);
     assert!(fixture.refresh(&refresh_token).await.is_err());
 
     let (tokens, refresh_token) = renewable(&fixture, HOUR).await;
     let newest = successor(fixture.refresh(&refresh_token).await);
-    fixture.sessions.revoke(CLIENT, &refresh_token, resources()).await.unwrap();
+    fixture.sessions.revoke(CLIENT, &refresh_token, resources(), &Context::default()).await.unwrap();
     assert!(!fixture.admits(&tokens.access_token).await, "a superseded token ends the session too");
     assert!(fixture.refresh(&newest).await.is_err());
 }
@@ -326,7 +331,10 @@ async fn a_session_survives_the_rotation_of_keys_until_its_own_has_left_the_ring
     assert!(!after.admits(&tokens.access_token).await);
     assert!(after.sessions.open_refresh_token(CLIENT, &refresh_token).is_err());
     let token = after.sessions.open_refresh_token(CLIENT, second.refresh_token.as_ref().unwrap()).unwrap();
-    assert!(matches!(after.sessions.refresh(&token).await, Err(NotRefreshed::Over(_))), "its record is lost");
+    assert!(
+        matches!(after.sessions.refresh(&token, &Context::default()).await, Err(NotRefreshed::Over(_))),
+        "its record is lost"
+    );
 }
 
 /// GU-18: under continuous access evaluation Entra's tokens live for a day and more.
@@ -335,10 +343,11 @@ async fn a_token_of_entras_that_lives_long_makes_no_session_live_longer() {
     let clock = Clock::manual(Timestamp::from_unix(1_000_000));
     let store = Arc::new(MemoryStore::new(clock.clone()));
     let sealer = Sealer::new(KeyRing::ephemeral(), "https://mcp.example.com");
+    let audit = Audit::to_log(sealer.clone(), clock.clone());
     let eight_hours = Duration::from_secs(8 * HOUR);
     let settings = Settings { session_idle: eight_hours, session_max: eight_hours, ..Settings::default() };
     let sessions =
-        Arc::new(Sessions::new(settings, store, sealer, clock.clone(), Arc::new(nobody()), Access::default()));
+        Arc::new(Sessions::new(settings, store, sealer, clock.clone(), Arc::new(nobody()), Access::default(), audit));
     let fixture = Fixture { sessions, clock };
     let (mut tokens, mut refresh_token) = renewable(&fixture, 28 * HOUR).await;
     assert_eq!(tokens.expires_in, Duration::from_secs(HOUR));

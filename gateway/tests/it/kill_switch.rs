@@ -192,7 +192,9 @@ impl Fixture {
                 let log = said(&output);
                 assert_eq!(output.status.code(), Some(0), "{log}");
                 assert!(
-                    log.contains("\"asked_by\":\"cli\"") && log.contains(&format!("\"selector\":\"{name}\"")),
+                    log.contains("\"event\":\"sessions-revoked\"")
+                        && log.contains("\"by\":\"cli\"")
+                        && log.contains(&format!("\"selector\":\"{name}\"")),
                     "{log}"
                 );
                 assert!(name == "all" || !log.contains(value), "{log}");

@@ -2,6 +2,8 @@
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "tests fail loudly and say what they skip")]
 
 mod access;
+mod access_log;
+mod audit;
 mod bounds;
 mod cache;
 mod canaries;

@@ -116,6 +116,7 @@ impl Edge {
             }
         };
         journey.peer = Some(peer);
+        journey.stages.connected = Some(journey.started.elapsed());
         Ok(link)
     }
 

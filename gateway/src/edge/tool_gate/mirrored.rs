@@ -37,6 +37,12 @@ pub fn agree(headers: &HeaderMap, messages: &Messages) -> bool {
     }
 }
 
+/// What the headers say that is called, if they do: a method, and the name that goes with it. Nobody has compared it.
+pub fn said(headers: &HeaderMap) -> Option<(&str, Option<String>)> {
+    let method = once(headers, &METHOD).value()?;
+    Some((method, once(headers, &NAME).value().and_then(decoded)))
+}
+
 enum Once<'a> {
     Zero,
     One(&'a str),

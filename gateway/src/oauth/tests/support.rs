@@ -13,6 +13,7 @@ use serde_json::Value;
 use url::Url;
 
 use crate::access::Access;
+use crate::audit::Audit;
 use crate::clock::{Clock, Timestamp};
 use crate::oauth::{
     AuthorizationServer, ClientSettings, LimitSettings, Parts, Remember, Resource, Resources, Settings,
@@ -115,6 +116,7 @@ fn build(fake: Option<FakeEntra>, change: impl FnOnce(&mut Settings)) -> Fixture
         clock.clone(),
         entra_client.clone(),
         Access::default(),
+        Audit::to_log(sealer.clone(), clock.clone()),
     ));
     Fixture::new(settings, sealer, store, clock, sessions, entra_client, fake)
 }
@@ -135,6 +137,7 @@ impl Fixture {
             clock: clock.clone(),
             sessions: sessions.clone(),
             entra: entra_client.clone(),
+            audit: Audit::to_log(sealer.clone(), clock.clone()),
         };
         let server = AuthorizationServer::new(settings.clone(), parts).unwrap();
         Self { server, sessions, store, clock, entra, settings, sealer, entra_client }

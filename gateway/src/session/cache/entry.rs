@@ -11,6 +11,7 @@ use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 use crate::access::Membership;
+use crate::audit::Subject;
 use crate::clock::Timestamp;
 use crate::secret::SecretKey;
 use crate::session::record::Record;
@@ -19,6 +20,7 @@ use crate::session::record::Record;
 pub struct Entry {
     pub bearer: HeaderValue,
     pub membership: Arc<Membership>,
+    pub who: Subject,
     verifier: Verifier,
     /// Of Entra's token or of the session, whichever is first.
     pub ends: Timestamp,
@@ -41,7 +43,8 @@ impl Entry {
     pub fn new(record: &Record, verifier: Verifier, confirmed: Timestamp, epoch: u64) -> Option<Self> {
         let token = &record.entra.access_token;
         let entry = Self::of(token, verifier, record.expires(), record.renews_from(), confirmed, epoch)?;
-        Some(Self { session_ends: record.kept_until, membership: Arc::new(record.membership.clone()), ..entry })
+        let (membership, who) = (Arc::new(record.membership.clone()), record.listing.user.subject());
+        Some(Self { session_ends: record.kept_until, membership, who, ..entry })
     }
 
     pub(in crate::session) fn of(
@@ -60,6 +63,7 @@ impl Entry {
         Some(Self {
             bearer,
             membership: Arc::default(),
+            who: Subject::of("", ""),
             verifier,
             ends,
             session_ends,

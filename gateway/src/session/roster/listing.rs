@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::audit::Subject;
 use crate::clock::Timestamp;
 use crate::one_line::one_line;
 use crate::sealed::KeyId;
@@ -65,6 +66,13 @@ impl Listing {
             last_used: created,
             ends,
         }
+    }
+}
+
+impl ListedUser {
+    /// As the audit log knows the user.
+    pub fn subject(&self) -> Subject {
+        Subject::of(&self.tenant_id, &self.object_id)
     }
 }
 

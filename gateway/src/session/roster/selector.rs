@@ -106,6 +106,11 @@ impl Who {
 }
 
 impl Which {
+    /// SHA-256 of what was said: that of the client id, if it was said whole.
+    pub fn digest(&self) -> [u8; 32] {
+        self.digest
+    }
+
     fn is(&self, listing: &Listing) -> bool {
         let client = &listing.client;
         client.digest == self.digest || self.start.as_ref().is_some_and(|start| client.id().starts_with(start))

@@ -44,7 +44,7 @@ impl Stage {
     }
 
     async fn revoke(&self, selector: &Selector) -> Revoked {
-        self.sessions().revoke_selected(selector, "test").await
+        self.sessions().revoke_selected(selector, "test", &Context::default()).await
     }
 
     fn index(&self, signed: &Signed) -> Index {
@@ -212,7 +212,7 @@ async fn a_rotation_of_the_ring_hides_nobody() {
     for selector in [user(ADELE), Selector::All] {
         assert_eq!(after.sessions.roster().list(&selector, 9).await.unwrap().sessions.len(), 2);
     }
-    assert_eq!(after.sessions.revoke_selected(&user(ADELE), "test").await.ended, 2);
+    assert_eq!(after.sessions.revoke_selected(&user(ADELE), "test", &Context::default()).await.ended, 2);
 }
 
 #[tokio::test]
@@ -258,7 +258,7 @@ async fn a_session_whose_key_was_revoked_is_not_listed_and_one_whose_key_is_unkn
     let list = revoked.sessions.roster().list(&Selector::All, 9).await.unwrap();
     assert_eq!((list.sessions.len(), list.unknown), (1, 0), "{list:?}");
     assert_eq!(list.sessions[0].session, revoked.sessions.index(&late.begun).unwrap());
-    let report = revoked.sessions.revoke_selected(&user("alex@contoso.example"), "test").await;
+    let report = revoked.sessions.revoke_selected(&user("alex@contoso.example"), "test", &Context::default()).await;
     assert!(report.is_complete() && report.ended == 0, "{report:?}");
 
     // An operator whose ring is older than the replicas' is told.
@@ -278,7 +278,7 @@ async fn all_is_all_of_one_installation() {
     for selector in [Selector::All, user(ADELE)] {
         let list = elsewhere.list(&selector, 9).await.unwrap();
         assert!(list.sessions.is_empty() && list.unknown == 0, "{list:?}");
-        assert_eq!(elsewhere.revoke(&selector, "test", |_| {}).await.ended, 0);
+        assert_eq!(elsewhere.revoke(&selector, |_| {}).await.ended, 0);
     }
     assert!(here.admits(&signed.tokens.access_token).await);
 }

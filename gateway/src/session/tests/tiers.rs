@@ -141,7 +141,7 @@ async fn an_end_counts_here_at_once_and_there_when_it_is_heard_whatever_the_stor
         assert_eq!(replica.tier(&tokens.access_token).await, Ok(Tier::Store));
         assert_eq!(replica.tier(&tokens.access_token).await, Ok(Tier::Cache));
     }
-    two.here.sessions.revoke(CLIENT, &refresh_token, [HERE].into_iter()).await.unwrap();
+    two.here.sessions.revoke(CLIENT, &refresh_token, [HERE].into_iter(), &Context::default()).await.unwrap();
     assert_eq!(two.here.tier(&tokens.access_token).await, Err("ended"));
     eventually(async || two.there.tier(&tokens.access_token).await == Err("ended")).await;
     two.store.switch(false);
@@ -165,7 +165,7 @@ async fn an_end_that_the_store_did_not_learn_of_counts_here() {
     let (tokens, refresh_token) = renewable(&two.here, HOUR).await;
     assert_eq!(two.here.tier(&tokens.access_token).await, Ok(Tier::Store));
     two.store.switch(false);
-    assert!(two.here.sessions.revoke(CLIENT, &refresh_token, [HERE].into_iter()).await.is_err());
+    assert!(two.here.sessions.revoke(CLIENT, &refresh_token, [HERE].into_iter(), &Context::default()).await.is_err());
     assert_eq!(two.here.tier(&tokens.access_token).await, Err("ended"));
     two.store.switch(true);
     assert_eq!(two.there.tier(&tokens.access_token).await, Ok(Tier::Store), "whoever was told 503 must come again");
@@ -207,9 +207,17 @@ async fn without_a_cache_every_request_asks() {
     let clock = Clock::manual(Timestamp::from_unix(1_000_000));
     let store = Arc::new(Switchable::new(clock.clone()));
     let sealer = Sealer::new(KeyRing::ephemeral(), "https://mcp.example.com");
+    let audit = Audit::to_log(sealer.clone(), clock.clone());
     let settings = Settings { cached: 0, ..Settings::default() };
-    let sessions =
-        Arc::new(Sessions::new(settings, store.clone(), sealer, clock.clone(), Arc::new(nobody()), Access::default()));
+    let sessions = Arc::new(Sessions::new(
+        settings,
+        store.clone(),
+        sealer,
+        clock.clone(),
+        Arc::new(nobody()),
+        Access::default(),
+        audit,
+    ));
     let fixture = Fixture { clock, sessions };
     let (tokens, _) = renewable(&fixture, HOUR).await;
     for reads in 1..5 {
@@ -265,7 +273,7 @@ async fn what_is_open_for_a_session_learns_of_its_end_from_here_and_from_there()
         let over = two.here.sessions.over(&admitted, HERE);
         let end = async {
             tokio::time::sleep(Duration::from_millis(20)).await;
-            end_at.sessions.end(session).await.unwrap();
+            end_at.sessions.end(session, Ending::SignedOut, &Context::default()).await.unwrap();
         };
         let both = tokio::time::timeout(Duration::from_secs(1), async { tokio::join!(over, end) });
         both.await.expect("a second at most");

@@ -187,6 +187,13 @@ impl Gateway {
         Self { entra, port, admin_port, public_url, certificates: None, stop: None, thread: None }
     }
 
+    /// One in a process of its own at `http://localhost:{port}`: to be driven like the others, and none to stop.
+    pub fn elsewhere(entra: Arc<FakeEntra>, port: u16, admin_port: u16) -> Self {
+        install_crypto_provider();
+        let public_url = format!("http://localhost:{port}");
+        Self { entra, port, admin_port, public_url, certificates: None, stop: None, thread: None }
+    }
+
     /// Has looked at Entra, so that no fault of a test's meets that.
     async fn run(entra: Arc<FakeEntra>, settings: Settings, clock: Clock) -> Self {
         let gateway = Self::run_unready(entra, settings, clock).await;
@@ -354,6 +361,7 @@ fn settings(entra: &FakeEntra, options: Options, port: u16, admin_port: u16) -> 
         clients: options.clients,
         allowed_origins: vec!["http://page.example".to_owned()],
         access_log: true,
+        audit: None,
         drain: drain::Settings { delay: Duration::ZERO, window: Duration::from_secs(10) },
     }
 }
@@ -369,7 +377,7 @@ fn certificate(port: u16) -> TlsFiles {
     files
 }
 
-async fn wait_until_open(port: u16) {
+pub async fn wait_until_open(port: u16) {
     let deadline = Instant::now() + Duration::from_secs(20);
     while tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_err() {
         assert!(Instant::now() < deadline, "nothing listens on port {port}");

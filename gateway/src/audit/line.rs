@@ -1,0 +1,158 @@
+//! One line: JSON with its fields in one order, what the line before was, and a proof of it all.
+//!
+//! `prev` is the SHA-256 of the whole line before, `mac` an HMAC of everything in this line before it. The MAC is what an
+//! attacker cannot make; the hash is what carries it backwards: a line under a key that has left the ring is still proven by
+//! the next one under a key that is there.
+
+use std::fmt::Write;
+
+use sha2::{Digest, Sha256};
+
+use super::event::Value;
+use super::{Entry, Field};
+use crate::log::without_secrets;
+use crate::one_line::one_line;
+use crate::sealed::AuditKey;
+
+/// Where a chain of lines has got to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Chain {
+    pub sequence: u64,
+    /// SHA-256 of the last line.
+    pub last: [u8; 32],
+}
+
+impl Chain {
+    /// Before the first line.
+    pub const START: Self = Self { sequence: 0, last: [0; 32] };
+
+    /// The next line, with its end, and where the chain is then. `missing` lines were lost before it.
+    pub(super) fn next(&self, entry: &Entry, missing: u64, key: &AuditKey) -> (String, Self) {
+        let sequence = self.sequence + 1;
+        let mut line = without_secrets(fields(entry, sequence, missing, key));
+        let _ = write!(line, r#","{}":"{}""#, Field::Previous.word(), hex(&self.last));
+        let proof = key.prove(line.as_bytes());
+        let _ = write!(line, "{PROOF}{}\"}}", hex(&proof));
+        let chain = Self { sequence, last: hash(line.as_bytes()) };
+        line.push('\n');
+        (line, chain)
+    }
+}
+
+/// SHA-256 of a line without its end.
+pub fn hash(line: &[u8]) -> [u8; 32] {
+    Sha256::digest(line).into()
+}
+
+/// What a line says of the chain; `None` if it is not of this log.
+pub struct Link<'a> {
+    pub sequence: u64,
+    pub key: u32,
+    pub previous: [u8; 32],
+    pub missing: u64,
+    pub time: String,
+    /// What the proof is of, and the proof.
+    pub proven: &'a [u8],
+    pub proof: [u8; 32],
+}
+
+impl<'a> Link<'a> {
+    /// Of a line without its end.
+    pub fn parse(line: &'a [u8]) -> Option<Self> {
+        #[derive(serde::Deserialize)]
+        struct Read {
+            time: String,
+            seq: u64,
+            key: u32,
+            prev: String,
+            #[serde(default)]
+            missing: u64,
+        }
+        let text = std::str::from_utf8(line).ok()?;
+        let proven = text.rfind(PROOF)?;
+        let proof = unhex(text[proven + PROOF.len()..].strip_suffix("\"}")?)?;
+        let read: Read = serde_json::from_str(text).ok()?;
+        Some(Self {
+            sequence: read.seq,
+            key: read.key,
+            previous: unhex(&read.prev)?,
+            missing: read.missing,
+            time: read.time,
+            proven: &line[..proven],
+            proof,
+        })
+    }
+}
+
+fn fields(entry: &Entry, sequence: u64, missing: u64, key: &AuditKey) -> String {
+    let event = &entry.event;
+    let mut line = String::with_capacity(640);
+    let _ = write!(
+        line,
+        r#"{{"time":"{}","seq":{sequence},"event":"{}","outcome":"{}""#,
+        entry.at.to_text(),
+        event.kind.word(),
+        event.outcome.word()
+    );
+    for (field, value) in told(entry, key) {
+        push(&mut line, field, &value);
+    }
+    if missing > 0 {
+        push(&mut line, Field::Missing, &Value::Number(missing));
+    }
+    push(&mut line, Field::Key, &Value::Number(key.id().get().into()));
+    line
+}
+
+/// Everything about an event but its kind, its outcome and its time.
+pub(super) fn told(entry: &Entry, key: &AuditKey) -> Vec<(Field, Value)> {
+    let Entry { event, left_out, .. } = entry;
+    let context = &event.context;
+    let text = |field, text: Option<String>| text.map(|text| (field, Value::Text(text.into())));
+    let common = [
+        text(Field::Who, event.who.map(|who| who.pseudonym(key))),
+        text(Field::Client, event.client.map(|client| hex(&client[..8]))),
+        text(Field::Session, event.session.map(|session| hex(&session.0[..4]))),
+        text(Field::Address, context.address.map(|address| address.to_string())),
+        context.request_id.as_ref().map(|id| (Field::RequestId, Value::Text(id.clone()))),
+        text(Field::TraceId, context.trace_id.map(super::TraceId::to_text)),
+    ];
+    let details = event.details.iter().map(|(field, value)| match value {
+        // Empty is what nothing visible is left of.
+        Value::Text(text) => (*field, Value::Text(one_line(text).unwrap_or_default().into())),
+        other => (*field, other.clone()),
+    });
+    let left_out = (*left_out > 0).then_some((Field::LeftOut, Value::Number(*left_out)));
+    common.into_iter().flatten().chain(details).chain(left_out).collect()
+}
+
+fn push(line: &mut String, field: Field, value: &Value) {
+    let _ = write!(line, r#","{}":"#, field.word());
+    let _ = match value {
+        Value::Text(text) => write!(line, "{}", serde_json::Value::from(&**text)),
+        Value::Number(number) => write!(line, "{number}"),
+        Value::Flag(flag) => write!(line, "{flag}"),
+    };
+}
+
+fn hex(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(bytes.len() * 2);
+    for byte in bytes {
+        let _ = write!(text, "{byte:02x}");
+    }
+    text
+}
+
+fn unhex(text: &str) -> Option<[u8; 32]> {
+    let digits = text.as_bytes();
+    if digits.len() != 64 || !digits.iter().all(u8::is_ascii_hexdigit) {
+        return None;
+    }
+    let mut bytes = [0; 32];
+    for (byte, pair) in bytes.iter_mut().zip(digits.chunks(2)) {
+        *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
+    }
+    Some(bytes)
+}
+
+const PROOF: &str = r#","mac":""#;
