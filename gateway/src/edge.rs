@@ -34,7 +34,7 @@ use pingora_proxy::{FailToProxy, ProxyHttp, Session};
 
 pub use connected::Connected;
 pub use header_deadline::{FIRST as FIRST_REQUEST, HeaderDeadline};
-pub use headers::Origins;
+pub use headers::{Origins, kept_from_client, to_upstream};
 pub use limits::{LimitSettings, Limits};
 pub use relay::{StreamSettings, Upstreams};
 pub use route::{Routes, Upstream};

@@ -32,15 +32,10 @@ impl Edge {
         let mut upstream =
             RequestHeader::build_no_case(client.method.clone(), path.as_bytes(), Some(client.headers.len() + 8))?;
         upstream.set_version(Version::HTTP_11);
-        let nominated = headers::nominated(&client.headers)
+        let passed = headers::to_upstream(&client.headers)
             .ok_or_else(|| status_error(400, "the Connection header is no list of names"))?;
-        for (name, value) in &client.headers {
-            if !headers::is_hop_by_hop(name)
-                && !headers::is_refused_upstream(name.as_str())
-                && !nominated.contains(name)
-            {
-                upstream.append_header(name, value)?;
-            }
+        for (name, value) in passed {
+            upstream.append_header(name, value)?;
         }
         if destination.target.endpoint == Endpoint::Sse {
             // The endpoint event must arrive in clear to be rewritten.
@@ -75,7 +70,9 @@ impl Edge {
             return Err(status_error(502, "the upstream redirects, and MCP paths never do"));
         }
         let length = content_length(response);
-        self.take_out(response);
+        for name in headers::kept_from_client(&response.headers) {
+            response.remove_header(&name);
+        }
         self.seal_session(response, journey)?;
         let has_body = request.method != Method::HEAD
             && !matches!(response.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
@@ -116,18 +113,6 @@ impl Edge {
         rewriter.feed(chunk, ours).map_err(|cause| {
             Error::because(ErrorType::InvalidHTTPHeader, "the upstream's event stream", cause).into_up()
         })
-    }
-
-    /// What an upstream may not say, and what was between it and us.
-    fn take_out(&self, response: &mut ResponseHeader) {
-        let nominated = headers::nominated(&response.headers).unwrap_or_default();
-        let out = |name: &&http::HeaderName| {
-            headers::is_hop_by_hop(name) || headers::is_refused_downstream(name.as_str()) || nominated.contains(name)
-        };
-        let names: Vec<_> = response.headers.keys().filter(out).cloned().collect();
-        for name in names {
-            response.remove_header(&name);
-        }
     }
 
     /// The session that an upstream opens gets a name that only this user can use, and that any replica can route (D10).
