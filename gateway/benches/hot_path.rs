@@ -34,10 +34,15 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use criterion::Criterion;
+use mimalloc::MiMalloc;
 use parts::{Parts, SignedIn};
 use sallyport::store::{RedisSettings, RedisStore};
 use support::redis_server::RedisServer;
 use tokio::runtime::Runtime;
+
+/// As the program's.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() -> ExitCode {
     let has = |argument: &str| std::env::args().any(|given| given == argument);
