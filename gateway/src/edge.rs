@@ -41,6 +41,7 @@ pub use route::{Routes, Upstream};
 pub use tool_gate::LongBodies;
 
 use crate::drain::Drain;
+use crate::log;
 use crate::metrics::Metrics;
 use crate::oauth::AuthorizationServer;
 use crate::public_url::PublicUrl;
@@ -169,18 +170,22 @@ impl ProxyHttp for Edge {
         let took = journey.started.elapsed();
         self.metrics.answered(journey.route, status, took, journey.streamed);
         if self.access_log {
-            tracing::info!(
-                target: "access",
-                request_id = journey.id,
-                method = method_name(&session.req_header().method),
-                route = journey.route,
-                status,
-                bytes = session.body_bytes_sent(),
-                duration_ms = took.as_millis() as u64,
-                upstream = journey.destination.as_ref().map(|destination| destination.pool().settings().name.as_str()),
-                session = journey.destination.as_ref().map(|destination| destination.admitted.reference()),
-                error = error.map(|error| error.etype().as_str()),
-            );
+            let destination = journey.destination.as_ref();
+            log::access(|line| {
+                line.text("request_id", &journey.id);
+                line.text("method", method_name(&session.req_header().method));
+                line.text("route", journey.route);
+                line.number("status", status.into());
+                line.number("bytes", session.body_bytes_sent() as u64);
+                line.number("duration_ms", took.as_millis() as u64);
+                if let Some(destination) = destination {
+                    line.text("upstream", &destination.pool().settings().name);
+                    line.text("session", &destination.admitted.reference());
+                }
+                if let Some(error) = error {
+                    line.text("error", error.etype().as_str());
+                }
+            });
         }
     }
 

@@ -1,8 +1,16 @@
-//! Where log lines go, and which.
+//! Where log lines go, and which. Those of requests go by a way of their own (`access`, `background`).
+
+mod access;
+mod background;
 
 use std::io;
 
 use tracing_subscriber::EnvFilter;
+
+pub use access::{Line, access, flush};
+
+use access::AccessLog;
+use background::Background;
 
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -28,6 +36,11 @@ pub fn start(settings: &Settings) {
         Format::Json => subscriber.json().flatten_event(true).with_current_span(false).try_init(),
         Format::Text => subscriber.try_init(),
     };
+    let format = settings.format;
+    let started = access::start(|| Background::start(io::stderr()).map(|background| AccessLog { format, background }));
+    if let Err(cause) = started {
+        tracing::error!(%cause, "no access log: its thread does not start");
+    }
 }
 
 const QUIET: &str = "pingora=warn,pingora_core=warn,pingora_proxy=warn,pingora_load_balancing=warn,pingora_http=warn,\
