@@ -6,7 +6,7 @@
 #   ARTIFACTS         where the client tests keep logs and pictures; likewise
 
 .DEFAULT_GOAL := help
-.PHONY: help dev build test test-rust test-clients test-interop test-register test-load flood chaos check fmt fmt-check clippy shellcheck
+.PHONY: help dev build test test-rust test-clients test-interop test-register test-load instructions flood chaos check fmt fmt-check clippy shellcheck
 
 help:
 	@echo 'make dev           build and run everything on loopback: the edge, a sample MCP server, a stand-in for Entra'
@@ -16,6 +16,7 @@ help:
 	@echo "make test-interop  Microsoft's own library for Python against the stand-in for Entra"
 	@echo 'make test-register the script that registers in Entra only, against a stand-in for az'
 	@echo 'make test-load     the k6 scripts only: their types, and a run without k6'
+	@echo 'make instructions  counts what the hot path costs, and fails at 5 % more; ARGS=--accept accepts the counts'
 	@echo 'make flood         offers a million registrations and measures memory (half a minute; make test offers 100000)'
 	@echo 'make chaos         three replicas while Redis and Entra fail, in the long form (half an hour); SEED=1 chooses the run'
 	@echo 'make check         formatting and lints'
@@ -32,7 +33,7 @@ build:
 # Goes on after a failure, so that one run shows all of them, and closes with the total.
 test:
 	@.ci/install test
-	@.ci/total $(MAKE) --no-print-directory --keep-going fmt-check test-rust test-clients test-interop test-register test-load clippy shellcheck
+	@.ci/total $(MAKE) --no-print-directory --keep-going fmt-check test-rust test-clients test-interop test-register test-load instructions clippy shellcheck
 
 test-rust: build
 	cargo test --workspace --locked --no-fail-fast
@@ -51,6 +52,11 @@ test-register:
 
 test-load: build
 	loadtest/k6/test
+
+# docs/performance.md says what the counts are.
+instructions:
+	@.ci/install test
+	cargo bench --locked -p sallyport --bench hot_path -- --count $(ARGS)
 
 # By itself, for it measures the memory of its process.
 flood:

@@ -22,7 +22,7 @@ use sallyport::session::{self, Admitted, Denied, Grant, Sessions};
 use sallyport::store::{MemoryStore, Store};
 
 const ISSUER: &str = "https://mcp.example.com";
-const RESOURCE: &str = "https://mcp.example.com/mcp";
+pub const RESOURCE: &str = "https://mcp.example.com/mcp";
 /// As long as Entra's tokens are.
 const ENTRA_TOKEN: usize = 1868;
 
@@ -110,12 +110,7 @@ impl Parts {
 impl SignedIn {
     /// With up to `cached` sessions kept in the process; 0 asks the store each time.
     pub async fn new(cached: usize, store: impl FnOnce(&Clock) -> Arc<dyn Store>) -> Self {
-        let clock = Clock::manual(Clock::system().now());
-        let settings = session::Settings { cached, ..session::Settings::default() };
-        let sealer = Sealer::new(KeyRing::ephemeral(), ISSUER);
-        let sessions =
-            Sessions::new(settings, store(&clock), sealer, clock.clone(), Arc::new(nobody()), Access::default());
-        let sessions = Arc::new(sessions);
+        let sessions = sessions(cached, store);
         let grant = Grant { client: [1; 32], resource: RESOURCE.to_owned() };
         let begun = sessions.begin(&sign_in(), "scope", &grant, "Client").await.expect("the store is there");
         let token = sessions.issue(&begun, &grant).access_token;
@@ -146,7 +141,15 @@ impl SignedIn {
     }
 }
 
-fn authorization(token: &str) -> HeaderValue {
+/// Sessions with a key ring of their own, and no Entra.
+pub fn sessions(cached: usize, store: impl FnOnce(&Clock) -> Arc<dyn Store>) -> Arc<Sessions> {
+    let clock = Clock::manual(Clock::system().now());
+    let settings = session::Settings { cached, ..session::Settings::default() };
+    let sealer = Sealer::new(KeyRing::ephemeral(), ISSUER);
+    Arc::new(Sessions::new(settings, store(&clock), sealer, clock.clone(), Arc::new(nobody()), Access::default()))
+}
+
+pub fn authorization(token: &str) -> HeaderValue {
     format!("Bearer {token}").parse().expect("a token is visible ASCII")
 }
 

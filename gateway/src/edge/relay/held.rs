@@ -165,3 +165,77 @@ impl GetSocketDigest for Held {
 }
 
 impl Peek for Held {}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+
+    use super::*;
+
+    fn pair() -> (Held, DuplexStream) {
+        let (ours, servers) = duplex(256 * 1024);
+        (Held::new(Box::new(ours)), servers)
+    }
+
+    /// What has arrived, without waiting; nothing if nothing has.
+    fn arrived(server: &mut DuplexStream) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let _ = server.read_buf(&mut bytes).now_or_never();
+        bytes
+    }
+
+    async fn send(held: &mut Held, bytes: &[u8]) {
+        held.write_all(bytes).await.unwrap();
+        held.flush().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_header_waits_for_the_body_that_came_with_it_until_an_answer_is_waited_for() {
+        let (mut held, mut server) = pair();
+        send(&mut held, b"header,").await;
+        assert_eq!(arrived(&mut server), b"");
+        send(&mut held, b"body").await;
+        assert_eq!(arrived(&mut server), b"");
+        assert!(held.read_u8().now_or_never().is_none());
+        assert_eq!(arrived(&mut server), b"header,body");
+        send(&mut held, b", more of it").await;
+        assert_eq!(arrived(&mut server), b", more of it", "from then on nothing is held");
+        server.write_all(b"x").await.unwrap();
+        assert_eq!(held.read_u8().await.unwrap(), b'x');
+    }
+
+    #[tokio::test]
+    async fn a_long_body_is_not_held_and_comes_after_its_header() {
+        let (mut held, mut server) = pair();
+        send(&mut held, b"header,").await;
+        let body = vec![b'x'; HELD_AT_MOST];
+        send(&mut held, &body).await;
+        let mut bytes = vec![0; 7 + body.len()];
+        server.read_exact(&mut bytes).await.unwrap();
+        assert!(bytes.starts_with(b"header,x") && bytes.ends_with(b"xx"));
+    }
+
+    #[tokio::test]
+    async fn what_a_server_takes_piece_by_piece_is_sent_to_its_end() {
+        let (ours, mut server) = duplex(3);
+        let mut held = Held::new(Box::new(ours));
+        send(&mut held, b"header, body").await;
+        let (mut came, mut answer) = ([0; 12], [0; 1]);
+        let (read, answered) = tokio::join!(
+            async {
+                server.read_exact(&mut came).await.unwrap();
+                server.write_all(b"y").await
+            },
+            held.read_exact(&mut answer)
+        );
+        assert!(read.is_ok() && answered.is_ok());
+        assert_eq!((&came, &answer), (b"header, body", b"y"));
+    }
+
+    #[test]
+    fn debug_shows_nothing_of_what_is_held() {
+        let held = Held { inside: Box::new(duplex(1).0), state: State::Holding(b"Bearer canary".to_vec()) };
+        assert_eq!(format!("{held:?}"), "Held(..)");
+    }
+}
