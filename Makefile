@@ -6,7 +6,7 @@
 #   ARTIFACTS         where the client tests keep logs and pictures; likewise
 
 .DEFAULT_GOAL := help
-.PHONY: help dev build test test-rust test-clients test-interop test-register test-load test-models test-prometheus docs-metrics flood chaos check fmt fmt-check clippy shellcheck
+.PHONY: help dev build test test-rust test-clients test-interop test-register test-load test-models test-prometheus docs-metrics instructions flood chaos check fmt fmt-check clippy shellcheck
 
 help:
 	@echo 'make dev           build and run everything on loopback: the edge, a sample MCP server, a stand-in for Entra'
@@ -19,6 +19,7 @@ help:
 	@echo 'make test-models   the model of the sign-in only: every order of events, with and without each protection'
 	@echo 'make test-prometheus  metrics, alerts, board and runbooks only, with a real Prometheus'
 	@echo 'make docs-metrics  write the reference in docs/metrics.md anew'
+	@echo 'make instructions  counts what the hot path costs, and fails at 5 % more; ARGS=--accept accepts the counts'
 	@echo 'make flood         offers a million registrations and measures memory (half a minute; make test offers 100000)'
 	@echo 'make chaos         three replicas while Redis and Entra fail, in the long form (half an hour); SEED=1 chooses the run'
 	@echo 'make check         formatting and lints'
@@ -35,7 +36,7 @@ build:
 # Goes on after a failure, so that one run shows all of them, and closes with the total.
 test:
 	@.ci/install test
-	@.ci/total $(MAKE) --no-print-directory --keep-going fmt-check test-rust test-clients test-interop test-register test-load test-models clippy shellcheck
+	@.ci/total $(MAKE) --no-print-directory --keep-going fmt-check test-rust test-clients test-interop test-register test-load test-models instructions clippy shellcheck
 
 test-rust: build
 	cargo test --workspace --locked --no-fail-fast
@@ -65,6 +66,11 @@ test-prometheus:
 
 docs-metrics:
 	UPDATE_DOCS=1 cargo test --locked -p sallyport --lib -- --exact metrics::tests::the_reference_tells_of_every_metric
+
+# docs/performance.md says what the counts are.
+instructions:
+	@.ci/install test
+	cargo bench --locked -p sallyport --bench hot_path -- --count $(ARGS)
 
 # By itself, for it measures the memory of its process.
 flood:

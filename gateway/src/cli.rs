@@ -15,6 +15,8 @@ use std::process::ExitCode;
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 
+use crate::log;
+
 /// Failed to start or run.
 const FAILED: u8 = 1;
 /// Bad usage, as in sysexits.h.
@@ -59,7 +61,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
     };
     install_crypto_provider();
-    match cli.command {
+    let code = match cli.command {
         #[cfg(feature = "dev")]
         Command::Dev(dev) => dev.run(),
         Command::Serve(serve) => serve.run(),
@@ -67,7 +69,9 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Keys(keys) => keys.run(),
         Command::Sessions(sessions) => sessions.run(),
         Command::Audit(audit) => audit.run(),
-    }
+    };
+    log::flush();
+    code
 }
 
 /// Installs the TLS provider of the whole process. Several crates of ours could bring their own, and rustls refuses to guess.

@@ -38,7 +38,7 @@ use pingora_proxy::{FailToProxy, ProxyHttp, Session};
 pub use bounds::Bounds;
 pub use connected::Connected;
 pub use header_deadline::{HeaderDeadline, arrived as header_arrived};
-pub use headers::Origins;
+pub use headers::{Origins, kept_from_client, to_upstream};
 pub use idle::IdleConnections;
 pub use limits::{LimitSettings, Limits};
 pub use relay::{StreamSettings, Upstreams};

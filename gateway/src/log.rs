@@ -1,17 +1,24 @@
-//! Where log lines go, and which. What looks like a secret is taken out on the way (`last_net`). docs/logs.md has the fields.
+//! Where log lines go, and which. Those of requests go by a way of their own (`access`, `background`). What looks like a secret is
+//! taken out on the way (`last_net`). docs/logs.md has the fields.
 
+mod access;
+mod background;
 mod last_net;
 
 use std::io;
 
+use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer};
 
 use crate::trouble;
 
+pub use access::{Line, access, flush};
 pub use last_net::{redactions, without_secrets};
 
+use access::AccessLog;
+use background::Background;
 use last_net::Net;
 
 #[derive(Clone, Debug)]
@@ -39,10 +46,16 @@ pub fn start(settings: &Settings) {
     };
     // A second call (several servers in one test process) finds the log started.
     let _ = tracing_subscriber::registry().with(filter).with(trouble::Keep).with(lines).try_init();
+    let format = settings.format;
+    let to = Net(io::stderr).make_writer();
+    let started = access::start(|| Background::start(to).map(|background| AccessLog { format, background }));
+    if let Err(cause) = started {
+        tracing::error!(%cause, "no access log: its thread does not start");
+    }
 }
 
-/// Lines that are asked for by keys of their own, or that must not be lost for a level.
-const ALWAYS: &str = "access=info,audit=info";
+/// Lines that must not be lost for a level.
+const ALWAYS: &str = "audit=info";
 
 const QUIET: &str = "pingora=warn,pingora_core=warn,pingora_proxy=warn,pingora_load_balancing=warn,pingora_http=warn,\
                      pingora_pool=warn,pingora_runtime=warn,h2=warn,hyper=warn,hyper_util=warn,reqwest=warn,rustls=warn,\

@@ -43,9 +43,15 @@ pub fn random_bytes<const N: usize>() -> [u8; N] {
     bytes
 }
 
-/// A number from 0 to 1 by chance, to spread things out.
+/// A number by chance that tells things apart, and is no secret. Few of these ask the operating system: a generator of this
+/// thread that was seeded there makes them.
+pub fn random_number() -> u64 {
+    rand::random()
+}
+
+/// A number from 0 to 1, likewise, to spread things out.
 pub fn random_fraction() -> f64 {
-    f64::from(u32::from_le_bytes(random_bytes())) / f64::from(u32::MAX)
+    rand::random()
 }
 
 #[cfg(test)]

@@ -243,7 +243,8 @@ impl Sessions {
 
 /// What logs call a session: enough to find its lines, too little to be its name in the store.
 fn reference(session: Index) -> String {
-    session.0[..4].iter().map(|byte| format!("{byte:02x}")).collect()
+    let [first, second, third, fourth, ..] = session.0;
+    format!("{:08x}", u32::from_be_bytes([first, second, third, fourth]))
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! One line for each request. docs/logs.md says what each field means; a test compares.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use http::{Method, Version};
@@ -9,6 +10,7 @@ use pingora_proxy::Session;
 use super::Edge;
 use super::journey::{Destination, Journey};
 use crate::audit::TraceId;
+use crate::log;
 
 impl Edge {
     /// Neither the path nor the query, where codes and sessions travel, nor anything else that the client has made up.
@@ -23,31 +25,33 @@ impl Edge {
         let header = session.req_header();
         let target = journey.target.as_ref();
         let stages = &journey.stages;
-        let since = |before: Option<Duration>, stage: Option<Duration>| {
-            Some(micros(stage?.saturating_sub(before.unwrap_or_default())))
-        };
-        tracing::info!(
-            target: "access",
-            request_id = journey.id,
-            trace_id = TraceId::of(&header.headers).map(|id| display(id.to_text())),
-            client = self.client(session).map(display),
-            protocol = protocol(session, header.version),
-            method = method(session),
-            route = journey.route,
-            path = target.map(|target| display(target.path())).or(journey.endpoint.map(|path| display(path.to_owned()))),
-            status,
-            code = journey.code,
-            reason = journey.reason,
-            bytes = session.body_bytes_sent(),
-            duration_ms = millis(took),
-            admit_us = since(None, stages.admitted),
-            connect_us = since(stages.admitted, stages.connected),
-            answer_us = since(stages.connected, stages.answered),
-            upstream = target.map(|target| target.upstream.pool.settings().name.as_str()),
-            server = journey.peer.as_ref().map(|peer| display(peer.address)),
-            session = journey.destination.as_ref().map(|Destination { admitted, .. }| admitted.reference()),
-            error = error.map(|error| error.etype().as_str()),
-        );
+        log::access(|line| {
+            line.text("request_id", &journey.id);
+            line.some("trace_id", TraceId::of(&header.headers).map(|id| id.to_text()));
+            line.some("client", self.client(session).map(|client| client.to_string()));
+            line.text("protocol", protocol(session, header.version));
+            line.text("method", method(session));
+            line.text("route", journey.route);
+            line.some("path", target.map(|target| Cow::from(target.path())).or(journey.endpoint.map(Cow::from)));
+            line.number("status", status.into());
+            line.some("code", journey.code);
+            line.some("reason", journey.reason);
+            line.number("bytes", session.body_bytes_sent() as u64);
+            line.number("duration_ms", millis(took));
+            for (name, before, stage) in [
+                ("admit_us", None, stages.admitted),
+                ("connect_us", stages.admitted, stages.connected),
+                ("answer_us", stages.connected, stages.answered),
+            ] {
+                if let Some(stage) = stage {
+                    line.number(name, micros(stage.saturating_sub(before.unwrap_or_default())));
+                }
+            }
+            line.some("upstream", target.map(|target| target.upstream.pool.settings().name.as_str()));
+            line.some("server", journey.peer.as_ref().map(|peer| peer.address.to_string()));
+            line.some("session", journey.destination.as_ref().map(|Destination { admitted, .. }| admitted.reference()));
+            line.some("error", error.map(|error| error.etype().as_str()));
+        });
     }
 }
 

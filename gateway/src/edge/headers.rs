@@ -9,17 +9,33 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Response};
 
-pub use hop_by_hop::{is_hop_by_hop, nominated};
+use hop_by_hop::{is_hop_by_hop, nominated};
 
 /// What a browser may read of our answers (C25).
 const EXPOSED: &str = "WWW-Authenticate, Mcp-Session-Id, MCP-Protocol-Version";
 const ALLOWED: &str = "authorization, content-type, accept, mcp-protocol-version, mcp-session-id, last-event-id, \
                        mcp-method, mcp-name";
 
+/// What of a client's header goes on to an upstream. `None` when its `Connection` is no list of names.
+pub fn to_upstream(client: &HeaderMap) -> Option<impl Iterator<Item = (&HeaderName, &HeaderValue)>> {
+    let nominated = nominated(client)?;
+    Some(client.iter().filter(move |(name, _)| {
+        !is_hop_by_hop(name) && !is_refused_upstream(name.as_str()) && !nominated.contains(name)
+    }))
+}
+
+/// What of an upstream's header stays here: what it may not say to a client, and what was between it and us.
+pub fn kept_from_client(upstream: &HeaderMap) -> Vec<HeaderName> {
+    let nominated = nominated(upstream).unwrap_or_default();
+    let kept =
+        |name: &&HeaderName| is_hop_by_hop(name) || is_refused_downstream(name.as_str()) || nominated.contains(name);
+    upstream.keys().filter(kept).cloned().collect()
+}
+
 /// Whether a header must not reach an upstream from a client: its credentials, and whatever an upstream or its
 /// framework might take for a proxy's word on who is calling, from where, or for what (T26). Everything else passes: MCP
 /// wants unknown headers forwarded (C3).
-pub fn is_refused_upstream(name: &str) -> bool {
+fn is_refused_upstream(name: &str) -> bool {
     // Some servers read an underscore or a dot as a hyphen.
     name.contains(['_', '.'])
         || REFUSED_UPSTREAM.contains(&name)
@@ -28,7 +44,7 @@ pub fn is_refused_upstream(name: &str) -> bool {
 
 /// Whether a header must not reach a client from an upstream: challenges, cookies, redirects, CORS, and what binds a
 /// browser to a policy for the whole origin, are the edge's own (T28).
-pub fn is_refused_downstream(name: &str) -> bool {
+fn is_refused_downstream(name: &str) -> bool {
     REFUSED_DOWNSTREAM.contains(&name) || name.starts_with("access-control-")
 }
 

@@ -10,7 +10,7 @@ use super::route::{Endpoint, Target};
 use super::tool_gate::ReadBody;
 use crate::drain::InFlight;
 use crate::pool::{McpSession, Name, Peer, Pool};
-use crate::secret::random_bytes;
+use crate::secret::random_number;
 use crate::session::{Admitted, StreamSlot};
 
 pub struct Journey {
@@ -68,7 +68,7 @@ pub struct Destination {
 impl Journey {
     pub fn new(in_flight: InFlight) -> Self {
         Self {
-            id: random_bytes::<8>().iter().map(|byte| format!("{byte:02x}")).collect(),
+            id: format!("{:016x}", random_number()),
             route: "none",
             endpoint: None,
             target: None,

@@ -7,6 +7,7 @@
 //! | duty | where |
 //! | --- | --- |
 //! | connect, reuse connections, try again where nothing was sent | `connect` |
+//! | one send for a header and the body that came with it | `held`, `request_body` |
 //! | a server that refuses Entra's token: once more with a new one, or our own challenge (B11) | here |
 //! | hop-by-hop headers and framing, each hop its own (T25) | `upstream_hop`, `headers::hop_by_hop`, `request_body` |
 //! | the request's body: bounded, while watching for an early answer and for a client that leaves | `request_body` |
@@ -25,6 +26,7 @@ mod answer;
 mod connect;
 mod event_border;
 mod events;
+mod held;
 mod http2;
 mod pace;
 mod request_body;

@@ -3,8 +3,9 @@
 use bytes::Bytes;
 use http::header::{
     ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST, TRANSFER_ENCODING,
+    X_CONTENT_TYPE_OPTIONS,
 };
-use http::{Method, StatusCode, Version};
+use http::{HeaderName, HeaderValue, Method, StatusCode, Version};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::prelude::{Error, ErrorType, OrErr, Result};
 use pingora_proxy::Session;
@@ -14,6 +15,12 @@ use super::journey::{Destination, Journey};
 use super::route::Endpoint;
 use super::{Edge, MCP_SESSION_ID, headers};
 use crate::pool::{EndpointRewriter, McpSession, Name, Peer};
+
+const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// What becomes of the body of an upstream's answer.
 pub enum AnswerBody {
@@ -32,15 +39,10 @@ impl Edge {
         let mut upstream =
             RequestHeader::build_no_case(client.method.clone(), path.as_bytes(), Some(client.headers.len() + 8))?;
         upstream.set_version(Version::HTTP_11);
-        let nominated = headers::nominated(&client.headers)
+        let passed = headers::to_upstream(&client.headers)
             .ok_or_else(|| status_error(400, "the Connection header is no list of names"))?;
-        for (name, value) in &client.headers {
-            if !headers::is_hop_by_hop(name)
-                && !headers::is_refused_upstream(name.as_str())
-                && !nominated.contains(name)
-            {
-                upstream.append_header(name, value)?;
-            }
+        for (name, value) in passed {
+            upstream.append_header(name, value)?;
         }
         if destination.target.endpoint == Endpoint::Sse {
             // The endpoint event must arrive in clear to be rewritten.
@@ -53,12 +55,12 @@ impl Edge {
             upstream.insert_header(name, value)?;
         }
         upstream.insert_header(HOST, journey.peer()?.authority())?;
-        upstream.insert_header("x-forwarded-host", self.public_url.authority())?;
-        upstream.insert_header("x-forwarded-proto", self.public_url.scheme())?;
+        upstream.insert_header(X_FORWARDED_HOST, self.public_url.authority())?;
+        upstream.insert_header(X_FORWARDED_PROTO, self.public_url.scheme())?;
         if let Some(client) = self.client(session) {
-            upstream.insert_header("x-forwarded-for", client.to_string())?;
+            upstream.insert_header(X_FORWARDED_FOR, client.to_string())?;
         }
-        upstream.insert_header("x-request-id", journey.id.as_str())?;
+        upstream.insert_header(X_REQUEST_ID, journey.id.as_str())?;
         // Replaces the caller's own token, which must never reach an upstream.
         upstream.insert_header(AUTHORIZATION, destination.admitted.bearer())?;
         Ok(upstream)
@@ -75,7 +77,9 @@ impl Edge {
             return Err(status_error(502, "the upstream redirects, and MCP paths never do"));
         }
         let length = content_length(response);
-        self.take_out(response);
+        for name in headers::kept_from_client(&response.headers) {
+            response.remove_header(&name);
+        }
         self.seal_session(response, journey)?;
         let has_body = request.method != Method::HEAD
             && !matches!(response.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
@@ -95,9 +99,9 @@ impl Edge {
         frame(request, response, &body, length)?;
         if journey.streamed {
             // Tells other proxies in front of us not to collect events (C5).
-            response.insert_header("x-accel-buffering", "no")?;
+            response.insert_header(X_ACCEL_BUFFERING, HeaderValue::from_static("no"))?;
         }
-        response.insert_header("x-content-type-options", "nosniff")?;
+        response.insert_header(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"))?;
         for (name, value) in journey.caller.cors() {
             response.insert_header(name, value)?;
         }
@@ -116,18 +120,6 @@ impl Edge {
         rewriter.feed(chunk, ours).map_err(|cause| {
             Error::because(ErrorType::InvalidHTTPHeader, "the upstream's event stream", cause).into_up()
         })
-    }
-
-    /// What an upstream may not say, and what was between it and us.
-    fn take_out(&self, response: &mut ResponseHeader) {
-        let nominated = headers::nominated(&response.headers).unwrap_or_default();
-        let out = |name: &&http::HeaderName| {
-            headers::is_hop_by_hop(name) || headers::is_refused_downstream(name.as_str()) || nominated.contains(name)
-        };
-        let names: Vec<_> = response.headers.keys().filter(out).cloned().collect();
-        for name in names {
-            response.remove_header(&name);
-        }
     }
 
     /// The session that an upstream opens gets a name that only this user can use, and that any replica can route (D10).
@@ -159,7 +151,7 @@ fn frame(request: &RequestHeader, response: &mut ResponseHeader, body: &AnswerBo
         // What is added to a stream would not be in its length.
         (AnswerBody::Events(_), _) | (AnswerBody::Whole, None) => {
             if request.version != Version::HTTP_10 {
-                response.insert_header(TRANSFER_ENCODING, "chunked")?;
+                response.insert_header(TRANSFER_ENCODING, HeaderValue::from_static("chunked"))?;
             }
         }
         (_, Some(length)) if response.status != StatusCode::NO_CONTENT => {

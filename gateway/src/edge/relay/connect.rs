@@ -5,17 +5,19 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use pingora::ErrorSource;
-use pingora::connectors::ConnectorOptions;
 use pingora::connectors::http::Connector;
+use pingora::connectors::{ConnectorOptions, TransportConnector};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::prelude::{Error, ErrorType, HttpPeer, Result};
 use pingora::protocols::http::client::HttpSession;
+use pingora::protocols::http::v1::client::HttpSession as Http1Session;
 use pingora::server::configuration::ServerConf;
 use pingora::upstreams::peer::Peer as _;
 
 use super::super::Edge;
 use super::super::http_messages::status_error;
 use super::super::journey::Journey;
+use super::held::Held;
 use super::http2::{self, NOT_PROCESSED};
 use super::turns::Turns;
 use crate::pool::{Peer, Pool};
@@ -25,7 +27,10 @@ const DEAD: usize = 3;
 
 /// The connections to all servers of all pools.
 pub struct Upstreams {
+    /// To servers that may speak HTTP/2.
     connector: Connector,
+    /// To servers that are spoken to in HTTP/1.1 and nothing else.
+    http1: TransportConnector,
     turns: Turns,
 }
 
@@ -40,17 +45,27 @@ pub struct Link {
 
 impl Upstreams {
     pub fn new(configuration: &ServerConf) -> Self {
-        let connector = Connector::new(Some(ConnectorOptions::from_server_conf(configuration)));
-        Self { connector, turns: Turns::new() }
+        let options = || Some(ConnectorOptions::from_server_conf(configuration));
+        Self { connector: Connector::new(options()), http1: TransportConnector::new(options()), turns: Turns::new() }
     }
 
     /// The exchange is over. If it went `well` both ways, its connection is kept, if the server likes. If not, a connection of
     /// HTTP/1.1 is closed; over HTTP/2 what is left of the exchange is reset, at once, and the connection goes on for others.
     pub async fn release(&self, link: Link, well: bool) {
         let Link { http, peer, .. } = link;
-        if well || matches!(http, HttpSession::H2(_)) {
-            let idle_timeout = peer.idle_timeout();
-            self.connector.release_http_session(http, &peer, idle_timeout).await;
+        let idle_timeout = peer.idle_timeout();
+        match http {
+            HttpSession::H1(mut http) if well && is_http1_only(&peer) => {
+                http.respect_keepalive();
+                let held = http.reuse().await.and_then(|stream| stream.into_any().downcast::<Held>().ok());
+                if let Some(held) = held {
+                    self.http1.release_stream(held.into_inside(), peer.reuse_hash(), idle_timeout);
+                }
+            }
+            http if well || matches!(http, HttpSession::H2(_)) => {
+                self.connector.release_http_session(http, &peer, idle_timeout).await;
+            }
+            _ => {}
         }
     }
 
@@ -64,9 +79,10 @@ impl Upstreams {
     }
 
     async fn open(&self, peer: &HttpPeer) -> Result<(HttpSession, bool)> {
-        let alpn = &peer.options.alpn;
-        if alpn.get_max_http_version() == 1 {
-            return self.connector.get_http_session(peer).await;
+        if is_http1_only(peer) {
+            let (stream, reused) = self.http1.get_stream(peer).await?;
+            let held = Box::new(Held::new(stream));
+            return Ok((HttpSession::H1(Http1Session::new_with_options(held, peer)), reused));
         }
         let mut dead = 0;
         let opened = loop {
@@ -76,7 +92,7 @@ impl Upstreams {
                 opened => break opened?,
             }
         };
-        if alpn.get_min_http_version() == 2 && !matches!(opened.0, HttpSession::H2(_)) {
+        if peer.options.alpn.get_min_http_version() == 2 && !matches!(opened.0, HttpSession::H2(_)) {
             return Err(Error::explain(ErrorType::InvalidH2, "the server does not take HTTP/2"));
         }
         Ok(opened)
@@ -215,6 +231,10 @@ pub fn is_lost(error: &Error) -> bool {
 /// The server says so, or was not told of the request.
 pub fn was_not_processed(error: &Error) -> bool {
     *error.etype() == NOT_PROCESSED
+}
+
+fn is_http1_only(peer: &HttpPeer) -> bool {
+    peer.options.alpn.get_max_http_version() == 1
 }
 
 fn gone(cause: &'static str) -> Box<Error> {

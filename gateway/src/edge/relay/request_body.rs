@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use futures_util::FutureExt;
 use http::Method;
 use http::header::{CONTENT_LENGTH, EXPECT, TRANSFER_ENCODING};
 use pingora::http::RequestHeader;
@@ -159,7 +160,14 @@ impl RequestBody {
         if std::mem::take(&mut self.expects_continue) {
             session.write_continue_response().await.map_err(|error| error.into_down())?;
         }
-        if self.is_done() { self.finish(link).await } else { Ok(()) }
+        if self.is_done() {
+            return self.finish(link).await;
+        }
+        // What has come with the header goes on with it.
+        match self.next(session).now_or_never() {
+            Some(piece) => self.pass_on(session, link, piece?).await,
+            None => Ok(()),
+        }
     }
 
     /// The next piece; `None` is the end. When the body is done: waits until the client leaves, which is an error.
