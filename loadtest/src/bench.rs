@@ -34,13 +34,15 @@ use stage::Stage;
 pub struct Bench {
     /// Where the programs are: `sallyport`, `bare-pingora`, `fake-entra`, and this one.
     pub programs: PathBuf,
-    /// Where contestants from PyPI are installed; without it, and without nginx, they are told as not measured.
+    /// The folder of the programs that are from PyPI; without it, they are told as not measured.
     pub contestants: Option<PathBuf>,
     /// How the run was asked for: it stands in the results.
     pub command: String,
     pub sizes: Sizes,
     /// The end, whatever is left.
     pub limit: Duration,
+    /// The measured have a core of their own, if there are two. It binds this process to the others.
+    pub pin: bool,
     /// Programs of the run go before all others on this machine, which must not be idle then. Needs root.
     pub realtime: bool,
 }
@@ -130,7 +132,7 @@ impl Bench {
         let mut contestants = vec![Contestant::upstream_alone(&upstream)];
         contestants.extend(stage.bare(&upstream).await?);
         contestants.extend(installation.contestants(&mut stage, &upstream).await?);
-        for (name, peer) in peers::all(&mut stage, &self, &upstream, &installation).await {
+        for (name, peer) in peers::all(&mut stage, self.contestants.as_deref(), &upstream, self.sizes.sessions).await {
             match peer {
                 Ok(peer) => contestants.push(peer),
                 Err(reason) => results.not_measured(name, &format!("{reason:#}")),

@@ -1,6 +1,7 @@
 //! Who is measured: a server, what is sent to it, and one window of a closed loop.
 
 use std::fs::OpenOptions;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use crate::verdict;
 use crate::wire::Wire;
 use crate::work::{Expected, Work};
 
+use super::sallyport::redis_commands;
 use super::stage::Serving;
 
 pub struct Contestant {
@@ -27,6 +29,8 @@ pub struct Contestant {
     process: u32,
     callers: usize,
     wires: Vec<Wire>,
+    /// Whose commands are counted.
+    redis: Option<SocketAddr>,
 }
 
 /// What a window of a closed loop showed.
@@ -38,6 +42,8 @@ pub struct Window {
     pub cpu: f64,
     /// The share of one core that its process used.
     pub busy: f64,
+    /// Commands of Redis for each answer, if it has a Redis.
+    pub store_reads: Option<f64>,
 }
 
 impl Contestant {
@@ -63,6 +69,7 @@ impl Contestant {
             process,
             callers: CALLERS,
             wires: Vec::new(),
+            redis: None,
         }
     }
 
@@ -80,12 +87,19 @@ impl Contestant {
             process: upstream.program.pid(),
             callers: CALLERS,
             wires: Vec::new(),
+            redis: None,
         }
     }
 
     /// For those that would keep so many waiting too long.
     pub fn with_callers(mut self, callers: usize) -> Self {
         self.callers = callers;
+        self
+    }
+
+    /// With the commands counted that its store gets meanwhile.
+    pub fn with_redis(mut self, redis: SocketAddr) -> Self {
+        self.redis = Some(redis);
         self
     }
 
@@ -103,15 +117,23 @@ impl Contestant {
         }
         let settings = ClosedLoop { callers: self.callers, requests: u64::MAX, lasts, patience: PATIENCE };
         let wires = self.take_wires();
+        let commands_before = self.commands().await?;
         let before = run_time(self.process)?;
         let (gathered, wires) = settings.run_on(wires, &self.work, &Progress::hidden()).await;
         let cpu = run_time(self.process)?.saturating_sub(before).as_secs_f64();
+        // Asking is one itself.
+        let commands = self.commands().await?.zip(commands_before).map(|(after, before)| after - before - 1);
         self.wires = wires;
         self.forget_log();
         self.void = verdict::closed(&settings, &gathered).iter().map(ToString::to_string).collect();
         let (answers, seconds) = (gathered.latencies.len(), gathered.last_answer.as_secs_f64());
-        let window =
-            Window { answers, rate: answers as f64 / seconds, cpu: cpu * 1e6 / answers as f64, busy: cpu / seconds };
+        let window = Window {
+            answers,
+            rate: answers as f64 / seconds,
+            cpu: cpu * 1e6 / answers as f64,
+            busy: cpu / seconds,
+            store_reads: commands.map(|commands| commands as f64 / answers as f64),
+        };
         Ok(self.void.is_empty().then_some(window))
     }
 
@@ -128,6 +150,13 @@ impl Contestant {
         let voids = verdict::open(&settings, &offered, LAG);
         self.void = voids.iter().map(|void| format!("at {rate:.0} in a second: {void}")).collect();
         self.void.is_empty().then_some(offered)
+    }
+
+    async fn commands(&self) -> anyhow::Result<Option<u64>> {
+        match self.redis {
+            Some(redis) => redis_commands(redis).await.map(Some),
+            None => Ok(None),
+        }
     }
 
     /// Connections stay from window to window: what it costs to open them is not asked here.

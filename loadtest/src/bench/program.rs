@@ -3,14 +3,13 @@
 use std::fs::{self, OpenOptions};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::net::TcpStream;
-use tokio::process::{Child, Command};
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 
 /// Killed when it is dropped, and by the system when the run is killed.
 pub struct Program {
@@ -27,9 +26,9 @@ impl Program {
     /// When it cannot be started.
     pub fn start(name: &str, mut command: Command, log: PathBuf) -> anyhow::Result<Self> {
         let file = OpenOptions::new().create(true).append(true).open(&log)?;
-        command.stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file).kill_on_drop(true);
+        command.stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file);
         let child = command.spawn().with_context(|| format!("cannot start {name}"))?;
-        let pid = child.id().with_context(|| format!("{name} has ended already"))?;
+        let pid = child.id();
         Ok(Self { name: name.to_owned(), child, pid, log })
     }
 
@@ -94,10 +93,19 @@ impl Program {
             // It may have ended already, which is what is wanted.
             let _ = kill_process(pid, Signal::TERM);
         }
-        if timeout(END, self.child.wait()).await.is_err() {
-            self.child.kill().await?;
+        let deadline = Instant::now() + END;
+        while self.child.try_wait()?.is_none() && Instant::now() < deadline {
+            sleep(LOOK_AGAIN).await;
         }
         Ok(())
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        // Both fail only when it has ended and was waited for.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 

@@ -8,7 +8,7 @@ use super::handshakes::HandshakeFigures;
 use super::machine::{Machine, commit, now};
 use super::rounds::Calls;
 use super::sessions::Sweep;
-use super::stage::cores;
+use super::stage::pins;
 use super::streams::StreamFigures;
 use super::{Bench, Sizes};
 
@@ -52,7 +52,7 @@ impl Results {
             commit: commit(),
             command: bench.command.clone(),
             machine: Machine::look(),
-            pinned: cores() > 1,
+            pinned: pins(bench),
             realtime: bench.realtime,
             windows: format!("{rounds} of {window:?}, at a fixed rate {rate_rounds} of {rate_window:?}"),
             sign_ins: SignInFigures::default(),

@@ -39,6 +39,8 @@ pub struct Closed {
     pub cpu_to_bare: Option<Spread>,
     /// What share of its core the process used. Where that is much less than 1, the generator was the limit of the rate.
     pub busy: f64,
+    /// Commands of Redis for each answer, of those that have a Redis.
+    pub store_reads_each: Option<f64>,
 }
 
 /// Latencies in microseconds, from when a request was due.
@@ -105,8 +107,7 @@ async fn open(
     let none = || contestants.iter().map(|_| None).collect();
     let Some(half) = bare.and_then(|bare| closed[bare]).map(|bare| bare.per_second.median / 2.0) else { return none() };
     // To a round number, so that it can be asked for again.
-    let rate_of =
-        |closed: &Closed| half.min(closed.per_second.median / 2.0).mul_add(0.01, 0.0).round().max(0.1) * 100.0;
+    let rate_of = |closed: &Closed| (half.min(closed.per_second.median / 2.0) / 10.0).round().max(1.0) * 10.0;
     let rates: Vec<_> = closed.iter().map(|closed| closed.as_ref().map(rate_of)).collect();
     let mut offered: Vec<Vec<Option<Offered>>> = contestants.iter().map(|_| Vec::new()).collect();
     for _ in 0..sizes.rate_rounds {
@@ -137,6 +138,7 @@ impl Closed {
             cpu_us: Spread::of(all().map(|window| window.cpu))?,
             cpu_to_bare: Spread::of(ratios),
             busy: Spread::of(all().map(|window| window.busy))?.median,
+            store_reads_each: Spread::of(all().filter_map(|window| window.store_reads)).map(|spread| spread.median),
         })
     }
 }
@@ -170,7 +172,7 @@ mod tests {
 
     #[test]
     fn ratios_are_taken_within_a_round() {
-        let window = |cpu| Some(Window { answers: 10, rate: 100.0, cpu, busy: 0.9 });
+        let window = |cpu| Some(Window { answers: 10, rate: 100.0, cpu, busy: 0.9, store_reads: None });
         // The machine was half as fast in the second round, for both.
         let (bare, own) = ([window(40.0), window(80.0), window(40.0)], [window(36.0), window(72.0), None]);
         let closed = Closed::of(&own, |round| bare[round].map(|window| window.cpu)).unwrap();

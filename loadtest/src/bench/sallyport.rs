@@ -103,14 +103,14 @@ impl Installation {
         let warm = self.replica(stage, upstream.address, Replica { cached: 10_000, tls: None }).await?;
         let asking = self.replica(stage, upstream.address, Replica::default()).await?;
         let refusing = self.replica(stage, upstream.address, Replica { cached: 10_000, tls: None }).await?;
-        let sessions = 1000;
+        let sessions = self.sessions.len().min(1000);
         let model = self.sessions.first().map(|session| session.access_token.as_str());
         let forgeries: Vec<_> = (0..sessions).map(|_| forged(model, &mut rand::rng())).collect();
         let mix = Mix::new(sessions, 0.0).context("there are forgeries")?;
         let refused =
             Work::tools_list(&self.target, Expected::REFUSED).by(forgeries.iter().map(String::as_str), mix)?;
         let at = |serving: &Serving| self.target.clone().served_at(serving.address);
-        Ok(vec![
+        let contestants = [
             Contestant::new(WARM, "full job, entry in process", at(&warm)?, self.calls(sessions, 0.0)?, warm),
             Contestant::new(
                 "Sallyport, Redis at every request",
@@ -120,7 +120,8 @@ impl Installation {
                 asking,
             ),
             Contestant::new("Sallyport, forged token", "401", at(&refusing)?, refused, refusing),
-        ])
+        ];
+        Ok(contestants.map(|contestant| contestant.with_redis(self.redis.address)).into())
     }
 
     /// A replica as in production: `serve`, metrics and access log on, one worker on the core of the measured.
@@ -208,7 +209,7 @@ async fn sign_in(
     // The stand-in for Entra has the runtime with tokio's own name for threads.
     let edge = || run_time_where(dev.program.pid(), |name| name != "tokio-rt-worker");
     let (edge_before, redis_before) = (edge()?, run_time(redis.program.pid())?);
-    let commands_before = commands(redis.address).await?;
+    let commands_before = redis_commands(redis.address).await?;
     let signed_in = settings.run(target, writer, &Progress::on_terminal()).await?;
     ensure!(signed_in.failures.is_empty(), "sign-ins failed: {:?}", signed_in.failures);
     let (count, seconds) = (signed_in.whole.len(), signed_in.took.as_secs_f64());
@@ -218,7 +219,7 @@ async fn sign_in(
         per_second: count as f64 / seconds,
         cpu_us_of_edge: each(edge()?.saturating_sub(edge_before)),
         cpu_us_of_redis: each(run_time(redis.program.pid())?.saturating_sub(redis_before)),
-        redis_commands: (commands(redis.address).await? - commands_before) as f64 / count as f64,
+        redis_commands: (redis_commands(redis.address).await? - commands_before) as f64 / count as f64,
     })
 }
 
@@ -244,7 +245,10 @@ async fn entra(stage: &mut Stage) -> anyhow::Result<(Program, Tenant)> {
 }
 
 /// How many commands Redis has processed.
-async fn commands(redis: SocketAddr) -> anyhow::Result<u64> {
+///
+/// # Errors
+/// When it does not say so.
+pub async fn redis_commands(redis: SocketAddr) -> anyhow::Result<u64> {
     let mut stream = BufReader::new(TcpStream::connect(redis).await?);
     stream.get_mut().write_all(b"INFO stats\r\n").await?;
     let deadline = Instant::now() + Duration::from_secs(5);

@@ -4,11 +4,10 @@
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
-use std::process;
+use std::process::{self, Command};
 use std::thread::available_parallelism;
 
 use anyhow::{Context, ensure};
-use tokio::process::Command;
 
 use super::Bench;
 use super::contestant::Contestant;
@@ -17,7 +16,8 @@ use super::program::Program;
 pub struct Stage {
     folder: PathBuf,
     programs: PathBuf,
-    pins: bool,
+    /// How many there were before this process was bound to some of them; None: nobody is bound.
+    cores: Option<usize>,
     realtime: bool,
     count: usize,
 }
@@ -43,11 +43,11 @@ impl Stage {
     pub fn open(bench: &Bench) -> anyhow::Result<Self> {
         let folder = std::env::temp_dir().join(format!("sallyport-bench-{}", process::id()));
         fs::create_dir(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
-        let pins = cores() > 1;
-        let stage = Self { folder, programs: bench.programs.clone(), pins, realtime: bench.realtime, count: 0 };
+        let cores = pins(bench).then(cores);
+        let stage = Self { folder, programs: bench.programs.clone(), cores, realtime: bench.realtime, count: 0 };
         let own = process::id().to_string();
-        if pins {
-            tell("taskset", &["-a", "-c", "-p", &stage.cores_of(Side::Load), &own])?;
+        if let Some(cores) = stage.cores_of(Side::Load) {
+            tell("taskset", &["-a", "-c", "-p", &cores, &own])?;
         }
         if bench.realtime {
             tell("chrt", &["-a", "-r", "-p", "1", &own])?;
@@ -59,11 +59,6 @@ impl Stage {
         &self.folder
     }
 
-    /// Whether each side has cores of its own.
-    pub fn pins(&self) -> bool {
-        self.pins
-    }
-
     /// One of ours.
     pub fn program(&self, name: &str) -> PathBuf {
         self.programs.join(name)
@@ -72,8 +67,8 @@ impl Stage {
     /// A command for one side, which ends when this process does.
     pub fn command(&self, side: Side, program: &Path) -> Command {
         let mut before = vec!["--pdeathsig".to_owned(), "KILL".to_owned()];
-        if self.pins {
-            before.extend(["taskset".to_owned(), "-c".to_owned(), self.cores_of(side)]);
+        if let Some(cores) = self.cores_of(side) {
+            before.extend(["taskset".to_owned(), "-c".to_owned(), cores]);
         }
         if self.realtime {
             before.extend(["chrt".to_owned(), "-r".to_owned(), "1".to_owned()]);
@@ -155,11 +150,9 @@ impl Stage {
         Ok(Serving { address, program })
     }
 
-    fn cores_of(&self, side: Side) -> String {
-        match (side, cores().min(4)) {
-            (Side::Proxy, _) => "0".to_owned(),
-            (Side::Load, cores) => format!("1-{}", cores - 1),
-        }
+    fn cores_of(&self, side: Side) -> Option<String> {
+        let last = self.cores?.min(MOST_CORES) - 1;
+        Some(if side == Side::Proxy { "0".to_owned() } else { format!("1-{last}") })
     }
 }
 
@@ -178,16 +171,23 @@ pub fn free_address() -> anyhow::Result<SocketAddr> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
 }
 
+/// Whether each side gets cores of its own.
+pub fn pins(bench: &Bench) -> bool {
+    bench.pin && cores() > 1
+}
+
 pub fn cores() -> usize {
     available_parallelism().map_or(1, usize::from)
 }
 
 fn tell(program: &str, arguments: &[&str]) -> anyhow::Result<()> {
-    let output = process::Command::new(program).args(arguments).output();
+    let output = Command::new(program).args(arguments).output();
     let output = output.with_context(|| format!("{program} is missing (util-linux)"))?;
     ensure!(output.status.success(), "{program}: {}", String::from_utf8_lossy(&output.stderr).trim());
     Ok(())
 }
 
+/// More would not help: the measured has one.
+const MOST_CORES: usize = 4;
 /// What everything is compared with.
 pub const BARE: &str = "bare Pingora";

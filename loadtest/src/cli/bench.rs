@@ -19,7 +19,7 @@ pub struct SideBySide {
     /// A few seconds: only whether it works.
     #[arg(long, conflicts_with = "quick")]
     smoke: bool,
-    /// Where contestants from PyPI are installed.
+    /// The folder of the programs that are from PyPI.
     #[arg(long, value_name = "FOLDER")]
     contestants: Option<PathBuf>,
     /// Where results go: NAME.json and NAME.md.
@@ -53,6 +53,7 @@ impl SideBySide {
             command: format!("loadtest {command}"),
             sizes,
             limit: Duration::from_secs(self.limit * 60),
+            pin: !self.smoke,
             realtime: self.realtime,
         };
         let results = bench.run().await?;

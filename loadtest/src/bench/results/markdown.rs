@@ -25,8 +25,11 @@ impl Display for Results {
         writeln!(out, "- windows by turns: {}; {pinned}{realtime}\n", self.windows)?;
 
         writeln!(out, "## Calls\n")?;
-        writeln!(out, "| | does | CPU us | CPU to bare (quartiles) | a second | busy | memory MiB |")?;
-        writeln!(out, "| --- | --- | ---: | ---: | ---: | ---: | ---: |")?;
+        writeln!(
+            out,
+            "| | does | CPU us | CPU to bare (quartiles) | a second | busy | commands of Redis | memory MiB |"
+        )?;
+        writeln!(out, "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |")?;
         self.calls.rows.iter().try_for_each(|row| closed(out, row))?;
         if self.calls.rows.iter().any(|row| row.open.is_some()) {
             writeln!(out, "\n## Latency at a fixed rate, us\n")?;
@@ -62,12 +65,13 @@ impl Display for Results {
 fn closed(out: &mut Formatter<'_>, row: &Row) -> Result {
     let Row { name, does, void, closed, resident_kib, .. } = row;
     if !void.is_empty() {
-        return writeln!(out, "| {name} | {does} | **void**: {} | | | | |", void.join("; "));
+        return writeln!(out, "| {name} | {does} | **void**: {} | | | | | |", void.join("; "));
     }
-    let Some(Closed { per_second, cpu_us, cpu_to_bare, busy, .. }) = closed else { return Ok(()) };
+    let Some(Closed { per_second, cpu_us, cpu_to_bare, busy, store_reads_each, .. }) = closed else { return Ok(()) };
     let memory = resident_kib.map_or_else(String::new, |kib| format!("{:.1}", kib as f64 / 1024.0));
     let (cpu, rate, ratio) = (cpu_us.median, per_second.median, ratio(cpu_to_bare));
-    writeln!(out, "| {name} | {does} | {cpu:.1} | {ratio} | {rate:.0} | {:.0} % | {memory} |", busy * 100.0)
+    let reads = store_reads_each.map_or_else(String::new, |reads| format!("{reads:.2}"));
+    writeln!(out, "| {name} | {does} | {cpu:.1} | {ratio} | {rate:.0} | {:.0} % | {reads} | {memory} |", busy * 100.0)
 }
 
 fn open(out: &mut Formatter<'_>, (name, open): (&str, Open)) -> Result {
