@@ -46,11 +46,13 @@ impl SideBySide {
             (_, true) => Sizes::SMOKE,
             _ => Sizes::FULL,
         };
-        let command = std::env::args().skip(1).collect::<Vec<_>>().join(" ");
+        // Folders are this machine's own, and of no use to whoever reads the results.
+        let flags = [(self.quick, " --quick"), (self.smoke, " --smoke"), (self.realtime, " --realtime")];
+        let flags: String = flags.iter().filter_map(|&(given, flag)| given.then_some(flag)).collect();
         let bench = Bench {
             programs,
             contestants: self.contestants,
-            command: format!("loadtest {command}"),
+            command: format!("loadtest bench{flags}"),
             sizes,
             limit: Duration::from_secs(self.limit * 60),
             pin: !self.smoke,
