@@ -6,7 +6,7 @@
 #   ARTIFACTS         where the client tests keep logs and pictures; likewise
 
 .DEFAULT_GOAL := help
-.PHONY: help dev build test test-rust test-clients test-interop test-register test-load test-models test-prometheus docs-metrics instructions flood chaos check fmt fmt-check clippy shellcheck
+.PHONY: help dev build test test-rust test-clients test-interop test-register test-load test-models test-prometheus docs-metrics instructions bench flood chaos check fmt fmt-check clippy shellcheck
 
 help:
 	@echo 'make dev           build and run everything on loopback: the edge, a sample MCP server, a stand-in for Entra'
@@ -20,6 +20,7 @@ help:
 	@echo 'make test-prometheus  metrics, alerts, board and runbooks only, with a real Prometheus'
 	@echo 'make docs-metrics  write the reference in docs/metrics.md anew'
 	@echo 'make instructions  counts what the hot path costs, and fails at 5 % more; ARGS=--accept accepts the counts'
+	@echo 'make bench         Sallyport beside a bare Pingora, nginx and Envoy (a quarter of an hour); ARGS=--quick takes a minute'
 	@echo 'make flood         offers a million registrations and measures memory (half a minute; make test offers 100000)'
 	@echo 'make chaos         three replicas while Redis and Entra fail, in the long form (half an hour); SEED=1 chooses the run'
 	@echo 'make check         formatting and lints'
@@ -72,6 +73,14 @@ instructions:
 	@.ci/install test
 	cargo bench --locked -p sallyport --bench hot_path -- --count $(ARGS)
 
+# On a machine that does nothing else. NAME chooses where the results go: loadtest/results/NAME.json and .md.
+bench:
+	@.ci/install bench
+	cargo build --release --locked -p sallyport -p loadtest -p bare-pingora -p fake-entra
+	@mkdir -p loadtest/results
+	"$${CARGO_TARGET_DIR:-target}/release/loadtest" bench --contestants "$$(loadtest/contestants)" \
+		--out "loadtest/results/$(or $(NAME),$(shell date -u +%Y-%m-%d))" $(ARGS)
+
 # By itself, for it measures the memory of its process.
 flood:
 	@.ci/install build
@@ -96,4 +105,4 @@ clippy:
 	cargo clippy --workspace --all-targets --locked --features sallyport-mcp-server/conformance -- -D warnings
 
 shellcheck:
-	shellcheck deploy/entra/register deploy/entra/tests/sleep gateway/models/check .ci/install .ci/run .ci/total
+	shellcheck loadtest/contestants deploy/entra/register deploy/entra/tests/sleep gateway/models/check .ci/install .ci/run .ci/total

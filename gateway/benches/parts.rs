@@ -11,6 +11,7 @@ use futures_util::FutureExt;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use pingora::http::{RequestHeader, ResponseHeader};
 use sallyport::access::{Access, ToolRules};
+use sallyport::audit::Audit;
 use sallyport::clock::{Clock, Timestamp};
 use sallyport::edge::{Routes, Upstream, kept_from_client, to_upstream};
 use sallyport::oauth::Resource;

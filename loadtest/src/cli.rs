@@ -1,5 +1,6 @@
 //! The commands. Each makes a [`Report`]; here it is shown, written where it was asked for, and turned into an exit code.
 
+mod bench;
 mod calls;
 mod output;
 mod sign_in;
@@ -43,6 +44,8 @@ enum Command {
     Streams(streams::Streams),
     /// Signs in again and again at the stand-in for Entra, and keeps the sessions in a file.
     SignIn(sign_in::SignIn),
+    /// Sallyport side by side with a bare Pingora and others.
+    Bench(bench::SideBySide),
     /// A stand-in for an MCP server, to be put behind an edge; serves until it is ended.
     Upstream(upstream::Serve),
 }
@@ -68,6 +71,7 @@ fn run(arguments: Arguments) -> anyhow::Result<bool> {
         Command::Storm(storm) => runtime.block_on(storm.run()),
         Command::Streams(streams) => runtime.block_on(streams.run()),
         Command::SignIn(sign_in) => runtime.block_on(sign_in.run()),
+        Command::Bench(bench) => return runtime.block_on(bench.run()),
         Command::Upstream(upstream) => return runtime.block_on(upstream.run()).map(|()| true),
     }?;
     arguments.output.write(&report)?;

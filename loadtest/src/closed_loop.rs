@@ -10,9 +10,9 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::answers::{Answers, Gathered};
-use crate::connection::Connection;
 use crate::progress::Progress;
 use crate::target::Target;
+use crate::wire::Wire;
 use crate::work::Work;
 
 /// The settings of a closed loop.
@@ -29,30 +29,49 @@ pub struct ClosedLoop {
 impl ClosedLoop {
     /// Ends at the latest when it has lasted, and its patience is over.
     pub async fn run(self, target: &Target, work: &Arc<Work>, progress: &Progress) -> Gathered {
+        let wires = (0..self.callers).map(|_| Wire::new(target.address(), self.patience)).collect();
+        self.run_on(wires, work, progress).await.0
+    }
+
+    /// One caller on each of these connections, which are given back but for those whose answer did not come.
+    pub async fn run_on(self, wires: Vec<Wire>, work: &Arc<Work>, progress: &Progress) -> (Gathered, Vec<Wire>) {
         let begun = Instant::now();
         let answers = Arc::new(Answers::new(begun));
         let left = Arc::new(AtomicU64::new(self.requests));
         let mut callers = JoinSet::new();
-        for _ in 0..self.callers {
-            let connection = Connection::new(target.address(), self.patience);
+        for connection in wires {
             callers.spawn(call(connection, work.clone(), answers.clone(), left.clone(), begun + self.lasts));
         }
-        let all = async { while callers.join_next().await.is_some() {} };
+        let mut given_back = Vec::with_capacity(self.callers);
+        let all = async {
+            while let Some(caller) = callers.join_next().await {
+                given_back.extend(caller);
+            }
+        };
         // Whether this ended in time can be seen from what was sent and answered.
         let _ = timeout(self.lasts + self.patience, progress.during(self.lasts, || answers.good(), all)).await;
         callers.shutdown().await;
-        Arc::into_inner(answers).expect("whoever called has ended").finish()
+        (Arc::into_inner(answers).expect("whoever called has ended").finish(), given_back)
     }
 }
 
-async fn call(mut connection: Connection, work: Arc<Work>, answers: Arc<Answers>, left: Arc<AtomicU64>, end: Instant) {
+async fn call(
+    mut connection: Wire,
+    work: Arc<Work>,
+    answers: Arc<Answers>,
+    left: Arc<AtomicU64>,
+    end: Instant,
+) -> Wire {
     let mut random: SmallRng = rand::make_rng();
+    let mut request = Vec::new();
     while Instant::now() < end && take(&left) {
         let sent = Instant::now();
         answers.sent(sent, Duration::ZERO);
-        let answer = connection.exchange(work.request(&mut random)).await;
+        work.write(&mut random, &mut request);
+        let answer = connection.exchange(&request).await;
         answers.answered(sent, answer.and_then(|answer| work.judge(&answer)));
     }
+    connection
 }
 
 fn take(left: &AtomicU64) -> bool {

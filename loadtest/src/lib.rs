@@ -6,7 +6,8 @@
 //! | module | owns |
 //! | --- | --- |
 //! | [`target`] | whom load may be put on: loopback |
-//! | [`connection`] | one persistent connection of HTTP/1.1 |
+//! | [`wire`] | one persistent connection of HTTP/1.1, for prepared requests; what both loops send by |
+//! | [`connection`] | another, for what is no hot path: sign-ins and streams |
 //! | [`work`], [`mix`], [`tokens`], [`forge`], [`header_file`] | requests, and whose turn it is to send one |
 //! | [`open_loop`], [`closed_loop`] | when requests are sent |
 //! | [`streams`] | event streams held open |
@@ -14,10 +15,12 @@
 //! | [`answers`], [`failure`] | what came back |
 //! | [`observe`] | what it cost the target: `/metrics` and `/proc` |
 //! | [`verdict`], [`report`] | what the run amounts to |
+//! | [`bench`] | everything started at once, and measured by turns |
 //! | [`upstream`] | a stand-in for an MCP server that costs next to nothing |
 //! | [`progress`], [`clock`], [`cli`] | the terminal, the time, the commands |
 
 pub mod answers;
+pub mod bench;
 pub mod cli;
 pub mod clock;
 pub mod closed_loop;
@@ -36,4 +39,5 @@ pub mod target;
 pub mod tokens;
 pub mod upstream;
 pub mod verdict;
+pub mod wire;
 pub mod work;

@@ -13,6 +13,7 @@ use serde::Serialize;
 use crate::connection::Connection;
 use crate::target::Target;
 use process::Usage;
+pub use process::{resident_kib, run_time, run_time_where};
 
 /// Whom to look at. Default: nobody.
 #[derive(Clone, Debug, Default)]

@@ -16,9 +16,9 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::answers::{Answers, Gathered};
-use crate::connection::Connection;
 use crate::progress::Progress;
 use crate::target::Target;
+use crate::wire::Wire;
 use crate::work::Work;
 
 /// The settings of an open loop.
@@ -56,6 +56,12 @@ impl OpenLoop {
     /// Ends at the latest when it has lasted, and its patience is over. What is then under way is not counted as sent
     /// and answered, which the verdict sees.
     pub async fn run(self, target: &Target, work: &Arc<Work>, progress: &Progress) -> Offered {
+        let wires = (0..self.connections).map(|_| Wire::new(target.address(), self.patience)).collect();
+        self.run_on(wires, work, progress).await.0
+    }
+
+    /// Likewise on these connections, which are given back but for those whose answer did not come.
+    pub async fn run_on(self, wires: Vec<Wire>, work: &Arc<Work>, progress: &Progress) -> (Offered, Vec<Wire>) {
         let due = (self.rate * self.lasts.as_secs_f64()).round().max(1.0) as u64;
         let begun = Instant::now();
         let plan = Arc::new(Plan {
@@ -68,22 +74,26 @@ impl OpenLoop {
         });
         let answers = Arc::new(Answers::new(begun));
         let mut senders = JoinSet::new();
-        for _ in 0..self.connections {
-            let connection = Connection::new(target.address(), self.patience);
+        for connection in wires {
             senders.spawn(send(plan.clone(), connection, work.clone(), answers.clone()));
         }
         let keeper = thread::spawn({
             let (plan, connections) = (plan.clone(), self.connections);
             move || plan.keep_time(connections)
         });
-        let all = async { while senders.join_next().await.is_some() {} };
+        let mut given_back = Vec::with_capacity(self.connections);
+        let all = async {
+            while let Some(sender) = senders.join_next().await {
+                given_back.extend(sender);
+            }
+        };
         // Whether this ended in time can be seen from what was sent and answered.
         let _ = timeout(self.lasts + self.patience, progress.during(self.lasts, || answers.good(), all)).await;
         senders.shutdown().await;
         plan.over.store(true, Ordering::Relaxed);
         let _ = tokio::task::spawn_blocking(|| keeper.join()).await;
         let answers = Arc::into_inner(answers).expect("whoever sent has ended");
-        Offered { gathered: answers.finish(), due }
+        (Offered { gathered: answers.finish(), due }, given_back)
     }
 }
 
@@ -109,20 +119,22 @@ impl Plan {
     }
 }
 
-async fn send(plan: Arc<Plan>, mut connection: Connection, work: Arc<Work>, answers: Arc<Answers>) {
+async fn send(plan: Arc<Plan>, mut connection: Wire, work: Arc<Work>, answers: Arc<Answers>) -> Wire {
     let mut random: SmallRng = rand::make_rng();
+    let mut request = Vec::new();
     loop {
         let free = Instant::now();
-        let Ok(permit) = plan.waiting.acquire().await else { return };
+        let Ok(permit) = plan.waiting.acquire().await else { return connection };
         permit.forget();
         let ticket = plan.next.fetch_add(1, Ordering::Relaxed);
         if ticket >= plan.due {
-            return;
+            return connection;
         }
         let due = plan.due_at(ticket);
         let now = Instant::now();
         answers.sent(now, now.saturating_duration_since(due.max(free)));
-        let answer = connection.exchange(work.request(&mut random)).await;
+        work.write(&mut random, &mut request);
+        let answer = connection.exchange(&request).await;
         answers.answered(due, answer.and_then(|answer| work.judge(&answer)));
     }
 }

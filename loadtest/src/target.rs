@@ -62,6 +62,18 @@ impl Target {
         self.address
     }
 
+    /// The same URL, served at another address, such as that of one replica.
+    ///
+    /// # Errors
+    /// When the address is not on loopback.
+    pub fn served_at(mut self, address: SocketAddr) -> Result<Self, NotATarget> {
+        if !address.ip().is_loopback() {
+            return Err(NotATarget::NotLoopback);
+        }
+        self.address = address;
+        Ok(self)
+    }
+
     pub fn url(&self) -> &Url {
         &self.url
     }
@@ -116,5 +128,8 @@ mod tests {
         assert_eq!(target.path(), "/mcp?a=b");
         assert_eq!(target.address(), "127.0.0.1:8080".parse().unwrap());
         assert!(target.join("http://192.0.2.1/callback").is_err());
+        let replica = target.clone().served_at("127.0.0.1:9".parse().unwrap()).unwrap();
+        assert_eq!((replica.host(), replica.address().port()), (target.host(), 9));
+        assert!(target.served_at("192.0.2.1:9".parse().unwrap()).is_err());
     }
 }

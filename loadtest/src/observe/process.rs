@@ -35,6 +35,46 @@ pub fn usage(processes: &[u32]) -> anyhow::Result<Usage> {
     Ok(sum)
 }
 
+/// CPU time of all threads that a process has, to the nanosecond for those that rest; of threads that ended it knows nothing.
+///
+/// # Errors
+/// When it is gone, or the kernel keeps no such account.
+pub fn run_time(process: u32) -> anyhow::Result<Duration> {
+    run_time_where(process, |_| true)
+}
+
+/// Likewise of those threads whose name is a certain one.
+///
+/// # Errors
+/// As [`run_time`].
+pub fn run_time_where(process: u32, named: impl Fn(&str) -> bool) -> anyhow::Result<Duration> {
+    let folder = format!("/proc/{process}/task");
+    let threads = fs::read_dir(&folder).with_context(|| format!("cannot read {folder}"))?;
+    let mut sum = Duration::ZERO;
+    for thread in threads {
+        let thread = thread?.path();
+        // One that ends meanwhile has no files any more.
+        let (Ok(name), Ok(account)) =
+            (fs::read_to_string(thread.join("comm")), fs::read_to_string(thread.join("schedstat")))
+        else {
+            continue;
+        };
+        if named(name.trim_end()) {
+            let run = account.split(' ').next().and_then(|run| run.parse().ok());
+            sum += Duration::from_nanos(run.context("the kernel keeps no account of threads")?);
+        }
+    }
+    Ok(sum)
+}
+
+/// Memory of a process now.
+///
+/// # Errors
+/// When it is gone.
+pub fn resident_kib(process: u32) -> anyhow::Result<u64> {
+    Ok(usage(&[process])?.resident_kib)
+}
+
 /// proc(5): fields 14 and 15, in ticks. The name, field 2, may hold spaces and parentheses.
 fn cpu(stat: &str) -> Option<Duration> {
     let (_, after_name) = stat.rsplit_once(')')?;
@@ -67,5 +107,17 @@ mod tests {
         let usage = usage(&[std::process::id()]).unwrap();
         assert!(usage.resident_kib > 500 && usage.resident_kib_most >= usage.resident_kib && usage.threads > 0);
         assert!(super::usage(&[u32::MAX]).is_err());
+    }
+
+    #[test]
+    fn run_time_is_finer_than_a_tick() {
+        let all = || run_time(std::process::id()).unwrap();
+        let before = all();
+        let mut sum = 0_u64;
+        while all() == before {
+            sum = std::hint::black_box(sum + 1);
+        }
+        assert_eq!(run_time_where(std::process::id(), |name| name == "no such thread").unwrap(), Duration::ZERO);
+        assert!(run_time(u32::MAX).is_err());
     }
 }

@@ -1,0 +1,74 @@
+//! A pass-through on Pingora: what a request costs before anybody has asked who sent it. It has Sallyport's version of
+//! Pingora, features and profile, and as many workers (one for each core it may use). It reads no token, writes no log and
+//! counts nothing.
+//!
+//! Two programs are made of it: `bare-pingora` with the allocator of the system, `bare-pingora-mimalloc` with mimalloc.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::thread::available_parallelism;
+
+use async_trait::async_trait;
+use clap::Parser;
+use pingora::listeners::tls::TlsSettings;
+use pingora::server::Server;
+use pingora::server::configuration::ServerConf;
+use pingora::upstreams::peer::HttpPeer;
+use pingora_proxy::{ProxyHttp, Session, http_proxy_service};
+
+/// Passes everything on to one server, and asks nobody for anything.
+#[derive(Parser)]
+struct Arguments {
+    /// Where to listen, on loopback.
+    #[arg(long)]
+    listen: SocketAddr,
+    /// The server.
+    #[arg(long)]
+    upstream: SocketAddr,
+    /// PEM: then it speaks TLS.
+    #[arg(long, requires = "key")]
+    certificate: Option<PathBuf>,
+    #[arg(long, requires = "certificate")]
+    key: Option<PathBuf>,
+}
+
+struct PassThrough {
+    upstream: SocketAddr,
+}
+
+#[async_trait]
+impl ProxyHttp for PassThrough {
+    type CTX = ();
+
+    fn new_ctx(&self) {}
+
+    async fn upstream_peer(&self, _: &mut Session, _: &mut ()) -> pingora::Result<Box<HttpPeer>> {
+        Ok(Box::new(HttpPeer::new(self.upstream, false, String::new())))
+    }
+}
+
+/// Serves until it is ended.
+///
+/// # Errors
+/// When it was asked to listen beyond loopback, or the certificate cannot be used.
+pub fn run() -> anyhow::Result<()> {
+    let arguments = Arguments::parse();
+    anyhow::ensure!(arguments.listen.ip().is_loopback(), "it asks nobody who they are: loopback only");
+    // Before Pingora installs ring: handshakes are cheaper by it, and Sallyport has it too.
+    let provider = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    provider.map_err(|_| anyhow::anyhow!("there is a TLS provider already"))?;
+    let threads = available_parallelism().map_or(1, usize::from);
+    let mut server = Server::new_with_opt_and_conf(None, ServerConf { threads, ..ServerConf::default() });
+    server.bootstrap();
+    let mut service = http_proxy_service(&server.configuration, PassThrough { upstream: arguments.upstream });
+    match (&arguments.certificate, &arguments.key) {
+        (Some(certificate), Some(key)) => {
+            let path = |file: &PathBuf| file.to_string_lossy().into_owned();
+            let settings = TlsSettings::intermediate(&path(certificate), &path(key))?;
+            service.add_tls_with_settings(&arguments.listen.to_string(), None, settings);
+        }
+        _ => service.add_tcp(&arguments.listen.to_string()),
+    }
+    server.add_service(service);
+    server.run_forever()
+}

@@ -1,0 +1,5 @@
+//! The pass-through with the allocator of the system.
+
+fn main() -> anyhow::Result<()> {
+    bare_pingora::run()
+}

@@ -1,0 +1,149 @@
+//! `loadtest bench`: Sallyport side by side with others, in one run, on one machine.
+//!
+//! A [`stage`] has everything that is started, and ends it. On it are [`contestant`]s: the upstream alone, the pass-through
+//! on Pingora, replicas of a [`sallyport`] installation, [`peers`]. [`rounds`] measures them by turns, in short windows, so
+//! that what disturbs the machine disturbs all of them; a figure is the median of its rounds. [`streams`], [`handshakes`]
+//! and [`sessions`] measure what is no call. [`results`] has what came of it.
+
+pub mod contestant;
+pub mod handshakes;
+pub mod machine;
+pub mod peers;
+pub mod program;
+pub mod results;
+pub mod rounds;
+pub mod sallyport;
+pub mod sessions;
+pub mod stage;
+pub mod statistics;
+pub mod streams;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Context;
+use tokio::time::timeout;
+
+use contestant::Contestant;
+use results::Results;
+use sallyport::Installation;
+use stage::Stage;
+
+/// The settings of a run.
+#[derive(Clone, Debug)]
+pub struct Bench {
+    /// Where the programs are: `sallyport`, `bare-pingora`, `fake-entra`, and this one.
+    pub programs: PathBuf,
+    /// The folder of the programs that are from PyPI; without it, they are told as not measured.
+    pub contestants: Option<PathBuf>,
+    /// How the run was asked for: it stands in the results.
+    pub command: String,
+    pub sizes: Sizes,
+    /// The end, whatever is left.
+    pub limit: Duration,
+    /// The measured have a core of their own, if there are two. It binds this process to the others.
+    pub pin: bool,
+    /// Programs of the run go before all others on this machine, which must not be idle then. Needs root.
+    pub realtime: bool,
+}
+
+/// How much of everything.
+#[derive(Clone, Copy, Debug)]
+pub struct Sizes {
+    /// Sessions whose calls are measured.
+    pub sessions: usize,
+    /// Sessions for the sweep; fewer if they do not begin in [`Sizes::sign_in_limit`].
+    pub many_sessions: usize,
+    pub sign_in_limit: Duration,
+    /// Windows of each contestant, and how long each is.
+    pub rounds: usize,
+    pub window: Duration,
+    /// Likewise for latencies at a fixed rate.
+    pub rate_rounds: usize,
+    pub rate_window: Duration,
+    pub idle_streams: usize,
+    /// Those that carry events, and for how long.
+    pub busy_streams: usize,
+    pub relay: Duration,
+    pub handshake_rounds: usize,
+}
+
+impl Sizes {
+    pub const FULL: Self = Self {
+        sessions: 1000,
+        many_sessions: 100_000,
+        sign_in_limit: Duration::from_secs(300),
+        rounds: 15,
+        window: Duration::from_millis(500),
+        rate_rounds: 5,
+        rate_window: Duration::from_secs(3),
+        idle_streams: 2000,
+        busy_streams: 200,
+        relay: Duration::from_secs(10),
+        handshake_rounds: 9,
+    };
+    /// A minute: whether it works, and about what comes out.
+    pub const QUICK: Self = Self {
+        sessions: 200,
+        many_sessions: 2000,
+        sign_in_limit: Duration::from_secs(20),
+        rounds: 5,
+        window: Duration::from_millis(300),
+        rate_rounds: 2,
+        rate_window: Duration::from_secs(1),
+        idle_streams: 500,
+        busy_streams: 100,
+        relay: Duration::from_secs(2),
+        handshake_rounds: 3,
+    };
+    /// Seconds, in any profile, beside other tests.
+    pub const SMOKE: Self = Self {
+        sessions: 4,
+        many_sessions: 8,
+        sign_in_limit: Duration::from_secs(30),
+        rounds: 2,
+        window: Duration::from_millis(100),
+        rate_rounds: 0,
+        rate_window: Duration::from_millis(500),
+        idle_streams: 5,
+        busy_streams: 5,
+        relay: Duration::from_millis(300),
+        handshake_rounds: 1,
+    };
+}
+
+impl Bench {
+    /// # Errors
+    /// When something of ours cannot be started, or the time is over. A contestant that is not there, or fails, is told in
+    /// the results.
+    pub async fn run(self) -> anyhow::Result<Results> {
+        let limit = self.limit;
+        // What was started ends with the future that holds it.
+        timeout(limit, self.measure()).await.with_context(|| format!("the run was ended after {limit:?}"))?
+    }
+
+    async fn measure(self) -> anyhow::Result<Results> {
+        let mut results = Results::begin(&self);
+        let mut stage = Stage::open(&self)?;
+        let upstream = stage.upstream(None).await?;
+        let (installation, sign_ins) = Installation::begin(&mut stage, &upstream, &self.sizes).await?;
+        results.sign_ins = sign_ins;
+
+        let mut contestants = vec![Contestant::upstream_alone(&upstream)];
+        contestants.extend(stage.bare(&upstream).await?);
+        contestants.extend(installation.contestants(&mut stage, &upstream).await?);
+        for (name, peer) in peers::all(&mut stage, self.contestants.as_deref(), &upstream, self.sizes.sessions).await {
+            match peer {
+                Ok(peer) => contestants.push(peer),
+                Err(reason) => results.not_measured(name, &format!("{reason:#}")),
+            }
+        }
+        results.calls = rounds::measure(&mut contestants, &self.sizes).await?;
+        drop(contestants);
+        results.sessions = Some(sessions::measure(&mut stage, &installation, &upstream, &self.sizes).await?);
+        results.streams = streams::measure(&mut stage, &installation, &self.sizes).await?;
+        results.handshakes = handshakes::measure(&mut stage, &installation, &upstream, &self.sizes).await?;
+        results.end();
+        Ok(results)
+    }
+}

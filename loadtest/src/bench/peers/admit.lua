@@ -1,0 +1,60 @@
+-- Admits by a sealed token, as a gateway does: AES-256-GCM by libcrypto, then shared memory. Given the key in hex and the file
+-- of sessions, it fills the shared memory and returns the function for the access phase.
+local ffi = require "ffi"
+local base64 = require "ngx.base64"
+
+ffi.cdef [[
+typedef struct evp_cipher_ctx_st EVP_CIPHER_CTX;
+typedef struct evp_cipher_st EVP_CIPHER;
+EVP_CIPHER_CTX *EVP_CIPHER_CTX_new(void);
+const EVP_CIPHER *EVP_aes_256_gcm(void);
+int EVP_DecryptInit_ex(EVP_CIPHER_CTX *ctx, const EVP_CIPHER *cipher, void *engine, const unsigned char *key, const unsigned char *iv);
+int EVP_DecryptUpdate(EVP_CIPHER_CTX *ctx, unsigned char *out, int *outl, const unsigned char *in, int inl);
+int EVP_CIPHER_CTX_ctrl(EVP_CIPHER_CTX *ctx, int type, int arg, void *ptr);
+int EVP_DecryptFinal_ex(EVP_CIPHER_CTX *ctx, unsigned char *outm, int *outl);
+]]
+
+local NONCE, SEALED, TAG = 12, 64, 16
+local SET_TAG = 0x11
+
+local function unhex(text)
+    return (text:gsub("%x%x", function(pair) return string.char(tonumber(pair, 16)) end))
+end
+
+return function(key, file)
+    local crypto = ffi.load("libcrypto.so.3")
+    -- The key schedule is made once; a worker opens one token at a time.
+    local context = crypto.EVP_CIPHER_CTX_new()
+    assert(crypto.EVP_DecryptInit_ex(context, crypto.EVP_aes_256_gcm(), nil, unhex(key), nil) == 1)
+    local plain, length, tag = ffi.new("unsigned char[80]"), ffi.new("int[1]"), ffi.new("unsigned char[16]")
+
+    local sessions = ngx.shared.sessions
+    for line in io.lines(file) do
+        local id, bearer = line:match("^(%x+) (.+)$")
+        assert(sessions:set(unhex(id), bearer))
+    end
+
+    local function open(token)
+        local raw = base64.decode_base64url(token)
+        if not raw or #raw ~= NONCE + SEALED + TAG then return end
+        local bytes = ffi.cast("const unsigned char *", raw)
+        ffi.copy(tag, bytes + NONCE + SEALED, TAG)
+        if crypto.EVP_DecryptInit_ex(context, nil, nil, nil, bytes) ~= 1
+            or crypto.EVP_DecryptUpdate(context, plain, length, bytes + NONCE, SEALED) ~= 1
+            or crypto.EVP_CIPHER_CTX_ctrl(context, SET_TAG, TAG, tag) ~= 1
+            or crypto.EVP_DecryptFinal_ex(context, plain + SEALED, length) ~= 1 then
+            return
+        end
+        local expires = 0
+        for at = 32, 39 do expires = expires * 256 + plain[at] end
+        if expires > ngx.time() then return ffi.string(plain, 32) end
+    end
+
+    return function()
+        local header = ngx.var.http_authorization
+        local id = header and header:sub(1, 7) == "Bearer " and open(header:sub(8))
+        local bearer = id and sessions:get(id)
+        if not bearer then return ngx.exit(401) end
+        ngx.req.set_header("Authorization", bearer)
+    end
+end

@@ -1,0 +1,81 @@
+//! What a run amounts to, with where and how it was measured: as JSON, and for people as Markdown.
+
+mod markdown;
+
+use serde::Serialize;
+
+use super::handshakes::HandshakeFigures;
+use super::machine::{Machine, commit, now};
+use super::rounds::Calls;
+use super::sessions::Sweep;
+use super::stage::pins;
+use super::streams::StreamFigures;
+use super::{Bench, Sizes};
+
+#[derive(Clone, Debug, Serialize)]
+pub struct Results {
+    pub begun: String,
+    pub ended: String,
+    pub commit: Option<String>,
+    pub command: String,
+    pub machine: Machine,
+    /// Whether the measured had a core of their own.
+    pub pinned: bool,
+    pub realtime: bool,
+    pub windows: String,
+    pub sign_ins: SignInFigures,
+    pub calls: Calls,
+    pub sessions: Option<Sweep>,
+    pub streams: Vec<StreamFigures>,
+    pub handshakes: Vec<HandshakeFigures>,
+    /// Who was not measured, and why.
+    pub not_measured: Vec<(String, String)>,
+}
+
+/// Whole sign-ins; of the edge's process without the stand-in for Entra in it.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct SignInFigures {
+    pub count: u64,
+    pub per_second: f64,
+    pub cpu_us_of_edge: f64,
+    pub cpu_us_of_redis: f64,
+    /// Each is a part of at most one round trip.
+    pub redis_commands: f64,
+}
+
+impl Results {
+    pub fn begin(bench: &Bench) -> Self {
+        let Sizes { rounds, window, rate_rounds, rate_window, .. } = bench.sizes;
+        Self {
+            begun: now(),
+            ended: String::new(),
+            commit: commit(),
+            command: bench.command.clone(),
+            machine: Machine::look(),
+            pinned: pins(bench),
+            realtime: bench.realtime,
+            windows: format!("{rounds} of {window:?}, at a fixed rate {rate_rounds} of {rate_window:?}"),
+            sign_ins: SignInFigures::default(),
+            calls: Calls::default(),
+            sessions: None,
+            streams: Vec::new(),
+            handshakes: Vec::new(),
+            not_measured: Vec::new(),
+        }
+    }
+
+    pub fn not_measured(&mut self, name: &str, reason: &str) {
+        self.not_measured.push((name.to_owned(), reason.to_owned()));
+    }
+
+    pub fn end(&mut self) {
+        self.ended = now();
+    }
+
+    /// Whether all that was measured says something.
+    pub fn is_valid(&self) -> bool {
+        self.calls.rows.iter().all(|row| row.void.is_empty())
+            && self.streams.iter().all(|streams| streams.void.is_empty())
+            && self.sessions.iter().all(|sweep| sweep.void.is_empty())
+    }
+}

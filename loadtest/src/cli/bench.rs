@@ -1,0 +1,74 @@
+//! `loadtest bench`: Sallyport side by side with others.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::Args;
+
+use crate::bench::{Bench, Sizes};
+
+/// Starts everything on loopback, measures by turns, and leaves tables. It starts programs beside itself: build them in
+/// release first, as `make bench` does. Whatever is void has no figures, and the run then ends with 1.
+#[derive(Args)]
+pub struct SideBySide {
+    /// A minute instead of a quarter of an hour.
+    #[arg(long)]
+    quick: bool,
+    /// A few seconds: only whether it works.
+    #[arg(long, conflicts_with = "quick")]
+    smoke: bool,
+    /// The folder of the programs that are from PyPI.
+    #[arg(long, value_name = "FOLDER")]
+    contestants: Option<PathBuf>,
+    /// Where results go: NAME.json and NAME.md.
+    #[arg(long, value_name = "FOLDER/NAME")]
+    out: Option<PathBuf>,
+    /// Before all other programs of the machine, which is then not to be used meanwhile. Needs root.
+    #[arg(long)]
+    realtime: bool,
+    /// End after so many minutes, whatever is left.
+    #[arg(long, value_name = "MINUTES", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..))]
+    limit: u64,
+}
+
+impl SideBySide {
+    /// Whether all of it says something.
+    ///
+    /// # Errors
+    /// When the run cannot begin, or its results cannot be written.
+    #[expect(clippy::print_stdout, reason = "the tables are what the program is for")]
+    pub async fn run(self) -> anyhow::Result<bool> {
+        let programs = std::env::current_exe()?.parent().map(Path::to_owned).context("this program is in a folder")?;
+        let sizes = match (self.quick, self.smoke) {
+            (true, _) => Sizes::QUICK,
+            (_, true) => Sizes::SMOKE,
+            _ => Sizes::FULL,
+        };
+        // Folders are this machine's own, and of no use to whoever reads the results.
+        let flags = [(self.quick, " --quick"), (self.smoke, " --smoke"), (self.realtime, " --realtime")];
+        let flags: String = flags.iter().filter_map(|&(given, flag)| given.then_some(flag)).collect();
+        let bench = Bench {
+            programs,
+            contestants: self.contestants,
+            command: format!("loadtest bench{flags}"),
+            sizes,
+            limit: Duration::from_secs(self.limit * 60),
+            pin: !self.smoke,
+            realtime: self.realtime,
+        };
+        let results = bench.run().await?;
+        print!("{results}");
+        if let Some(out) = &self.out {
+            let name = out.display();
+            write(&PathBuf::from(format!("{name}.json")), &serde_json::to_string_pretty(&results)?)?;
+            write(&PathBuf::from(format!("{name}.md")), &results.to_string())?;
+        }
+        Ok(results.is_valid())
+    }
+}
+
+fn write(path: &Path, text: &str) -> anyhow::Result<()> {
+    fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
+}

@@ -1,0 +1,93 @@
+//! `loadtest bench` in its smallest form, with what is built and installed: whether everything comes up, is measured by
+//! turns, and goes again. What is measured beside other tests says nothing about speed.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use loadtest::bench::{Bench, Sizes};
+
+/// Where the programs of the workspace are, if all of them were built.
+fn programs() -> Option<PathBuf> {
+    let folder = Path::new(env!("CARGO_BIN_EXE_loadtest")).parent().unwrap().to_owned();
+    let built = |name: &str| folder.join(name).is_file();
+    let all = ["sallyport", "fake-entra", "bare-pingora", "bare-pingora-mimalloc"].into_iter().all(built);
+    all.then_some(folder)
+}
+
+#[tokio::test]
+async fn everything_comes_up_and_is_measured_by_turns() {
+    let redis = std::process::Command::new("redis-server").arg("--version").output();
+    let required = ["SALLYPORT_REQUIRE_REDIS", "CI"].iter().any(|name| std::env::var_os(name).is_some());
+    let (Some(programs), Ok(_)) = (programs(), redis) else {
+        assert!(!required, "redis-server or a program of the workspace is missing, and this run requires them");
+        eprintln!("\nSKIPPED bench: needs redis-server, and the programs of the workspace (cargo build --workspace)\n");
+        return;
+    };
+    let bench = Bench {
+        programs,
+        contestants: None,
+        command: "test".to_owned(),
+        sizes: Sizes::SMOKE,
+        limit: Duration::from_secs(180),
+        pin: false,
+        realtime: false,
+    };
+    let results = bench.run().await.unwrap();
+    let text = results.to_string();
+    assert!(results.is_valid(), "{text}");
+    let row = |name: &str| results.calls.rows.iter().find(|row| row.name == name).unwrap_or_else(|| panic!("{text}"));
+    for name in [
+        "upstream alone",
+        "bare Pingora",
+        "bare Pingora, mimalloc",
+        "Sallyport, warm",
+        "Sallyport, Redis at every request",
+        "Sallyport, forged token",
+    ] {
+        let closed = row(name).closed.unwrap_or_else(|| panic!("{name}: {text}"));
+        assert!(closed.answers > 0 && closed.cpu_us.median > 0.0, "{text}");
+    }
+    let ratio = row("bare Pingora").closed.unwrap().cpu_to_bare.unwrap();
+    assert_eq!((ratio.low, ratio.high), (1.0, 1.0), "bare Pingora is what it is compared with");
+    // What makes it another contestant than the warm one.
+    assert!(row("Sallyport, Redis at every request").closed.unwrap().store_reads_each.unwrap() > 0.9, "{text}");
+    assert!(row("Sallyport, warm").closed.unwrap().store_reads_each.unwrap() < 0.1, "{text}");
+    assert!(row("Sallyport, forged token").closed.unwrap().store_reads_each.unwrap() < 0.1, "{text}");
+    assert_eq!(results.sign_ins.count, 8);
+    assert!(results.streams.iter().all(|streams| streams.events > 0), "{text}");
+    assert!(results.handshakes.iter().all(|row| row.handshakes > 0), "{text}");
+    assert!(results.not_measured.iter().any(|(name, _)| name == "Envoy"), "{text}");
+    assert!(text.contains("| bare Pingora | proxy |") && text.contains("## Sign-ins"), "{text}");
+}
+
+#[tokio::test]
+async fn a_run_does_not_outlive_its_limit() {
+    let bench = Bench {
+        // A stand-in for the upstream that never listens: the first thing that is started.
+        programs: folder_of_sleepers(),
+        contestants: None,
+        command: "test".to_owned(),
+        sizes: Sizes::SMOKE,
+        limit: Duration::from_millis(500),
+        pin: false,
+        realtime: false,
+    };
+    let folder = bench.programs.clone();
+    let begun = std::time::Instant::now();
+    let error = bench.run().await.expect_err("nothing came up");
+    assert!(begun.elapsed() < Duration::from_secs(10));
+    assert!(format!("{error:#}").contains("ended after"), "{error:#}");
+    let pid = std::fs::read_to_string(folder.join("pid")).unwrap();
+    assert!(!Path::new("/proc").join(pid.trim()).exists(), "what was started is still there");
+    std::fs::remove_dir_all(folder).unwrap();
+}
+
+fn folder_of_sleepers() -> PathBuf {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = std::env::temp_dir().join(format!("loadtest-sleepers-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let program = folder.join("loadtest");
+    std::fs::write(&program, format!("#!/bin/sh\necho $$ > {}/pid\nexec sleep 60\n", folder.display())).unwrap();
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+    folder
+}
