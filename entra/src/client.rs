@@ -18,6 +18,8 @@ use crate::keys::Keys;
 use crate::observe::{Nobody, Observed, Observer, Operation, Outcome};
 use crate::throttle::Throttle;
 use crate::token::{AccessToken, Failure, Redemption, Renewed, SignIn, Success, failure, is_for_one_user, success};
+pub use check::SignInAnswer;
+
 use crate::{AccessTokenPolicy, AuthorizeRequest, ClaimsError, ClaimsRequest, Error, Secret, VerifiedUser, authorize};
 
 /// What a [`Client`] is made of.

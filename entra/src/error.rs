@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::token::first_code;
 use crate::{ClaimsError, ClaimsRequest};
 
 /// Why a token call gave no token. `Display` is for the log: it names the error, the AADSTS numbers and the correlation
@@ -23,6 +24,18 @@ pub enum Error {
     /// A token came, but its id_token did not verify.
     #[error("the id_token is not to be trusted: {0}")]
     Untrusted(#[source] ClaimsError),
+}
+
+impl Error {
+    /// The first AADSTS number that Entra gave, if it gave one.
+    pub fn number(&self) -> Option<u32> {
+        match self {
+            Self::UserMustAct(refusal) | Self::Refused(refusal) => refusal.codes.first().copied(),
+            // Both were written by `Refusal`, whose numbers begin so.
+            Self::SetUp(words) | Self::TryLater { cause: words, .. } => first_code(words),
+            Self::Untrusted(_) => None,
+        }
+    }
 }
 
 /// The parts of an OAuth error answer (RFC 6749 section 5.2, entra.md 5.6) that are safe to keep.

@@ -3,7 +3,9 @@
 mod check;
 #[cfg(feature = "dev")]
 mod dev;
+mod doctor;
 mod keys;
+mod progress;
 mod serve;
 mod sessions;
 mod signal;
@@ -36,6 +38,8 @@ enum Command {
     Serve(serve::Serve),
     /// Say every mistake of a configuration file, or what it amounts to.
     Check(check::Check),
+    /// Ask everything that the edge depends on, and say what is wrong and what mends it.
+    Doctor(doctor::Doctor),
     /// Make, show and change key rings.
     Keys(keys::Keys),
     /// Show who is signed in, and end sessions.
@@ -61,6 +65,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Dev(dev) => dev.run(),
         Command::Serve(serve) => serve.run(),
         Command::Check(check) => check.run(),
+        Command::Doctor(doctor) => doctor.run(),
         Command::Keys(keys) => keys.run(),
         Command::Sessions(sessions) => sessions.run(),
     }

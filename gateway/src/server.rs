@@ -30,11 +30,12 @@ use pingora_proxy::http_proxy;
 use crate::access::{Access, Requirement, UpstreamAccess};
 use crate::admin::{Admin, ServersAdmin, SessionsAdmin};
 use crate::clock::Clock;
+use crate::doctor::Subject;
 use crate::drain::{self, Drain, GracefulStop, StopSignal};
 pub use crate::edge::StreamSettings;
 use crate::edge::{self, Edge, HeaderDeadline, Origins, Routes, Upstream, Upstreams};
 use crate::metrics::Metrics;
-use crate::oauth::{self, AuthorizationServer, ClientSettings, Parts, Remember, Resource, Resources};
+use crate::oauth::{self, AuthorizationServer, ClientSettings, Metadata, Parts, Remember, Resource, Resources};
 use crate::pool::{self, Pool, PoolError};
 use crate::public_url::PublicUrl;
 use crate::readiness::Readiness;
@@ -50,7 +51,7 @@ use file_watch::FileWatch;
 pub use inherited::{Inherited, InheritedError};
 use listening::Announcer;
 use redirect::Redirect;
-use redis_token::RedisToken;
+pub use redis_token::RedisToken;
 use ring::RingFile;
 pub use ring::RingSource;
 use start_check::StartCheck;
@@ -240,7 +241,20 @@ struct Kept {
     entra: Arc<entra::Client>,
 }
 
+/// What the doctor looks at: parts like the server's own, of which none has contacted anybody yet.
+///
+/// # Errors
+/// As for the server itself.
+pub fn subject(settings: Settings, clock: Clock) -> Result<Subject, BuildError> {
+    let metadata = Metadata::new(&oauth_settings(&settings));
+    let credential = settings.credential.clone().source(&settings.entra, now_of(&clock))?;
+    let entra = Arc::new(entra::Client::new(settings.entra.clone(), credential.clone())?);
+    let redis_token = RedisToken::new(&settings.store, &settings.credential, &entra, now_of(&clock))?;
+    Ok(Subject { settings, clock, metadata, credential, entra, redis_token })
+}
+
 fn edge(settings: Settings, clock: Clock, metrics: Arc<Metrics>, drain: Drain) -> Result<(Edge, Kept), BuildError> {
+    let oauth_settings = oauth_settings(&settings);
     let public_url = settings.public_url;
     let (sealer, ring_watch) = ring::open(settings.ring, public_url.as_str(), &metrics)?;
     let credential = settings.credential.clone().source(&settings.entra, now_of(&clock))?;
@@ -264,16 +278,8 @@ fn edge(settings: Settings, clock: Clock, metrics: Arc<Metrics>, drain: Drain) -
             Ok(Upstream { resource, pool: Arc::new(Pool::new(upstream.pool)?), tools: upstream.access.tools })
         })
         .collect::<Result<Vec<_>, PoolError>>()?;
-    let resources = Resources::new(&public_url, upstreams.iter().map(|upstream| upstream.resource.clone()).collect());
     let oauth = AuthorizationServer::new(
-        oauth::Settings {
-            public_url: public_url.clone(),
-            resources,
-            server_name: settings.server_name,
-            remember: settings.remember,
-            clients: settings.clients,
-            limits: settings.oauth_limits,
-        },
+        oauth_settings,
         Parts { sealer: sealer.clone(), store, clock, sessions: sessions.clone(), entra: entra.clone() },
     )?;
     let own = [public_url.as_str()];
@@ -295,6 +301,19 @@ fn edge(settings: Settings, clock: Clock, metrics: Arc<Metrics>, drain: Drain) -
         public_url,
     };
     Ok((edge, Kept { ring: ring_watch, redis_token, entra }))
+}
+
+fn oauth_settings(settings: &Settings) -> oauth::Settings {
+    let public_url = settings.public_url.clone();
+    let resource = |upstream: &UpstreamSettings| Resource::new(&public_url, &upstream.path, &upstream.scope);
+    oauth::Settings {
+        resources: Resources::new(&public_url, settings.upstreams.iter().map(resource).collect()),
+        server_name: settings.server_name.clone(),
+        remember: settings.remember,
+        clients: settings.clients.clone(),
+        limits: settings.oauth_limits,
+        public_url,
+    }
 }
 
 fn now_of(clock: &Clock) -> Now {

@@ -36,6 +36,7 @@ use entra::SignIn;
 use serde::{Deserialize, Serialize};
 
 pub use admitted::{Admitted, Denied};
+pub use hearing::REVOKED;
 pub use lookup::Tier;
 pub use refresh::NotRefreshed;
 pub use roster::{

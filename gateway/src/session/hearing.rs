@@ -15,7 +15,7 @@ use crate::store::{Announcement, Listener, Store};
 
 /// What the end of a session is announced on: its index, 32 bytes. Who may write there can end sessions here for five
 /// minutes, which is less than what the same rights in the store can.
-pub(super) const REVOKED: &str = "sallyport:revoked";
+pub const REVOKED: &str = "sallyport:revoked";
 
 /// The task that listens. It ends with its owner, or before with the runtime that serves.
 #[derive(Default)]
