@@ -26,26 +26,10 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ::entra::ClientCredential;
 use tokio::time::timeout;
 
-use crate::clock::Clock;
-use crate::oauth::Metadata;
-use crate::server::{RedisToken, Settings};
+use crate::server::Subject;
 pub use finding::{Finding, Level};
-
-/// An installation, as its configuration has it.
-pub struct Subject {
-    pub settings: Settings,
-    pub clock: Clock,
-    /// The documents that the edge would serve.
-    pub metadata: Metadata,
-    /// What the client shows to Entra.
-    pub credential: Arc<dyn ClientCredential>,
-    pub entra: Arc<::entra::Client>,
-    /// Where Redis is signed in to by Entra's token.
-    pub redis_token: Option<RedisToken>,
-}
 
 /// One part of the installation, to be looked at whenever the others are.
 pub struct Area {

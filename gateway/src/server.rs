@@ -11,6 +11,7 @@ mod redirect;
 mod redis_token;
 mod ring;
 mod start_check;
+mod subject;
 mod tls;
 
 use std::net::SocketAddr;
@@ -30,12 +31,11 @@ use pingora_proxy::http_proxy;
 use crate::access::{Access, Requirement, UpstreamAccess};
 use crate::admin::{Admin, ServersAdmin, SessionsAdmin};
 use crate::clock::Clock;
-use crate::doctor::Subject;
 use crate::drain::{self, Drain, GracefulStop, StopSignal};
 pub use crate::edge::StreamSettings;
 use crate::edge::{self, Edge, HeaderDeadline, Origins, Routes, Upstream, Upstreams};
 use crate::metrics::Metrics;
-use crate::oauth::{self, AuthorizationServer, ClientSettings, Metadata, Parts, Remember, Resource, Resources};
+use crate::oauth::{self, AuthorizationServer, ClientSettings, Parts, Remember, Resource, Resources};
 use crate::pool::{self, Pool, PoolError};
 use crate::public_url::PublicUrl;
 use crate::readiness::Readiness;
@@ -55,6 +55,7 @@ pub use redis_token::RedisToken;
 use ring::RingFile;
 pub use ring::RingSource;
 use start_check::StartCheck;
+pub use subject::Subject;
 pub use tls::{TlsError, TlsFiles};
 
 /// An idle connection of HTTP/2 is closed after this.
@@ -239,18 +240,6 @@ struct Kept {
     ring: Option<FileWatch<RingFile>>,
     redis_token: Option<RedisToken>,
     entra: Arc<entra::Client>,
-}
-
-/// What the doctor looks at: parts like the server's own, of which none has contacted anybody yet.
-///
-/// # Errors
-/// As for the server itself.
-pub fn subject(settings: Settings, clock: Clock) -> Result<Subject, BuildError> {
-    let metadata = Metadata::new(&oauth_settings(&settings));
-    let credential = settings.credential.clone().source(&settings.entra, now_of(&clock))?;
-    let entra = Arc::new(entra::Client::new(settings.entra.clone(), credential.clone())?);
-    let redis_token = RedisToken::new(&settings.store, &settings.credential, &entra, now_of(&clock))?;
-    Ok(Subject { settings, clock, metadata, credential, entra, redis_token })
 }
 
 fn edge(settings: Settings, clock: Clock, metrics: Arc<Metrics>, drain: Drain) -> Result<(Edge, Kept), BuildError> {

@@ -12,8 +12,9 @@ use super::FAILED;
 use super::progress::Progress;
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::core_dumps;
 use crate::doctor::{self, Finding, Level};
-use crate::{core_dumps, server};
+use crate::server::Subject;
 
 #[derive(Args)]
 pub struct Doctor {
@@ -43,7 +44,7 @@ impl Doctor {
             Err(mistakes) => return super::check::report(&mistakes),
         };
         let runtime = runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
-        let looked = server::subject(config.server, Clock::system())
+        let looked = Subject::new(config.server, Clock::system())
             .map_err(|error| error.to_string())
             .and_then(|subject| runtime.map(|runtime| (runtime, subject)).map_err(|error| error.to_string()))
             .and_then(|(runtime, subject)| {
@@ -62,14 +63,14 @@ impl Doctor {
     }
 
     /// Everything at once; shown in the order of the areas, each as soon as those before it are.
-    async fn look(&self, subject: doctor::Subject) -> io::Result<usize> {
+    async fn look(&self, subject: Subject) -> io::Result<usize> {
         let areas = doctor::areas(subject);
         let progress = Progress::start(areas.iter().map(|area| area.name));
         let looking = areas.into_iter().enumerate().map(|(index, area)| {
-            let done = progress.done(index);
+            let part = progress.part(index);
             tokio::spawn(async move {
                 let findings = area.findings.await;
-                done.say();
+                part.has_come();
                 findings
             })
         });
@@ -83,7 +84,7 @@ impl Doctor {
             }
             all.extend(findings);
         }
-        progress.end();
+        drop(progress);
         let count = |level| all.iter().filter(|finding| finding.level == level).count();
         let (failures, warnings) = (count(Level::Fail), count(Level::Warn));
         let last = match self.json {

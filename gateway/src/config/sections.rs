@@ -13,7 +13,7 @@ use std::time::Duration;
 use tracing::Level;
 
 use super::reader::Section;
-use super::values::{duration, name, network, readable, web_origin, word};
+use super::values::{duration, name, network, readable, web_origin};
 use crate::oauth::Remember;
 use crate::public_url::PublicUrl;
 use crate::sealed::KeyRing;
@@ -117,7 +117,8 @@ fn tls(section: &Section<'_>) -> Option<TlsFiles> {
     }
 }
 
-fn admin(section: &Section<'_>, listen: Option<SocketAddr>) -> Option<SocketAddr> {
+/// Where the admin listener is.
+pub fn admin(section: &Section<'_>, listen: Option<SocketAddr>) -> Option<SocketAddr> {
     let address = section.text("address").or("127.0.0.1:9464").parse(|text| match address(text) {
         Ok(address) if Some(address) == listen => Err("must differ from listen.address: it is never public"),
         parsed => parsed,
@@ -183,7 +184,7 @@ fn drain(section: &Section<'_>) -> Option<drain::Settings> {
 fn consent(section: &Section<'_>, public_url: Option<&PublicUrl>) -> (Option<String>, Option<Remember>) {
     let server_name = section.text("server_name").or(public_url.map_or("-", PublicUrl::authority)).parse(name);
     let words = [("ask", Remember::Ask), ("never", Remember::Never), ("always", Remember::Always)];
-    let remember = section.text("remember").or("ask").parse(|text| word(text, &words));
+    let remember = section.text("remember").or("ask").one_of(&words);
     section.finish();
     (server_name, remember)
 }
@@ -203,8 +204,8 @@ fn log(section: &Section<'_>) -> (Option<log::Settings>, Option<bool>) {
         ("debug", Level::DEBUG),
         ("trace", Level::TRACE),
     ];
-    let format = section.text("format").or("json").parse(|text| word(text, &formats));
-    let level = section.text("level").or("info").parse(|text| word(text, &levels));
+    let format = section.text("format").or("json").one_of(&formats);
+    let level = section.text("level").or("info").one_of(&levels);
     let access = section.flag("access", true);
     section.finish();
     (format.zip(level).map(|(format, level)| log::Settings { format, level }), access)

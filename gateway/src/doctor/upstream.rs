@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use futures_util::future::join_all;
 use http::{HeaderName, HeaderValue, StatusCode};
-use pingora::Error;
 use serde_json::{Value, json};
 use tokio::task::spawn_blocking;
 
@@ -42,7 +41,7 @@ async fn of_server(server: &str, peer: &Peer) -> Vec<Finding> {
     let initialized = match peer.ask(initialize(), &[]).await {
         Ok(answer) => answer,
         Err(error) => {
-            let says = format!("{server} gives no answer: {}", cause(&error));
+            let says = format!("{server} gives no answer: {}", shown(&error));
             let fix = "start the server, and see that this machine may reach it; with TLS see [upstream.tls], with HTTP/2 \
                        upstream.http";
             return vec![Finding::fail("upstream.initialize", says, fix)];
@@ -64,7 +63,7 @@ async fn of_server(server: &str, peer: &Peer) -> Vec<Finding> {
         }
         Ok(answer) => judged("upstream.discover", server, "server/discover", &answer),
         Err(error) => {
-            let says = format!("{server} gives no answer to server/discover: {}", cause(&error));
+            let says = format!("{server} gives no answer to server/discover: {}", shown(&error));
             Finding::fail("upstream.discover", says, "see the server's log")
         }
     });
@@ -98,15 +97,6 @@ fn judged(check: &'static str, server: &str, method: &str, answer: &Answer) -> F
             format!("{server} answers {method} with {status}, which is no answer of MCP"),
             "see the server's log, and that it is an MCP server",
         ),
-    }
-}
-
-/// Pingora's word for it, and what it goes back to, such as a certificate.
-fn cause(error: &Error) -> String {
-    let word = error.etype().as_str();
-    match error.root_cause().downcast_ref::<Error>() {
-        Some(_) => word.to_owned(),
-        None => shown(&format!("{word}: {}", error.root_cause())),
     }
 }
 

@@ -25,8 +25,16 @@ impl Peer {
     /// Posts a JSON message to the upstream's endpoint.
     ///
     /// # Errors
-    /// Pingora's, which hold nothing of what was sent: there is no answer.
-    pub async fn ask(&self, message: String, headers: &[(HeaderName, HeaderValue)]) -> Result<Answer> {
+    /// Why there is no answer, in words that hold nothing of what was sent.
+    pub async fn ask(
+        &self,
+        message: String,
+        headers: &[(HeaderName, HeaderValue)],
+    ) -> std::result::Result<Answer, String> {
+        self.exchange(message, headers).await.map_err(|error| cause(&error))
+    }
+
+    async fn exchange(&self, message: String, headers: &[(HeaderName, HeaderValue)]) -> Result<Answer> {
         let peer = self.to_http_peer();
         let (mut http, _) = Connector::new(None).get_http_session(&peer).await?;
         http.set_read_timeout(Some(SILENCE));
@@ -64,6 +72,15 @@ impl Peer {
             }
         }
         Ok(Answer { status, headers, body: body.freeze() })
+    }
+}
+
+/// Pingora's word for it, and what it goes back to, such as a certificate.
+fn cause(error: &Error) -> String {
+    let word = error.etype().as_str();
+    match error.root_cause().downcast_ref::<Error>() {
+        Some(_) => word.to_owned(),
+        None => format!("{word}: {}", error.root_cause()),
     }
 }
 
