@@ -54,11 +54,10 @@ fn finished(written: io::Result<()>) -> ExitCode {
     }
 }
 
+// Of the program with all its commands.
 #[cfg(test)]
+#[cfg(feature = "dev")]
 mod tests {
-    // Of the program with all its commands.
-    #![cfg(feature = "dev")]
-
     use std::collections::BTreeMap;
     use std::fs;
     use std::path::Path;

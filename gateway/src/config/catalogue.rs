@@ -269,7 +269,8 @@ mod tests {
             ("store.sentinel_password_file", "text · environment", "With sentinels that have a password of their own"),
         ] {
             let explained = catalogue.explain(key).unwrap();
-            assert!(explained.contains(about) && explained.contains(words), "{explained}");
+            let on_one_line = explained.split_whitespace().collect::<Vec<_>>().join(" ");
+            assert!(explained.contains(about) && on_one_line.contains(words), "{explained}");
         }
         assert!(catalogue.explain("upstream").unwrap().contains("keys: upstream[].name, "));
         let unknown = catalogue.explain("listen.adress").unwrap_err();
