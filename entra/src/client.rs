@@ -24,6 +24,7 @@ use crate::{
     AccessTokenPolicy, AuthorizeRequest, ClaimsError, ClaimsRequest, Error, Memberships, Secret, User, VerifiedUser,
     authorize,
 };
+pub use check::SignInAnswer;
 
 /// What a [`Client`] is made of.
 #[derive(Clone, Debug)]

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::token::first_code;
 use crate::{ClaimsError, ClaimsRequest};
 
 /// Why a token call gave no token. `Display` is for the log: it names the error, the AADSTS numbers and the correlation
@@ -26,6 +27,18 @@ pub enum Error {
     /// Signed in with everything right, at a tenant whose users are not let in (GU-15, T21).
     #[error("a user of a tenant that is not allowed: {object_id} of {tenant_id}")]
     OtherTenant { tenant_id: String, object_id: String },
+}
+
+impl Error {
+    /// The first AADSTS number that Entra gave, if it gave one.
+    pub fn number(&self) -> Option<u32> {
+        match self {
+            Self::UserMustAct(refusal) | Self::Refused(refusal) => refusal.codes.first().copied(),
+            // Both were written by `Refusal`, whose numbers begin so.
+            Self::SetUp(words) | Self::TryLater { cause: words, .. } => first_code(words),
+            Self::Untrusted(_) | Self::OtherTenant { .. } => None,
+        }
+    }
 }
 
 /// The parts of an OAuth error answer (RFC 6749 section 5.2, entra.md 5.6) that are safe to keep.

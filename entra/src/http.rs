@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use reqwest::header::{DATE, HeaderMap, RETRY_AFTER};
+use reqwest::header::{DATE, HeaderMap, LOCATION, RETRY_AFTER};
 use reqwest::redirect::Policy;
 use reqwest::{Certificate, Client, RequestBuilder, StatusCode};
 use zeroize::Zeroizing;
@@ -27,6 +27,8 @@ pub(crate) struct Answer {
     pub request_id: Option<String>,
     /// By the clock at the other end.
     pub date: Option<SystemTime>,
+    /// Never followed.
+    pub location: Option<String>,
     pub body: Zeroizing<Vec<u8>>,
 }
 
@@ -66,6 +68,7 @@ pub(crate) async fn send(request: RequestBuilder) -> Result<Answer, Silence> {
     let retry_after = retry_after(response.headers());
     let request_id = response.headers().get("x-ms-request-id").and_then(|id| id.to_str().ok()).and_then(guid);
     let date = response.headers().get(DATE).and_then(|date| httpdate::parse_http_date(date.to_str().ok()?).ok());
+    let location = response.headers().get(LOCATION).and_then(|location| location.to_str().ok()).map(str::to_owned);
     let mut body = Zeroizing::new(Vec::new());
     while let Some(chunk) = response.chunk().await.map_err(silence)? {
         if body.len() + chunk.len() > LARGEST_BODY {
@@ -73,7 +76,7 @@ pub(crate) async fn send(request: RequestBuilder) -> Result<Answer, Silence> {
         }
         body.extend_from_slice(&chunk);
     }
-    Ok(Answer { status, retry_after, request_id, date, body })
+    Ok(Answer { status, retry_after, request_id, date, location, body })
 }
 
 impl Answer {
@@ -134,6 +137,7 @@ mod tests {
                 retry_after: None,
                 request_id: None,
                 date,
+                location: None,
                 body: Zeroizing::default(),
             };
             answer.clock_ahead(now)

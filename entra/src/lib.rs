@@ -11,6 +11,7 @@
 //! clients, cookies or stores. Whoever uses it installs the TLS provider (`rustls`) first and passes in the time.
 
 mod aadsts;
+mod advice;
 mod application;
 pub mod authority;
 mod authorize;
@@ -30,12 +31,13 @@ mod throttle;
 mod token;
 
 pub use aadsts::{Code, KNOWN as KNOWN_CODES};
+pub use advice::advice;
 pub use application::ApplicationTokens;
 pub use authority::{Authority, AuthorityError};
 pub use authorize::AuthorizeRequest;
 pub use claims::{AccessTokenPolicy, ClaimsError, Groups, Memberships, User, VerifiedUser};
 pub use claims_request::ClaimsRequest;
-pub use client::{Client, SetUpError, Settings};
+pub use client::{Client, SetUpError, Settings, SignInAnswer};
 pub use cloud::{Cloud, UnknownCloud};
 pub use credential::{ClientCredential, Credential, CredentialError};
 pub use error::{Error, Refusal};

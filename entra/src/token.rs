@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::{ClaimsRequest, Memberships, Secret, User};
 
-pub(crate) use answer::{Failure, Success, failure, is_for_one_user, seconds, seconds_until, success};
+pub(crate) use answer::{Failure, Success, failure, first_code, is_for_one_user, seconds, seconds_until, success};
 
 /// An authorization code on its way to Entra (RFC 6749 section 4.1.3, RFC 7636).
 #[derive(Clone, Debug)]

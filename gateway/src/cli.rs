@@ -2,9 +2,14 @@
 
 mod audit;
 mod check;
+mod config;
 #[cfg(feature = "dev")]
 mod dev;
+mod doctor;
+mod healthcheck;
 mod keys;
+mod pages;
+mod progress;
 mod serve;
 mod sessions;
 mod signal;
@@ -39,12 +44,22 @@ enum Command {
     Serve(serve::Serve),
     /// Say every mistake of a configuration file, or what it amounts to.
     Check(check::Check),
+    /// Ask everything that the edge depends on, and say what is wrong and what mends it.
+    Doctor(doctor::Doctor),
+    /// Say what can be configured.
+    Config(config::Config),
     /// Make, show and change key rings.
     Keys(keys::Keys),
     /// Show who is signed in, and end sessions.
     Sessions(sessions::Sessions),
     /// Prove the audit log, and find somebody in it.
     Audit(audit::Audit),
+    /// Ask the edge on this machine whether it lives; for containers.
+    Healthcheck(healthcheck::Healthcheck),
+    /// Print what completes commands in a shell.
+    Completions(pages::Completions),
+    /// Print the manual page, or write those of all commands.
+    Man(pages::Manual),
 }
 
 /// Runs the command that `arguments` name. Exit codes: 0 done, 1 failed, 64 bad usage, 78 bad configuration.
@@ -66,9 +81,14 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Dev(dev) => dev.run(),
         Command::Serve(serve) => serve.run(),
         Command::Check(check) => check.run(),
+        Command::Doctor(doctor) => doctor.run(),
         Command::Keys(keys) => keys.run(),
         Command::Sessions(sessions) => sessions.run(),
         Command::Audit(audit) => audit.run(),
+        Command::Config(config) => config.run(),
+        Command::Healthcheck(healthcheck) => healthcheck.run(),
+        Command::Completions(completions) => completions.run(),
+        Command::Man(manual) => manual.run(),
     };
     log::flush();
     code

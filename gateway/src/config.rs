@@ -1,21 +1,27 @@
 //! Configuration: one TOML file and the environment become every module's Settings. All mistakes at once.
 //!
 //! [`reader`] reads a document key by key and notes what is wrong, `values` knows what a value of each kind looks like,
-//! `sections` knows the keys. The modules never see any of it.
+//! `sections` knows the keys. The modules never see any of it. What `catalogue` tells of the keys, the reader has noted, and the
+//! words are those of the `example`.
 
+mod catalogue;
 mod effective;
 mod environment;
+mod example;
 mod mistake;
 mod reader;
 mod sections;
 mod values;
 
+use std::net::SocketAddr;
 use std::path::Path;
 
 use toml::de::DeTable;
 
+pub use catalogue::Catalogue;
 pub use effective::Effective;
 pub use environment::Environment;
+pub use example::EXAMPLE;
 pub use mistake::{Mistake, Mistakes, Place};
 
 use crate::{log, server};
@@ -45,6 +51,24 @@ impl Config {
         }
     }
 
+    /// Only where the admin listener is. What else is wrong with the file does not matter.
+    ///
+    /// # Errors
+    /// When that cannot be read.
+    pub fn admin_address(file: &Path) -> Result<SocketAddr, Mistakes> {
+        let name = file.display().to_string();
+        let text = std::fs::read_to_string(file)
+            .map_err(|error| Mistakes::of_the_file(name.clone(), Place::File, format!("cannot be read: {error}")))?;
+        let environment = Environment::of_the_process();
+        let source = Source::new(&text, Path::new(""), &environment);
+        let (document, errors) = DeTable::parse_recoverable(&text);
+        if !errors.is_empty() {
+            return Err(source.not_toml(&name, &errors));
+        }
+        let address = sections::admin(&source.root(&document).section("admin"), None);
+        address.ok_or_else(|| source.mistakes(&name))
+    }
+
     /// Reads a file's `text`. Relative paths in it start at `folder`, and mistakes call the file `name`.
     pub fn parse(name: &str, text: &str, folder: &Path, environment: &Environment) -> Result<Self, Mistakes> {
         let source = Source::new(text, folder, environment);
@@ -62,6 +86,17 @@ impl Config {
         }
     }
 }
+
+/// Of several names the one that a mistyped one is nearest to, if it is near.
+fn nearest<'a>(typed: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let typed = typed.to_lowercase();
+    let likeness = |name: &&str| strsim::jaro_winkler(&typed, &name.to_lowercase());
+    let near = names.map(|name| (likeness(&name), name)).filter(|(likeness, _)| *likeness > NEAR);
+    near.max_by(|(one, _), (other, _)| one.total_cmp(other)).map(|(_, name)| name)
+}
+
+/// From 0 to 1; two letters that changed places, or one too many, are nearer.
+const NEAR: f64 = 0.87;
 
 #[cfg(test)]
 mod tests;

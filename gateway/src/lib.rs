@@ -11,10 +11,10 @@
 //!             '--> pool -----> MCP server          only with an Admitted
 //! ```
 //!
-//! Only `edge`, `pool`, `admin`, `drain` and `server` know that Pingora exists. `server` wires, `config` feeds it, `cli` runs it.
-//! `audit` is told by all of them what happened. `core_dumps` keeps the memory of `serve` to itself, `locked` the keys out of swap.
-//! `sealed`, `store`, `clock`, `secret`, `one_line`, `pem` and `sync` lie below everything. `trouble` keeps the last warnings for the
-//! status page.
+//! Only `edge`, `pool`, `admin`, `drain` and `server` know that Pingora exists. `server` wires, `config` feeds it, `cli` runs it, `doctor`
+//! looks from outside at what it is to work with. `audit` is told by all of them what happened. `core_dumps` keeps the memory of
+//! `serve` to itself, `locked` the keys out of swap. `sealed`, `store`, `clock`, `secret`, `one_line`, `pem` and `sync` lie below
+//! everything. `trouble` keeps the last warnings for the status page.
 
 pub mod access;
 mod admin;
@@ -24,6 +24,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 mod core_dumps;
+pub mod doctor;
 pub mod drain;
 pub mod edge;
 mod locked;

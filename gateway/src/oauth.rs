@@ -57,7 +57,7 @@ pub use client::{
     Preregistered, Resolver,
 };
 pub use limits::{LimitSettings, Limited};
-pub use metadata::resource_metadata_url;
+pub use metadata::{Metadata, resource_metadata_url};
 pub use no_access::AccessRefused;
 pub use redirect_uri::{BadRedirectUri, RedirectUri};
 pub use resource::{Resource, Resources};
@@ -75,13 +75,13 @@ use audited::Asked;
 use client::Clients;
 use error::Error;
 use limits::Limits;
-use metadata::Metadata;
 use records::{GrantedCode, PendingAuthorization};
 
 /// The one scope there is: the use of a resource. Others that a client asks for are ignored (A27).
 pub const SCOPE: &str = "mcp.access";
 
-const CALLBACK: &str = "/oauth-callback";
+/// Where Entra sends browsers back to.
+pub const CALLBACK: &str = "/oauth-callback";
 
 #[derive(Clone, Debug)]
 pub struct Settings {

@@ -9,11 +9,16 @@ const MARKS_IN_A_ROW: usize = 4;
 /// One line of visible text: without what could reorder, hide or break the text around it, or steer a terminal. `None`
 /// when nothing is left.
 pub fn one_line(text: &str) -> Option<String> {
+    visible(text, MAX_CHARACTERS)
+}
+
+/// Likewise, of at most so many characters.
+pub fn visible(text: &str, most: usize) -> Option<String> {
     let spaced = text.chars().map(|character| if character.is_whitespace() { ' ' } else { character });
     let visible: String = spaced.filter(|&character| !is_invisible(character)).collect();
     let visible = without_piles(&visible);
     let words: Vec<&str> = visible.split(' ').filter(|word| !word.is_empty()).collect();
-    let cut: String = words.join(" ").chars().take(MAX_CHARACTERS).collect();
+    let cut: String = words.join(" ").chars().take(most).collect();
     Some(cut.trim_end().to_owned()).filter(|line| !line.is_empty())
 }
 

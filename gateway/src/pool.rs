@@ -6,6 +6,7 @@
 mod affinity;
 mod ejection;
 mod health;
+mod question;
 mod resolve;
 mod server;
 mod sse;
@@ -24,6 +25,7 @@ use pingora::prelude::HttpPeer;
 use url::Url;
 
 pub use affinity::{McpSession, Name};
+pub use question::Answer;
 pub use resolve::Resolver;
 pub use sse::{EndpointRewriter, SseError};
 pub use tls::Tls;

@@ -11,6 +11,7 @@ mod redirect;
 mod redis_token;
 mod ring;
 mod start_check;
+mod subject;
 mod tls;
 
 use std::net::SocketAddr;
@@ -52,10 +53,11 @@ use file_watch::FileWatch;
 pub use inherited::{Inherited, InheritedError};
 use listening::Announcer;
 use redirect::Redirect;
-use redis_token::RedisToken;
+pub use redis_token::RedisToken;
 use ring::RingFile;
 pub use ring::RingSource;
 use start_check::StartCheck;
+pub use subject::Subject;
 pub use tls::{TlsError, TlsFiles};
 
 /// Each open connection holds such a buffer below TLS, idle streams too; Pingora's own default is 64 KiB.
@@ -289,6 +291,7 @@ struct Kept {
 }
 
 fn edge(settings: Settings, clock: Clock, metrics: Arc<Metrics>, drain: Drain) -> Result<(Edge, Kept), BuildError> {
+    let oauth_settings = oauth_settings(&settings);
     let public_url = settings.public_url;
     let (sealer, ring_file) = ring::open(settings.ring, public_url.as_str(), &metrics)?;
     let audit = match &settings.audit {
@@ -332,16 +335,8 @@ fn edge(settings: Settings, clock: Clock, metrics: Arc<Metrics>, drain: Drain) -
             Ok(Upstream { resource, pool: Arc::new(Pool::new(upstream.pool)?), tools: upstream.access.tools })
         })
         .collect::<Result<Vec<_>, PoolError>>()?;
-    let resources = Resources::new(&public_url, upstreams.iter().map(|upstream| upstream.resource.clone()).collect());
     let oauth = AuthorizationServer::new(
-        oauth::Settings {
-            public_url: public_url.clone(),
-            resources,
-            server_name: settings.server_name,
-            remember: settings.remember,
-            clients: settings.clients,
-            limits: settings.oauth_limits,
-        },
+        oauth_settings,
         Parts {
             sealer: sealer.clone(),
             store,
@@ -372,6 +367,19 @@ fn edge(settings: Settings, clock: Clock, metrics: Arc<Metrics>, drain: Drain) -
         public_url,
     };
     Ok((edge, Kept { ring: ring_watch, redis_token, entra }))
+}
+
+fn oauth_settings(settings: &Settings) -> oauth::Settings {
+    let public_url = settings.public_url.clone();
+    let resource = |upstream: &UpstreamSettings| Resource::new(&public_url, &upstream.path, &upstream.scope);
+    oauth::Settings {
+        resources: Resources::new(&public_url, settings.upstreams.iter().map(resource).collect()),
+        server_name: settings.server_name.clone(),
+        remember: settings.remember,
+        clients: settings.clients.clone(),
+        limits: settings.oauth_limits,
+        public_url,
+    }
 }
 
 /// What is so, rather than happens, is looked at when somebody asks.

@@ -38,6 +38,7 @@ use serde::{Deserialize, Serialize};
 
 pub use admitted::{Admitted, Denied};
 pub use audited::{Ending, Whose};
+pub use hearing::REVOKED;
 pub use lookup::Tier;
 pub use refresh::{NotRefreshed, Over};
 pub use roster::{

@@ -28,6 +28,7 @@ pub use memory::MemoryStore;
 pub use observed::{Observed, Observer, Operation};
 pub use open_table::OpenTable;
 pub use redis::{AZURE_REDIS, BreakerSettings, EntraUser, RedisSettings, RedisStore};
+pub use redis::{Facts, Inspection, inspect};
 pub use redis::{RedisUrl, RedisUrlError, SettingsError};
 #[cfg(test)]
 pub use switchable::Switchable;

@@ -145,7 +145,8 @@ fn word(text: &str) -> Option<String> {
     (plain && (1..=64).contains(&text.len())).then(|| text.to_owned())
 }
 
-fn first_code(description: &str) -> Option<u32> {
+/// The first AADSTS number in a text of Entra's, or of ours about one.
+pub(crate) fn first_code(description: &str) -> Option<u32> {
     let digits = description.split_once("AADSTS")?.1;
     digits.split(|letter: char| !letter.is_ascii_digit()).next()?.parse().ok()
 }

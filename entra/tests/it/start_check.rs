@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use entra::{Client, Code, Error, Observer, Operation, Outcome, Settings};
+use entra::{AuthorizeRequest, Client, Code, Error, Observer, Operation, Outcome, Settings, SignInAnswer};
 use fake_entra::FakeEntra;
 use serde_json::{Value, json};
 
@@ -96,6 +96,43 @@ async fn after_a_refused_assertion_another_one_is_shown() {
     assert!(client.check().await.is_err());
     client.check().await.unwrap();
     assert_eq!(stage.last_call().form["client_assertion"], "renewed");
+}
+
+/// What an operator is told of the registration: whether Entra knows the redirect URI and the scope, without a user.
+#[tokio::test]
+async fn the_sign_in_page_tells_what_it_knows_without_a_user() {
+    install_tls();
+    let fake = FakeEntra::start(fake_entra::Options::default()).await.unwrap();
+    let settings = Settings {
+        authority: entra::Authority::new(&fake.authority(), fake.tenant_id()).unwrap(),
+        client_id: fake.gateway_client_id().to_owned(),
+        extra_ca_file: None,
+        cae: false,
+        accept_emulator: true,
+    };
+    let client = Client::new(settings, Arc::new(identity_at(fake.gateway_identity(), fake.imds_url()))).unwrap();
+    assert!(client.check_authority().await.unwrap().is_some(), "the time there");
+    client.check_resource(&fake.scope()).await.unwrap();
+    let error = client.check_resource("api://99999999-0000-4000-8000-000000000009/access_as_user").await.unwrap_err();
+    assert_eq!(error.number(), Some(500_011), "{error}");
+    let good = AuthorizeRequest {
+        redirect_uri: "http://localhost:8080/oauth-callback",
+        scope: &format!("{} openid", fake.scope()),
+        state: "s",
+        nonce: "n",
+        code_challenge: "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
+        prompt: None,
+        login_hint: None,
+        claims: None,
+    };
+    assert_eq!(client.check_sign_in(&good).await.unwrap(), SignInAnswer::Known);
+    let elsewhere = AuthorizeRequest { redirect_uri: "https://evil.example/oauth-callback", ..good.clone() };
+    assert_eq!(client.check_sign_in(&elsewhere).await.unwrap(), SignInAnswer::Refused(50011));
+    let scope = fake.scope().replace("access_as_user", "no_such_scope");
+    let unexposed = AuthorizeRequest { scope: &scope, ..good.clone() };
+    assert_eq!(client.check_sign_in(&unexposed).await.unwrap(), SignInAnswer::Refused(650_053));
+    fake.fault(fake_entra::Fault { status: Some(200), html: true, ..fake_entra::Fault::on("/authorize") });
+    assert!(matches!(client.check_sign_in(&good).await.unwrap(), SignInAnswer::Unclear(_)));
 }
 
 /// How it ended, or that it began.

@@ -9,6 +9,7 @@ use serde_json::Value;
 use tokio::runtime;
 use url::Url;
 
+use super::progress::Progress;
 use super::{FAILED, USAGE};
 use crate::audit::Audit;
 use crate::clock::Clock;
@@ -116,6 +117,7 @@ impl Sessions {
         ))?;
         let runtime = runtime::Builder::new_current_thread().enable_all().build().map_err(|error| failed(&error))?;
         runtime.block_on(async {
+            let _progress = Progress::start(["the store"]);
             match self.command {
                 Command::List { .. } => list(&roster, selector, &tenants, json).await,
                 Command::Revoke { all: true, yes: false, .. } => rehearse(&roster, selector).await,

@@ -3,6 +3,8 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::nearest;
+
 /// The variables that configure us, and which of them were asked for.
 #[derive(Debug, Default)]
 pub struct Environment {
@@ -21,6 +23,13 @@ impl Environment {
     /// The name of a key's variable: `listen.address` is `SALLYPORT_LISTEN__ADDRESS`.
     pub(super) fn name_of(key: &str) -> String {
         format!("{PREFIX}{}", key.replace('.', SEPARATOR).to_ascii_uppercase())
+    }
+
+    /// The variable that was asked for and whose name is nearest to this one. What all of them begin with does not count.
+    pub(super) fn nearest_to(&self, name: &str) -> Option<String> {
+        let asked = self.asked.borrow();
+        let paths = asked.iter().filter_map(|asked| asked.strip_prefix(PREFIX));
+        nearest(name.strip_prefix(PREFIX)?, paths).map(|path| format!("{PREFIX}{path}"))
     }
 
     pub(super) fn get(&self, name: &str) -> Option<&str> {

@@ -1,5 +1,6 @@
 //! A TOML document and the environment, read key by key. What is wrong is noted, and reading goes on.
 
+mod asked;
 mod list;
 mod setting;
 
@@ -11,8 +12,10 @@ use std::path::{Path, PathBuf};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::{Effective, Environment, Mistake, Mistakes, Place};
+use super::{Effective, Environment, Mistake, Mistakes, Place, nearest};
+use asked::Record;
 
+pub use asked::{Asked, Kind};
 pub use list::List;
 pub use setting::Setting;
 
@@ -24,6 +27,7 @@ pub struct Source<'a> {
     environment: &'a Environment,
     mistakes: RefCell<Vec<Mistake>>,
     effective: RefCell<Effective>,
+    record: Record,
 }
 
 /// One table of the document, there or not.
@@ -49,7 +53,14 @@ enum Table<'a> {
 impl<'a> Source<'a> {
     pub fn new(text: &str, folder: &'a Path, environment: &'a Environment) -> Self {
         let lines = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
-        Self { lines, folder, environment, mistakes: RefCell::default(), effective: RefCell::default() }
+        Self {
+            lines,
+            folder,
+            environment,
+            mistakes: RefCell::default(),
+            effective: RefCell::default(),
+            record: Record::default(),
+        }
     }
 
     pub fn root(&'a self, document: &'a Spanned<DeTable<'a>>) -> Section<'a> {
@@ -67,10 +78,20 @@ impl<'a> Source<'a> {
 
     pub fn finish(&self, file: &str) -> (Mistakes, Effective) {
         for name in self.environment.unknown() {
-            self.note(Place::Variable(name), "", "no key has this name".to_owned());
+            let words = format!("no key has this name{}", did_you_mean(self.environment.nearest_to(&name)));
+            self.note(Place::Variable(name), "", words);
         }
-        let found = sorted(self.mistakes.take());
-        (Mistakes { file: file.to_owned(), found }, self.effective.take())
+        (self.mistakes(file), self.effective.take())
+    }
+
+    /// Of what was read, which need not be all.
+    pub fn mistakes(&self, file: &str) -> Mistakes {
+        Mistakes { file: file.to_owned(), found: sorted(self.mistakes.take()) }
+    }
+
+    /// What was asked for, there or not.
+    pub fn asked(&self) -> Vec<(String, Asked)> {
+        self.record.take()
     }
 
     fn section(&'a self, table: Table<'a>, path: String, place: Place, in_environment: bool) -> Section<'a> {
@@ -111,15 +132,16 @@ impl<'a> Section<'a> {
 
     /// A whole number in a range.
     pub fn number(&self, key: &str, default: u32, range: RangeInclusive<u32>) -> Option<u32> {
-        Setting::read_number(self, key).or(&default.to_string()).parse_number(range)
+        Setting::read_number(self, key, &range).or(&default.to_string()).parse_number(range)
     }
 
     pub fn optional_number(&self, key: &str, range: RangeInclusive<u32>) -> Option<u32> {
-        Setting::read_number(self, key).parse_number(range)
+        Setting::read_number(self, key, &range).parse_number(range)
     }
 
     pub fn section(&self, key: &str) -> Section<'a> {
         let path = self.path_of(key);
+        self.source.record.note(&path, Kind::Table);
         let (table, place) = match self.value(key) {
             Some(value) => match value.get_ref() {
                 DeValue::Table(table) => (Table::There(table), self.source.place(value)),
@@ -139,6 +161,7 @@ impl<'a> Section<'a> {
     /// The tables of `[[key]]`. The environment has no names for their keys.
     pub fn sections(&self, key: &str) -> Vec<Section<'a>> {
         let path = self.path_of(key);
+        self.source.record.note(&path, Kind::Tables);
         let Some(value) = self.value(key) else {
             self.mistake(key, format!("is missing: there must be at least one [[{path}]]"));
             return Vec::new();
@@ -205,7 +228,8 @@ impl<'a> Section<'a> {
             let name: &str = key.get_ref();
             if !asked.contains(name) {
                 let known = asked.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
-                let words = format!("is no key; the keys here are {known}");
+                let meant = did_you_mean(nearest(name, asked.iter().map(String::as_str)));
+                let words = format!("is no key; the keys here are {known}{meant}");
                 self.source.note(self.source.place(key), &self.path_of(name), words);
             }
         }
@@ -242,6 +266,11 @@ fn kind(value: &DeValue<'_>) -> &'static str {
         DeValue::Array(_) => "a list",
         DeValue::Table(_) => "a table",
     }
+}
+
+/// To be put behind the words on a name that nobody knows.
+fn did_you_mean(meant: Option<impl std::fmt::Display>) -> String {
+    meant.map(|meant| format!(". Did you mean {meant}?")).unwrap_or_default()
 }
 
 /// By place, and by key at one place: two passes over one file say the same.

@@ -15,7 +15,7 @@ use std::time::Duration;
 use tracing::Level;
 
 use super::reader::Section;
-use super::values::{duration, name, network, readable, web_origin, word};
+use super::values::{duration, name, network, readable, web_origin};
 use crate::audit::AuditFile;
 use crate::oauth::Remember;
 use crate::public_url::PublicUrl;
@@ -122,7 +122,8 @@ fn tls(section: &Section<'_>) -> Option<TlsFiles> {
     }
 }
 
-fn admin(section: &Section<'_>, listen: Option<SocketAddr>) -> Option<SocketAddr> {
+/// Where the admin listener is.
+pub fn admin(section: &Section<'_>, listen: Option<SocketAddr>) -> Option<SocketAddr> {
     let address = section.text("address").or("127.0.0.1:9464").parse(|text| match address(text) {
         Ok(address) if Some(address) == listen => Err("must differ from listen.address: it is never public"),
         parsed => parsed,
@@ -188,7 +189,7 @@ fn drain(section: &Section<'_>) -> Option<drain::Settings> {
 fn consent(section: &Section<'_>, public_url: Option<&PublicUrl>) -> (Option<String>, Option<Remember>) {
     let server_name = section.text("server_name").or(public_url.map_or("-", PublicUrl::authority)).parse(name);
     let words = [("ask", Remember::Ask), ("never", Remember::Never), ("always", Remember::Always)];
-    let remember = section.text("remember").or("ask").parse(|text| word(text, &words));
+    let remember = section.text("remember").or("ask").one_of(&words);
     section.finish();
     (server_name, remember)
 }
@@ -215,8 +216,8 @@ fn log(section: &Section<'_>) -> Log {
         ("debug", Level::DEBUG),
         ("trace", Level::TRACE),
     ];
-    let format = section.text("format").or("json").parse(|text| word(text, &formats));
-    let level = section.text("level").or("info").parse(|text| word(text, &levels));
+    let format = section.text("format").or("json").one_of(&formats);
+    let level = section.text("level").or("info").one_of(&levels);
     let access = section.flag("access", true);
     let file = section.text("audit_file");
     let audit = match file.is_absent() {

@@ -9,14 +9,13 @@ use std::time::Duration;
 
 use entra::Credential;
 
+use super::example::with_every_key as everything;
 use super::*;
 use crate::access::{Membership, Requirement};
 use crate::clock::Timestamp;
 use crate::oauth::Remember;
 use crate::sealed::KeyRing;
 use crate::{log, store};
-
-const EXAMPLE: &str = include_str!("../../../deploy/sallyport.example.toml");
 
 /// A folder with every file that the example names. One for all tests: none writes to it afterwards.
 static FOLDER: LazyLock<PathBuf> = LazyLock::new(|| {
@@ -55,15 +54,6 @@ fn self_signed() -> String {
 fn certified() -> (String, String) {
     let made = rcgen::generate_simple_self_signed(["mcp.example.com".to_owned()]).unwrap();
     (made.cert.pem(), made.signing_key.serialize_pem())
-}
-
-/// With every key that may be left out: `#key`, where prose has a space.
-fn everything() -> String {
-    let uncomment = |line: &str| match line.strip_prefix('#') {
-        Some(rest) if !rest.is_empty() && !rest.starts_with(' ') => rest.to_owned(),
-        _ => line.to_owned(),
-    };
-    EXAMPLE.lines().map(|line| uncomment(line) + "\n").collect()
 }
 
 fn parse(text: &str) -> Result<Config, Mistakes> {
@@ -269,7 +259,7 @@ fn mistakes_in_the_environment_name_the_variable() {
         "environment SALLYPORT_CLIENTS__CUSTOM_SCHEMES: clients.custom_schemes[1]: must not be a scheme",
         "environment SALLYPORT_LISTEN__ADDRESS: listen.address: must be an IP address and a port",
         "environment SALLYPORT_LOG__ACCESS: log.access: must be true or false",
-        "environment SALLYPORT_LOG__LEVLE: no key has this name",
+        "environment SALLYPORT_LOG__LEVLE: no key has this name. Did you mean SALLYPORT_LOG__LEVEL?",
         "environment SALLYPORT_UPSTREAM__PATH: no key has this name",
     ];
     assert_eq!(mistakes.lines().count(), expected.len(), "{mistakes}");

@@ -50,6 +50,11 @@ impl Metadata {
         Self(documents)
     }
 
+    /// Each as it is served, by its path.
+    pub fn documents(&self) -> impl Iterator<Item = (&str, &Bytes)> {
+        self.0.iter().map(|(path, document)| (path.as_str(), &document.body))
+    }
+
     pub fn answer(&self, request: &Request<Bytes>) -> Result<Response<Bytes>, Error> {
         let document = self.0.get(request.uri().path()).ok_or(Error::NotFound)?;
         let known = request.headers().get(IF_NONE_MATCH) == Some(&document.etag);

@@ -1,5 +1,6 @@
 //! The token of Entra's by which we sign in to Redis: whose it is, and that there always is one.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -38,13 +39,18 @@ impl RedisToken {
         };
         Ok(Some(Self { user, tokens }))
     }
+
+    /// Sees to it that there is one, for as long as it runs.
+    pub async fn keep(&self) -> Infallible {
+        self.user.stay_signed_in(|| self.tokens.token()).await
+    }
 }
 
 #[async_trait]
 impl BackgroundService for RedisToken {
     async fn start(&self, mut shutdown: ShutdownWatch) {
         tokio::select! {
-            never = self.user.stay_signed_in(|| self.tokens.token()) => match never {},
+            never = self.keep() => match never {},
             _ = shutdown.changed() => {}
         }
     }

@@ -16,7 +16,7 @@ use crate::store::{Announcement, Listener, Store};
 
 /// What is announced on: a [`Word`]. Who may write there can end sessions here for five minutes, which is less than what the same
 /// rights in the store can.
-pub(super) const REVOKED: &str = "sallyport:revoked";
+pub const REVOKED: &str = "sallyport:revoked";
 
 /// What is said of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -14,6 +14,7 @@
 
 mod announcements;
 mod breaker;
+mod inspection;
 mod link;
 mod question;
 mod renewal;
@@ -36,6 +37,7 @@ use breaker::Breaker;
 use link::Link;
 use question::{Program, Question};
 
+pub use inspection::{Facts, Inspection, inspect};
 pub use settings::{BreakerSettings, RedisSettings, SettingsError};
 pub use token::{AZURE_REDIS, EntraUser};
 pub use url::{RedisUrl, RedisUrlError};

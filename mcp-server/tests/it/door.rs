@@ -18,8 +18,9 @@ async fn without_a_good_token_every_way_in_is_shut() {
     let stage = Stage::start().await;
     let good = stage.token(ADELE).await;
     let server = stage.client(stage.fake.server_client_id(), stage.fake.server_identity());
-    let for_graph =
-        server.on_behalf_of(&Secret::new(good.clone()), "https://graph.microsoft.com/User.Read", None).await;
+    let for_graph = server
+        .on_behalf_of(stage.fake.tenant_id(), &Secret::new(good.clone()), "https://graph.microsoft.com/User.Read", None)
+        .await;
     let for_graph = for_graph.unwrap().token;
     let assertion = stage.fake.mint_service_account_token("system:serviceaccount:sallyport:mcp-server");
     let cut = &good[..good.len() - 20];

@@ -10,6 +10,7 @@ fn answer(status: u16, body: &str) -> Answer {
         retry_after: None,
         request_id: None,
         date: None,
+        location: None,
         body: Zeroizing::new(body.as_bytes().to_vec()),
     }
 }

@@ -3,7 +3,7 @@
 use std::fmt::Display;
 
 use super::setting::from_environment;
-use super::{Section, Table, kind};
+use super::{Kind, Section, Table, kind};
 use crate::config::Place;
 
 /// A list on its way to its values.
@@ -27,6 +27,7 @@ enum State {
 impl<'s> List<'s> {
     pub(super) fn read(section: &'s Section<'s>, key: &str) -> Self {
         let path = section.path_of(key);
+        section.source.record.note(&path, Kind::List);
         let value = section.value(key);
         if let Some((place, text)) = from_environment(section, &path) {
             let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
@@ -63,6 +64,7 @@ impl<'s> List<'s> {
     }
 
     pub fn or(self, default: &[&str]) -> Self {
+        self.section.source.record.amend(&self.key, |asked| asked.default = Some(format!("{default:?}")));
         let state = match self.state {
             State::Absent => {
                 let items = default.iter().map(|item| (item.to_string(), Place::Default)).collect();
@@ -75,13 +77,23 @@ impl<'s> List<'s> {
 
     /// At least one item; `what` says what belongs here.
     pub fn required(self, what: &str) -> Self {
-        let (place, words) = match &self.state {
-            State::Absent => (self.section.place.clone(), format!("is missing: {what}")),
-            State::Found { items, place } if items.is_empty() => (place.clone(), format!("is empty: {what}")),
-            State::Broken | State::Found { .. } => return self,
-        };
-        self.section.source.note(place, &self.key, words);
-        Self { state: State::Broken, ..self }
+        self.section.source.record.amend(&self.key, |asked| asked.required = true);
+        if matches!(self.state, State::Absent) {
+            self.section.source.note(self.section.place.clone(), &self.key, format!("is missing: {what}"));
+            return Self { state: State::Broken, ..self };
+        }
+        self.not_empty(what)
+    }
+
+    /// Where it is given, at least one item.
+    pub fn not_empty(self, what: &str) -> Self {
+        match &self.state {
+            State::Found { items, place } if items.is_empty() => {
+                self.section.source.note(place.clone(), &self.key, format!("is empty: {what}"));
+                Self { state: State::Broken, ..self }
+            }
+            State::Absent | State::Broken | State::Found { .. } => self,
+        }
     }
 
     /// Every item is looked at, for its own mistake; an item that stands there twice is one.

@@ -5,7 +5,8 @@ use std::ops::RangeInclusive;
 
 use toml::de::DeValue;
 
-use super::{Section, Table, kind};
+use super::{Kind, Section, Table, kind};
+use crate::config::values::word;
 use crate::config::{Environment, Place};
 
 /// A key on its way to a value.
@@ -28,24 +29,29 @@ pub(super) enum State {
 
 impl<'s> Setting<'s> {
     pub(super) fn read(section: &'s Section<'s>, key: &str) -> Self {
-        Self::read_as(section, key, "a string", |value| value.as_str().map(str::to_owned))
+        Self::read_as(section, key, Kind::Text, "a string", |value| value.as_str().map(str::to_owned))
     }
 
     pub(super) fn read_flag(section: &'s Section<'s>, key: &str) -> Self {
-        Self::read_as(section, key, "true or false", |value| value.as_bool().map(|flag| flag.to_string()))
+        Self::read_as(section, key, Kind::Flag, "true or false", |value| value.as_bool().map(|flag| flag.to_string()))
     }
 
-    pub(super) fn read_number(section: &'s Section<'s>, key: &str) -> Self {
-        Self::read_as(section, key, "a whole number", |value| value.as_integer().map(ToString::to_string))
+    pub(super) fn read_number(section: &'s Section<'s>, key: &str, range: &RangeInclusive<u32>) -> Self {
+        let text = |value: &DeValue<'_>| value.as_integer().map(ToString::to_string);
+        let setting = Self::read_as(section, key, Kind::Number, "a whole number", text);
+        section.source.record.amend(&setting.key, |asked| asked.range = Some(range.clone()));
+        setting
     }
 
     fn read_as(
         section: &'s Section<'s>,
         key: &str,
+        kind_here: Kind,
         wanted: &str,
         text: impl FnOnce(&DeValue<'_>) -> Option<String>,
     ) -> Self {
         let path = section.path_of(key);
+        section.source.record.note(&path, kind_here);
         let value = section.value(key);
         if let Some((place, text)) = from_environment(section, &path) {
             return Self { section, key: path, state: State::Found { text, place } };
@@ -70,6 +76,7 @@ impl<'s> Setting<'s> {
     }
 
     pub fn or(self, default: &str) -> Self {
+        self.section.source.record.amend(&self.key, |asked| asked.default = Some(default.to_owned()));
         let state = match self.state {
             State::Absent => State::Found { text: default.to_owned(), place: Place::Default },
             other => other,
@@ -90,6 +97,7 @@ impl<'s> Setting<'s> {
 
     /// `what` says what belongs here.
     pub fn required(self, what: &str) -> Self {
+        self.section.source.record.amend(&self.key, |asked| asked.required = true);
         if matches!(self.state, State::Absent) {
             self.section.source.note(self.section.place.clone(), &self.key, format!("is missing: {what}"));
             return Self { state: State::Broken, ..self };
@@ -100,6 +108,13 @@ impl<'s> Setting<'s> {
     /// `None` when there is no value, or when it is wrong and that has been noted.
     pub fn parse<T, E: Display>(self, parse: impl FnOnce(&str) -> Result<T, E>) -> Option<T> {
         self.parse_showing(|text| format!("{text:?}"), parse)
+    }
+
+    /// One of a few words, each with what it means.
+    pub fn one_of<T: Copy>(self, words: &[(&str, T)]) -> Option<T> {
+        let names = || words.iter().map(|(word, _)| (*word).to_owned()).collect();
+        self.section.source.record.amend(&self.key, |asked| asked.words = names());
+        self.parse(|text| word(text, words))
     }
 
     pub(super) fn parse_flag(self) -> Option<bool> {

@@ -2,7 +2,7 @@
 
 use crate::access::{Access, Party, Requirement, ToolRule, ToolRules, UpstreamAccess, Who};
 use crate::config::reader::Section;
-use crate::config::values::{guid, word};
+use crate::config::values::guid;
 use crate::server::UpstreamSettings;
 
 /// Who may sign in. The inner `None`: everybody.
@@ -28,7 +28,7 @@ pub fn check_size(root: &Section<'_>, sign_in: Option<&Requirement>, upstreams: 
 fn tool_rule(section: &Section<'_>) -> Option<ToolRule> {
     let tools = section.list("tools").required("names of tools, or beginnings with a *, such as delete_*");
     let tools = tools.each(|text| text.parse());
-    let who = section.text("who").parse(|text| word(text, &[("everyone", true), ("nobody", false)]));
+    let who = section.text("who").one_of(&[("everyone", true), ("nobody", false)]);
     let who_is_given = section.names().iter().any(|name| name == "who");
     let requirement = requirement(section);
     section.finish();
@@ -69,10 +69,10 @@ fn whole(section: &Section<'_>) -> Option<Option<Requirement>> {
 fn requirement(section: &Section<'_>) -> Option<Option<Requirement>> {
     let what = "leave it out, or say who may";
     let roles = section.list("roles");
-    let roles = if roles.is_absent() { Some(Vec::new()) } else { roles.required(what).each(role) };
+    let roles = if roles.is_absent() { Some(Vec::new()) } else { roles.not_empty(what).each(role) };
     let groups = section.list("groups");
     let group = |text: &str| guid(text).map_err(|_| GROUP);
-    let groups = if groups.is_absent() { Some(Vec::new()) } else { groups.required(what).each(group) };
+    let groups = if groups.is_absent() { Some(Vec::new()) } else { groups.not_empty(what).each(group) };
     let roles = roles?.into_iter().map(Party::Role);
     let parties: Vec<_> = roles.chain(groups?.into_iter().map(Party::Group)).collect();
     Some((!parties.is_empty()).then(|| Requirement::any_of(parties)))

@@ -5,7 +5,7 @@ use entra::credential::{IMDS, IdentityHost};
 use entra::{Authority, Cloud, Credential};
 
 use crate::config::reader::Section;
-use crate::config::values::{guid, origin, readable, scope, word};
+use crate::config::values::{guid, origin, readable, scope};
 
 pub struct Entra {
     pub settings: Option<entra::Settings>,
@@ -67,7 +67,7 @@ fn credential(section: &Section<'_>) -> Option<Credential> {
         ("client-secret", Kind::ClientSecret),
     ];
     let kind = section.text("kind").required("such as \"workload-identity\" or \"managed-identity\"");
-    let credential = match kind.parse(|text| word(text, &kinds)) {
+    let credential = match kind.one_of(&kinds) {
         Some(Kind::WorkloadIdentity) => workload_identity(section),
         Some(Kind::ManagedIdentity) => managed_identity(section),
         Some(Kind::Certificate) => certificate(section),

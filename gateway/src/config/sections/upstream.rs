@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::{HeaderName, HeaderValue};
 
 use crate::config::reader::Section;
-use crate::config::values::{duration, origin, path, pem_file, roots_of_trust, scope, secret, word};
+use crate::config::values::{duration, origin, path, pem_file, roots_of_trust, scope, secret};
 use crate::pem::PemError;
 use crate::pool::{self, HealthSettings, HttpVersion, Resolver, Tls};
 use crate::server::UpstreamSettings;
@@ -34,7 +34,7 @@ fn upstream(section: &Section<'_>, default_scope: Option<&str>, taken: &mut Take
     let tls_here = section.section("tls");
     let tls = tls(&tls_here);
     let versions = [("1.1", HttpVersion::Http1), ("2", HttpVersion::Http2), ("auto", HttpVersion::Negotiated)];
-    let http = section.text("http").or("1.1").parse(|text| word(text, &versions));
+    let http = section.text("http").or("1.1").one_of(&versions);
     let resolve_interval = section.text("resolve_interval").or("10s");
     let resolve_interval =
         resolve_interval.parse(|text| duration(text, Duration::from_secs(1), Duration::from_secs(3600)));

@@ -47,11 +47,18 @@ fn each_wrong_value_is_one_mistake_with_its_line_and_key() {
 
 #[test]
 fn what_nobody_knows_is_a_mistake() {
-    for (to, key) in [("[telemetry]", "telemetry"), ("\"a\\nb\" = 1", "cors.a\\nb")] {
+    for (to, key, meant) in [
+        ("[telemetry]", "telemetry", ""),
+        ("\"a\\nb\" = 1", "cors.a\\nb", ""),
+        ("[upstreams]", "upstreams", ". Did you mean upstream?"),
+        ("allow_origins = []", "cors.allow_origins", ". Did you mean allowed_origins?"),
+    ] {
         let (text, line) = spoiled("[log]", &format!("{to}\n[log]"));
         let mistake = only_mistake(&text);
         assert_eq!((mistake.key.as_str(), mistake.place), (key, Place::Line(line)));
         assert!(mistake.words.starts_with("is no key; the keys here are "), "{}", mistake.words);
+        assert_eq!(mistake.words.contains("Did you mean"), !meant.is_empty(), "{}", mistake.words);
+        assert!(mistake.words.ends_with(meant), "{}", mistake.words);
     }
 }
 

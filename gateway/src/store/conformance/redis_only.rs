@@ -286,7 +286,6 @@ async fn the_least_user_may_do_what_the_store_does_and_nothing_else() {
         "EVAL return 0",
         "ACL LIST",
         "SCAN 0",
-        "INFO",
         "CLUSTER RESET",
         "SUBSCRIBE other",
         "PSUBSCRIBE *",

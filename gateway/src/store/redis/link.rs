@@ -141,6 +141,32 @@ impl Link {
         post.get_multiplexed_async_connection_with_config(&config).await
     }
 
+    /// The servers themselves, by where they are: the one, the primary of the moment, or each that the settings name.
+    pub async fn nodes(&self) -> Vec<(String, Result<Client, RedisError>)> {
+        let named = |client: &Client| (client.get_connection_info().addr().to_string(), Ok(client.clone()));
+        match &self.finder {
+            Finder::Server(client) => vec![named(client)],
+            Finder::Sentinels(sentinels) => match self.within(primary(sentinels, &self.settings)).await {
+                Ok(client) => vec![named(&client)],
+                Err(error) => vec![("sentinels".to_owned(), Err(error))],
+            },
+            Finder::Cluster { nodes, .. } => nodes.iter().map(named).collect(),
+        }
+    }
+
+    /// A connection of its own, an answer on which is waited for with `patience`.
+    pub async fn connection_for_looking(
+        &self,
+        client: &Client,
+        patience: Duration,
+    ) -> Result<MultiplexedConnection, RedisError> {
+        self.settings.ready().await?;
+        let config = self.settings.connection(Arc::default()).set_response_timeout(Some(patience));
+        // What Redis says by itself, once subscribed, is not asked for.
+        let config = config.set_push_sender(|_: PushInfo| Ok::<_, std::convert::Infallible>(()));
+        client.get_multiplexed_async_connection_with_config(&config).await
+    }
+
     pub fn signs_in_by_token(&self) -> bool {
         self.settings.entra_user.is_some()
     }

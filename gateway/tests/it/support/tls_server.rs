@@ -40,7 +40,12 @@ impl Authority {
     pub fn certify(&self) -> (String, String) {
         let parameters = CertificateParams::new(["localhost".to_owned()]).unwrap();
         let key = KeyPair::generate().unwrap();
-        (parameters.signed_by(&key, &self.0).unwrap().pem(), key.serialize_pem())
+        (self.sign(&parameters, &key), key.serialize_pem())
+    }
+
+    /// A certificate of the test's own, in PEM.
+    pub fn sign(&self, parameters: &CertificateParams, key: &KeyPair) -> String {
+        parameters.clone().signed_by(key, &self.0).unwrap().pem()
     }
 }
 
