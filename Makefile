@@ -6,7 +6,7 @@
 #   ARTIFACTS         where the client tests keep logs and pictures; likewise
 
 .DEFAULT_GOAL := help
-.PHONY: help dev build test test-rust test-clients test-interop test-register test-load test-models test-prometheus docs-metrics instructions bench flood chaos check fmt fmt-check clippy shellcheck
+.PHONY: help dev build test test-rust test-clients test-interop test-register test-load test-models test-prometheus test-deploy docs-metrics instructions bench dist reproducible flood chaos check fmt fmt-check clippy shellcheck
 
 help:
 	@echo 'make dev           build and run everything on loopback: the edge, a sample MCP server, a stand-in for Entra'
@@ -21,6 +21,9 @@ help:
 	@echo 'make docs-metrics  write the reference in docs/metrics.md anew'
 	@echo 'make instructions  counts what the hot path costs, and fails at 5 % more; ARGS=--accept accepts the counts'
 	@echo 'make bench         Sallyport beside a bare Pingora, nginx and Envoy (a quarter of an hour); ARGS=--quick takes a minute'
+	@echo 'make test-deploy   what is shipped only: packages, images, manifests; PROGRAMS names a folder of release builds that exist'
+	@echo 'make dist          everything that a release consists of, into dist/ of the target folder: docs/release.md'
+	@echo 'make reproducible  builds the commit twice, and compares'
 	@echo 'make flood         offers a million registrations and measures memory (half a minute; make test offers 100000)'
 	@echo 'make chaos         three replicas while Redis and Entra fail, in the long form (half an hour); SEED=1 chooses the run'
 	@echo 'make check         formatting and lints'
@@ -37,7 +40,7 @@ build:
 # Goes on after a failure, so that one run shows all of them, and closes with the total.
 test:
 	@.ci/install test
-	@.ci/total $(MAKE) --no-print-directory --keep-going fmt-check test-rust test-clients test-interop test-register test-load test-models instructions clippy shellcheck
+	@.ci/total $(MAKE) --no-print-directory --keep-going fmt-check test-rust test-clients test-interop test-register test-load test-models instructions test-deploy clippy shellcheck
 
 test-rust: build
 	cargo test --workspace --locked --no-fail-fast
@@ -81,6 +84,19 @@ bench:
 	"$${CARGO_TARGET_DIR:-target}/release/loadtest" bench --contestants "$$(loadtest/contestants)" \
 		--out "loadtest/results/$(or $(NAME),$(shell date -u +%Y-%m-%d))" $(ARGS)
 
+# Release builds: in Debian packages in a booted system, in images, under manifests.
+test-deploy:
+	@.ci/install test
+	deploy/test
+
+dist:
+	@.ci/install build
+	deploy/release/dist "$$(PATH="$$(deploy/release/tools cargo-auditable):$$PATH" deploy/release/build)" $${CARGO_TARGET_DIR:-target}/dist
+
+reproducible:
+	@.ci/install build
+	PATH="$$(deploy/release/tools cargo-auditable):$$PATH" deploy/release/reproducible $(PROGRAMS)
+
 # By itself, for it measures the memory of its process.
 flood:
 	@.ci/install build
@@ -106,3 +122,5 @@ clippy:
 
 shellcheck:
 	shellcheck loadtest/contestants deploy/entra/register deploy/entra/tests/sleep gateway/models/check .ci/install .ci/run .ci/total
+	shellcheck --exclude=SC2016,SC2317 deploy/test deploy/release/* deploy/debian/build deploy/debian/*/p* deploy/debian/tests/* \
+		deploy/container/root deploy/container/tests/run deploy/kubernetes/tests/run deploy/kubernetes/tests/kubectl

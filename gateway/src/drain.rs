@@ -58,6 +58,11 @@ impl Drain {
         InFlight(self.in_flight.clone())
     }
 
+    /// How many requests and streams are being served.
+    pub fn in_flight(&self) -> i64 {
+        self.in_flight.get()
+    }
+
     /// Requests are answered as ever; whoever may, should send the next one elsewhere.
     pub fn is_draining(&self) -> bool {
         self.leaving.load(Ordering::Relaxed)

@@ -10,6 +10,7 @@ mod proxy_protocol;
 mod redirect;
 mod redis_token;
 mod ring;
+mod sign_of_life;
 mod start_check;
 mod subject;
 mod tls;
@@ -28,6 +29,7 @@ use pingora::server::{RunArgs, Server as PingoraServer};
 use pingora::services::background::{GenBackgroundService, background_service};
 use pingora::services::listening::Service;
 use pingora_proxy::{HttpProxy, http_proxy};
+use tokio::sync::watch;
 
 use crate::access::{Access, Requirement, UpstreamAccess};
 use crate::admin::{Admin, FormToken, History, Sampler, ServersAdmin, SessionsAdmin, StatusAdmin};
@@ -42,6 +44,7 @@ use crate::pool::{self, Counts, Pool, PoolError};
 use crate::public_url::PublicUrl;
 use crate::readiness::Readiness;
 use crate::sealed::{KeyRingError, Sealer};
+use crate::service_manager;
 use crate::session::{self, Roster, Sessions};
 use crate::source::TrustedProxies;
 use crate::store::{self, MemoryStore, Observed, RedisStore, Store};
@@ -56,6 +59,7 @@ use redirect::Redirect;
 pub use redis_token::RedisToken;
 use ring::RingFile;
 pub use ring::RingSource;
+use sign_of_life::{Shown, SignOfLife};
 use start_check::StartCheck;
 pub use subject::Subject;
 pub use tls::{TlsError, TlsFiles};
@@ -223,7 +227,13 @@ impl Server {
         for address in listen {
             edge_service.add_listener(ListenerConfig::tcp(address.to_string()).l4_buffer(buffer));
         }
-        let edge_service = Closing { service: edge_service, closing: drain.closing() };
+        let runtime = watch::Sender::new(None);
+        let sign_of_life = service_manager::sign_of_life().map(|interval| SignOfLife {
+            interval,
+            runtime: runtime.subscribe(),
+            drain: drain.clone(),
+        });
+        let edge_service = Closing { service: Shown { service: edge_service, runtime }, closing: drain.closing() };
         let mut listening = vec![pingora.add_service(edge_service), pingora.add_service(admin_service)];
         listening.extend(redirect.map(|redirect| pingora.add_service(redirect)));
         if !inherited.is_empty() {
@@ -231,6 +241,9 @@ impl Server {
             listening.iter().for_each(|service| service.add_dependency(&inherited));
         }
         pingora.add_service(background_service("announcer", announcer));
+        if let Some(sign_of_life) = sign_of_life {
+            pingora.add_service(background_service("sign of life", sign_of_life));
+        }
         let check = StartCheck { entra: kept.entra, readiness };
         pingora.add_service(background_service("first look at Entra", check));
         if let Some(watch) = certificate {

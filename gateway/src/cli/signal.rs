@@ -18,6 +18,6 @@ impl StopSignal for Terminate {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
-        service_manager::say(&NotifyState::Stopping);
+        service_manager::say(&[NotifyState::Stopping]);
     }
 }

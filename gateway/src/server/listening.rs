@@ -40,7 +40,7 @@ impl BackgroundService for Announcer {
             }
         }
         if all {
-            service_manager::say(&NotifyState::Ready);
+            service_manager::say(&[NotifyState::Ready]);
         }
     }
 }

@@ -245,15 +245,26 @@ fn the_service_manager_is_told_when_it_serves_and_when_it_stops() {
     let socket = UnixDatagram::bind(folder.path("notify")).unwrap();
     socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
     let told = || {
-        let mut message = [0; 64];
+        let mut message = [0; 128];
         let length = socket.recv(&mut message).unwrap();
         String::from_utf8_lossy(&message[..length]).into_owned()
     };
+    let told_of = |what: &str| (0..50).map(|_| told()).find(|message| message.starts_with(what)).expect(what);
     let mut command = Command::new(PROGRAM);
-    let running = Running::of(command.args(["serve", "--config", &file]).env("NOTIFY_SOCKET", folder.path("notify")));
-    assert_eq!(told(), "READY=1\n");
+    command.args(["serve", "--config", &file]).env("NOTIFY_SOCKET", folder.path("notify"));
+    let running = Running::of(command.env("WATCHDOG_USEC", "400000"));
+    assert_eq!(told_of("READY"), "READY=1\n");
+    let started = Instant::now();
+    for _ in 0..5 {
+        let sign = told_of("WATCHDOG");
+        assert_eq!(sign, "WATCHDOG=1\nSTATUS=serving, with 0 requests and streams under way\n");
+    }
+    // Four pauses of half the watchdog's time, and no more often.
+    assert!(started.elapsed() > Duration::from_millis(700), "{:?}", started.elapsed());
     running.signal("-TERM");
-    assert_eq!(told(), "STOPPING=1\n");
+    assert_eq!(told_of("STOPPING"), "STOPPING=1\n");
+    let sign = told_of("WATCHDOG=1\nSTATUS=leaving");
+    assert_eq!(sign, "WATCHDOG=1\nSTATUS=leaving, with 0 requests and streams under way\n");
     running.signal("-TERM");
     assert_eq!(running.wait(), Some(0));
 }
