@@ -11,7 +11,7 @@ mod callgrind;
 mod instructions;
 mod parts;
 #[path = "../tests/it/support"]
-#[expect(clippy::unwrap_used, clippy::print_stdout, dead_code, reason = "tests do more with it")]
+#[expect(clippy::unwrap_used, dead_code, reason = "tests do more with it")]
 mod support {
     pub mod browser;
     pub mod gateway;
