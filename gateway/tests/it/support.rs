@@ -20,7 +20,4 @@ pub fn install_crypto_provider() {
     ONCE.call_once(|| rustls::crypto::aws_lc_rs::default_provider().install_default().unwrap());
 }
 
-/// A port that was free a moment ago.
-pub fn free_port() -> u16 {
-    std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
-}
+pub use redis_server::free_port;

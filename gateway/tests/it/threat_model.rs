@@ -89,9 +89,11 @@ fn everything_comes_from_the_registry_with_a_checksum() {
     assert!(ours.iter().all(|name| is_member(name)), "{ours:?}");
 }
 
-/// Whether a package of this name is in the project.
+/// Whether a member of the workspace has this name.
 fn is_member(name: &str) -> bool {
-    let manifests = fs::read_dir(project()).unwrap().map(|entry| entry.unwrap().path().join("Cargo.toml"));
-    let text = format!("name = \"{name}\"");
-    manifests.filter_map(|path| fs::read_to_string(path).ok()).any(|manifest| manifest.lines().any(|line| line == text))
+    let workspace = fs::read_to_string(project().join("Cargo.toml")).unwrap();
+    let members = workspace.lines().find_map(|line| line.strip_prefix("members = ")).unwrap();
+    let manifests = members.split('"').skip(1).step_by(2).map(|member| project().join(member).join("Cargo.toml"));
+    let line = format!("name = \"{name}\"");
+    manifests.into_iter().any(|path| fs::read_to_string(path).unwrap().lines().any(|found| found == line))
 }

@@ -5,6 +5,7 @@ use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{self, Command};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::available_parallelism;
 
 use anyhow::{Context, ensure};
@@ -37,11 +38,15 @@ pub struct Serving {
     pub program: Program,
 }
 
+/// So many were there in this process, each with a folder of its own.
+static STAGES: AtomicU32 = AtomicU32::new(0);
+
 impl Stage {
     /// # Errors
     /// When the folder cannot be made, or cores cannot be told apart although there are several.
     pub fn open(bench: &Bench) -> anyhow::Result<Self> {
-        let folder = std::env::temp_dir().join(format!("sallyport-bench-{}", process::id()));
+        let number = STAGES.fetch_add(1, Ordering::Relaxed);
+        let folder = std::env::temp_dir().join(format!("sallyport-bench-{}-{number}", process::id()));
         fs::create_dir(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
         let cores = pins(bench).then(cores);
         let stage = Self { folder, programs: bench.programs.clone(), cores, realtime: bench.realtime, count: 0 };

@@ -141,9 +141,17 @@ fn answers(port: u16) -> bool {
         && (answer == *b"+PONG" || answer == *b"-NOAU")
 }
 
+/// A port that nobody else is given: neither twice in this process, nor one of those that the system gives to outgoing
+/// connections, of which other tests have thousands.
 pub fn free_port() -> u16 {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("loopback has a free port");
-    listener.local_addr().expect("a bound socket has an address").port()
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    // Processes begin at different places.
+    let first = std::process::id().wrapping_mul(997);
+    let ports = (0..PORTS).map(|_| {
+        let offset = first.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % PORTS;
+        LOWEST_PORT + u16::try_from(offset).expect("there are fewer ports than that")
+    });
+    ports.into_iter().find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()).expect("loopback has a free port")
 }
 
 fn new_folder() -> PathBuf {
@@ -163,4 +171,6 @@ fn say_skipped() {
 }
 
 const PROGRAM: &str = "redis-server";
+const LOWEST_PORT: u16 = 20_000;
+const PORTS: u32 = 12_000;
 const START_TIMEOUT: Duration = Duration::from_secs(5);
