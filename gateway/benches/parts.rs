@@ -23,6 +23,7 @@ use sallyport::session::{self, Admitted, Denied, Grant, Sessions};
 use sallyport::store::{MemoryStore, Store};
 
 const ISSUER: &str = "https://mcp.example.com";
+const TENANT: &str = "8f0c1c5e-0c3d-4b8e-9f59-5a3f1a2b3c4d";
 pub const RESOURCE: &str = "https://mcp.example.com/mcp";
 /// As long as Entra's tokens are.
 const ENTRA_TOKEN: usize = 1868;
@@ -165,7 +166,7 @@ pub fn authorization(token: &str) -> HeaderValue {
 
 fn sign_in() -> SignIn {
     SignIn {
-        user: User { tenant_id: "t".into(), object_id: "o".into(), name: None, username: None },
+        user: User { tenant_id: TENANT.into(), object_id: "o".into(), name: None, username: None },
         memberships: entra::Memberships::default(),
         access_token: entra::AccessToken {
             token: Secret::new("x".repeat(ENTRA_TOKEN)),
@@ -192,8 +193,7 @@ fn nobody() -> entra::Client {
     // An error says that it was installed before.
     rustls::crypto::aws_lc_rs::default_provider().install_default().ok();
     let settings = entra::Settings {
-        authority: entra::Authority::new("http://127.0.0.1:9", "8f0c1c5e-0c3d-4b8e-9f59-5a3f1a2b3c4d")
-            .expect("it is an authority"),
+        authority: entra::Authority::new("http://127.0.0.1:9", TENANT).expect("it is an authority"),
         client_id: "g".into(),
         extra_ca_file: None,
         cae: false,
