@@ -14,7 +14,7 @@
 //! Only `edge`, `pool`, `admin`, `drain` and `server` know that Pingora exists. `server` wires, `config` feeds it, `cli` runs it, `doctor`
 //! looks from outside at what it is to work with. `audit` is told by all of them what happened. `core_dumps` keeps the memory of
 //! `serve` to itself, `locked` the keys out of swap. `sealed`, `store`, `clock`, `secret`, `one_line`, `pem` and `sync` lie below
-//! everything. `trouble` keeps the last warnings for the status page.
+//! everything.
 
 pub mod access;
 mod admin;
@@ -45,4 +45,3 @@ pub mod session;
 pub mod source;
 pub mod store;
 mod sync;
-mod trouble;

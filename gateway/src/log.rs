@@ -4,6 +4,7 @@
 mod access;
 mod background;
 mod last_net;
+pub mod trouble;
 
 use std::io;
 
@@ -11,8 +12,6 @@ use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer};
-
-use crate::trouble;
 
 pub use access::{Line, access, flush};
 pub use last_net::{redactions, without_secrets};

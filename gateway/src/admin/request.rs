@@ -69,9 +69,8 @@ pub async fn read_post(session: &mut ServerSession) -> Result<BytesMut, Refusal>
 pub async fn read_form(session: &mut ServerSession) -> Result<BytesMut, Refusal> {
     let header = session.req_header();
     let (host, origin) = (single(&header.headers, &HOST), single(&header.headers, &ORIGIN));
-    let mut others = header.headers.clone();
-    others.remove(ORIGIN);
-    is_no_page(&header.uri, &others)?;
+    is_at_an_address(&header.uri, &header.headers)?;
+    is_from_no_other_site(&header.headers)?;
     if header.method != Method::POST {
         return Err(Refusal::Method("POST"));
     }
@@ -121,20 +120,30 @@ impl Refusal {
     }
 }
 
+/// What only programs ask for: a browser's page would have an `Origin`, ours too.
 fn is_no_page(uri: &Uri, headers: &HeaderMap) -> Result<(), Refusal> {
+    is_at_an_address(uri, headers)?;
+    if headers.contains_key(ORIGIN) {
+        return Err(Refusal::Page);
+    }
+    is_from_no_other_site(headers)
+}
+
+/// A name could have been pointed here by anybody.
+fn is_at_an_address(uri: &Uri, headers: &HeaderMap) -> Result<(), Refusal> {
     let mut hosts = headers.get_all(HOST).iter();
     let host = hosts.next().and_then(|host| host.to_str().ok()?.parse::<Authority>().ok());
     let named = [host.as_ref(), uri.authority()];
     if host.is_none() || hosts.next().is_some() || !named.into_iter().flatten().all(is_an_address) {
         return Err(Refusal::Host);
     }
-    let site = headers.get_all("sec-fetch-site").iter();
-    let is_ours = |site: &HeaderValue| site == "none" || site == "same-origin";
-    // There is no page here, so no page is ours; `none` is somebody who typed the address.
-    if headers.contains_key(ORIGIN) || !site.into_iter().all(is_ours) {
-        return Err(Refusal::Page);
-    }
     Ok(())
+}
+
+/// `none` is somebody who typed the address.
+fn is_from_no_other_site(headers: &HeaderMap) -> Result<(), Refusal> {
+    let is_ours = |site: &HeaderValue| site == "none" || site == "same-origin";
+    if headers.get_all("sec-fetch-site").iter().all(is_ours) { Ok(()) } else { Err(Refusal::Page) }
 }
 
 fn is_an_address(authority: &Authority) -> bool {

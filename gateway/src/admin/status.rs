@@ -21,12 +21,12 @@ use super::answer;
 use super::request::{Refusal, check_get, context, read_form, refused, set};
 use crate::clock::{Clock, Timestamp};
 use crate::drain::Drain;
+use crate::log::trouble::{self, Trouble};
 use crate::metrics::Metrics;
 use crate::pool::{Pool, ServerState};
 use crate::readiness::Readiness;
 use crate::secret::random_bytes;
 use crate::session::{Listed, NotRevoked, Selector, Sessions};
-use crate::trouble::{self, Trouble};
 pub use history::{History, Sampler};
 
 pub const PAGE: &str = "/status";

@@ -9,6 +9,7 @@ use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Context;
 
+use super::without_secrets;
 use crate::clock::{Clock, Timestamp};
 
 /// One line of the log that was a warning or worse.
@@ -62,7 +63,8 @@ struct Line {
 
 impl Line {
     fn into_text(self) -> String {
-        let mut text = self.message + &self.fields;
+        // Before anything is cut: half a secret may look like none.
+        let mut text = without_secrets(self.message + &self.fields);
         if text.len() > LONGEST {
             text.truncate(text.floor_char_boundary(LONGEST));
             text.push('…');
@@ -103,12 +105,14 @@ mod tests {
             tracing::info!("not kept");
             tracing::error!(cause = %"no route", code = "SP-1401", "the newest");
             tracing::error!("{}", "é".repeat(LONGEST));
+            tracing::warn!(token = "sp1_at_AQAAAAEocanarycanarycanarycanary", "what no line should hold");
         });
         let last = last();
         assert_eq!(last.len(), AT_MOST);
-        assert_eq!(last[0].text, format!("{}…", "é".repeat(LONGEST / 2)));
-        assert_eq!((last[1].level, &*last[1].text), (Level::ERROR, "the newest cause=no route code=SP-1401"));
-        assert_eq!(last[2].text, format!("kept number={}", 2 * AT_MOST - 1));
+        assert_eq!(last[0].text, "what no line should hold token=sp1_[redacted]");
+        assert_eq!(last[1].text, format!("{}…", "é".repeat(LONGEST / 2)));
+        assert_eq!((last[2].level, &*last[2].text), (Level::ERROR, "the newest cause=no route code=SP-1401"));
+        assert_eq!(last[3].text, format!("kept number={}", 2 * AT_MOST - 1));
         assert!(last.iter().all(|trouble| !trouble.text.contains("not kept")));
     }
 }
