@@ -124,9 +124,9 @@ impl ProxyHttp for Edge {
         match self.routes.find(path) {
             Some(target) => {
                 // Boxed, for a stream would hold the room that admitting it once needed.
-                if !Box::pin(self.admit(session, journey, target)).await?
-                    && !Box::pin(self.check_tools(session, journey)).await?
-                {
+                let answered = Box::pin(self.admit(session, journey, target)).await?
+                    || self.has_tool_rules(journey) && Box::pin(self.check_tools(session, journey)).await?;
+                if !answered {
                     journey.relayed = true;
                     self.relay(session, journey).await?;
                 }

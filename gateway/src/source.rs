@@ -1,5 +1,6 @@
 //! Where requests come from: for limits that count by address, and for the word that an upstream gets about its caller.
 
+use std::fmt::Write;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use http::{HeaderMap, HeaderName, Request};
@@ -29,6 +30,28 @@ impl SourceAddress {
     /// What the edge has put among the request's extensions.
     pub fn of<T>(request: &Request<T>) -> Self {
         request.extensions().get().copied().unwrap_or(Self::UNKNOWN)
+    }
+}
+
+/// An address as it is written, for each request: without the padding that `Display` knows.
+pub fn text(address: IpAddr) -> String {
+    let mut text = String::new();
+    append(&mut text, address);
+    text
+}
+
+/// Appends an address as it is written.
+pub fn append(text: &mut String, address: IpAddr) {
+    let IpAddr::V4(address) = address else {
+        // Writing to memory does not fail.
+        _ = write!(text, "{address}");
+        return;
+    };
+    let mut buffer = itoa::Buffer::new();
+    text.reserve("255.255.255.255".len());
+    for (index, octet) in address.octets().into_iter().enumerate() {
+        text.push_str(if index == 0 { "" } else { "." });
+        text.push_str(buffer.format(octet));
     }
 }
 

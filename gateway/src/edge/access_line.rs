@@ -28,7 +28,9 @@ impl Edge {
         log::access(|line| {
             line.text("request_id", &journey.id);
             line.some("trace_id", TraceId::of(&header.headers).map(|id| id.to_text()));
-            line.some("client", self.client(session).map(|client| client.to_string()));
+            if let Some(client) = self.client(session) {
+                line.address("client", client, None);
+            }
             line.text("protocol", protocol(session, header.version));
             line.text("method", method(session));
             line.text("route", journey.route);
@@ -48,7 +50,9 @@ impl Edge {
                 }
             }
             line.some("upstream", target.map(|target| target.upstream.pool.settings().name.as_str()));
-            line.some("server", journey.peer.as_ref().map(|peer| peer.address.to_string()));
+            if let Some(peer) = &journey.peer {
+                line.address("server", peer.address.ip(), Some(peer.address.port()));
+            }
             line.some("session", journey.destination.as_ref().map(|Destination { admitted, .. }| admitted.reference()));
             line.some("error", error.map(|error| error.etype().as_str()));
         });

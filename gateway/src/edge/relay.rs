@@ -163,12 +163,12 @@ impl Edge {
         body: &mut RequestBody,
     ) -> Result<Answered> {
         let mut request = self.prepare(session, journey)?;
-        body.frame(&mut request, link.is_http2())?;
-        link.send(request, body.is_empty()).await?;
+        body.frame(&mut request.headers, link.is_http2());
+        link.send(request.into(), body.is_empty()).await?;
         self.metrics.forwarded(journey.started.elapsed());
         body.begin(session, link).await?;
         let over = self.over(journey)?;
-        let mut response = match Box::pin(answer::header(session, link, body, over)).await? {
+        let response = match Box::pin(answer::header(session, link, body, over)).await? {
             Ok(response) => response,
             Err(denied) => return Ok(Answered::End(AnswerEnd::Denied(denied))),
         };
@@ -183,12 +183,11 @@ impl Edge {
         let answered = journey.started.elapsed();
         journey.stages.answered = Some(answered);
         self.metrics.first_byte(answered);
-        let answer = self.receive(session.req_header(), &mut response, journey)?;
+        let (response, answer) = self.receive(session.req_header(), response, journey)?;
         if self.drain.is_draining() {
             // It may have begun since the request came. Who is not told sends the next one into a closing connection.
             session.set_keepalive(None);
         }
-        let response = Box::new(response);
         match answer {
             AnswerBody::None => {
                 session.write_response_header(response, true).await.map_err(|error| error.into_down())?;

@@ -50,14 +50,16 @@ enum Unclear {
 }
 
 impl Edge {
+    /// Whether there is anything to check.
+    pub(super) fn has_tool_rules(&self, journey: &Journey) -> bool {
+        journey.target.as_ref().is_none_or(|target| !target.upstream.tools.is_empty())
+    }
+
     /// Answers (`true`) what a rule on tools refuses, or lets the journey go on (`false`).
     pub(super) async fn check_tools(&self, session: &mut Session, journey: &mut Journey) -> Result<bool> {
         let target = &journey.destination()?.target;
         let endpoint = target.endpoint;
         let upstream = target.upstream.clone();
-        if upstream.tools.is_empty() {
-            return Ok(false);
-        }
         if session.req_header().method != Method::POST {
             // MCP has no bodies there. A server that reads one all the same would read what nobody has looked at.
             return match session.is_body_done() {

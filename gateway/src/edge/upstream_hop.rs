@@ -2,10 +2,10 @@
 
 use bytes::Bytes;
 use http::header::{
-    ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST, TRANSFER_ENCODING,
-    X_CONTENT_TYPE_OPTIONS,
+    ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST, InvalidHeaderValue,
+    TRANSFER_ENCODING, X_CONTENT_TYPE_OPTIONS,
 };
-use http::{HeaderName, HeaderValue, Method, StatusCode, Version};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri, Version, request, response};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::prelude::{Error, ErrorType, OrErr, Result};
 use pingora_proxy::Session;
@@ -15,12 +15,16 @@ use super::journey::{Destination, Journey};
 use super::route::Endpoint;
 use super::{Edge, MCP_SESSION_ID, headers};
 use crate::pool::{EndpointRewriter, McpSession, Name, Peer};
+use crate::source;
 
 const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// So many at most come to those of the client.
+const OWN_HEADERS: usize = 8;
 
 /// What becomes of the body of an upstream's answer.
 pub enum AnswerBody {
@@ -32,37 +36,43 @@ pub enum AnswerBody {
 
 impl Edge {
     /// The request's header for the upstream: the client's own credentials and claims out, ours in, no word on the framing.
-    pub(super) fn prepare(&self, session: &Session, journey: &Journey) -> Result<RequestHeader> {
+    ///
+    /// Made without Pingora's own form of it, which keeps the spelling of each name, in pieces of memory of their own.
+    pub(super) fn prepare(&self, session: &Session, journey: &Journey) -> Result<request::Parts> {
         let client = session.req_header();
         let destination = journey.destination()?;
-        let path = destination.path(client.uri.query());
-        let mut upstream =
-            RequestHeader::build_no_case(client.method.clone(), path.as_bytes(), Some(client.headers.len() + 8))?;
-        upstream.set_version(Version::HTTP_11);
+        let mut upstream = Request::new(()).into_parts().0;
+        upstream.method = client.method.clone();
+        upstream.uri = Uri::builder()
+            .path_and_query(destination.path(client.uri.query()))
+            .build()
+            .or_err(ErrorType::InvalidHTTPHeader, "no path for the upstream")?;
         let passed = headers::to_upstream(&client.headers)
             .ok_or_else(|| status_error(400, "the Connection header is no list of names"))?;
+        let headers = &mut upstream.headers;
+        headers.reserve(client.headers.len() + OWN_HEADERS);
         for (name, value) in passed {
-            upstream.append_header(name, value)?;
+            headers.append(name, value.clone());
         }
         if destination.target.endpoint == Endpoint::Sse {
             // The endpoint event must arrive in clear to be rewritten.
-            upstream.remove_header(&ACCEPT_ENCODING);
+            headers.remove(ACCEPT_ENCODING);
         }
         if let Some(Name::Id(id)) = destination.session.as_ref().map(McpSession::name) {
-            upstream.insert_header(MCP_SESSION_ID, id)?;
+            headers.insert(MCP_SESSION_ID, value(id.as_str())?);
         }
         for (name, value) in &destination.pool().settings().headers {
-            upstream.insert_header(name, value)?;
+            headers.insert(name, value.clone());
         }
-        upstream.insert_header(HOST, journey.peer()?.authority())?;
-        upstream.insert_header(X_FORWARDED_HOST, self.public_url.authority())?;
-        upstream.insert_header(X_FORWARDED_PROTO, self.public_url.scheme())?;
+        headers.insert(HOST, journey.peer()?.authority().clone());
+        headers.insert(X_FORWARDED_HOST, value(self.public_url.authority())?);
+        headers.insert(X_FORWARDED_PROTO, value(self.public_url.scheme())?);
         if let Some(client) = self.client(session) {
-            upstream.insert_header(X_FORWARDED_FOR, client.to_string())?;
+            headers.insert(X_FORWARDED_FOR, value(source::text(client))?);
         }
-        upstream.insert_header(X_REQUEST_ID, journey.id.as_str())?;
+        headers.insert(X_REQUEST_ID, value(journey.id.as_str())?);
         // Replaces the caller's own token, which must never reach an upstream.
-        upstream.insert_header(AUTHORIZATION, destination.admitted.bearer())?;
+        headers.insert(AUTHORIZATION, destination.admitted.bearer().clone());
         Ok(upstream)
     }
 
@@ -70,21 +80,21 @@ impl Edge {
     pub(super) fn receive(
         &self,
         request: &RequestHeader,
-        response: &mut ResponseHeader,
+        mut response: response::Parts,
         journey: &mut Journey,
-    ) -> Result<AnswerBody> {
+    ) -> Result<(Box<ResponseHeader>, AnswerBody)> {
         if response.status.is_redirection() && response.status != StatusCode::NOT_MODIFIED {
             return Err(status_error(502, "the upstream redirects, and MCP paths never do"));
         }
-        let length = content_length(response);
+        let length = content_length(&response.headers);
         for name in headers::kept_from_client(&response.headers) {
-            response.remove_header(&name);
+            response.headers.remove(&name);
         }
-        self.seal_session(response, journey)?;
+        self.seal_session(&mut response.headers, journey)?;
         let has_body = request.method != Method::HEAD
             && !matches!(response.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
         let is_sse = journey.destination()?.target.endpoint == Endpoint::Sse && response.status.is_success();
-        journey.streamed = has_body && is_event_stream(response);
+        journey.streamed = has_body && is_event_stream(&response.headers);
         // Nothing but a stream that can be read is passed on: its endpoint event would go unseen.
         if is_sse && has_body && (!journey.streamed || response.headers.contains_key(CONTENT_ENCODING)) {
             return Err(status_error(502, "the upstream's answer is no plain event stream"));
@@ -96,16 +106,16 @@ impl Edge {
         } else {
             AnswerBody::Whole
         };
-        frame(request, response, &body, length)?;
+        frame(request, &mut response, &body, length);
         if journey.streamed {
             // Tells other proxies in front of us not to collect events (C5).
-            response.insert_header(X_ACCEL_BUFFERING, HeaderValue::from_static("no"))?;
+            response.headers.insert(X_ACCEL_BUFFERING, HeaderValue::from_static("no"));
         }
-        response.insert_header(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"))?;
+        response.headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         for (name, value) in journey.caller.cors() {
-            response.insert_header(name, value)?;
+            response.headers.insert(name, value);
         }
-        Ok(body)
+        Ok((Box::new(response.into()), body))
     }
 
     /// The one event of a legacy stream that names the server's own path.
@@ -123,14 +133,15 @@ impl Edge {
     }
 
     /// The session that an upstream opens gets a name that only this user can use, and that any replica can route (D10).
-    fn seal_session(&self, response: &mut ResponseHeader, journey: &Journey) -> Result<()> {
-        let Some(id) = response.headers.get(MCP_SESSION_ID) else { return Ok(()) };
+    fn seal_session(&self, answer: &mut HeaderMap, journey: &Journey) -> Result<()> {
+        let Some(id) = answer.get(MCP_SESSION_ID) else { return Ok(()) };
         let id = id.to_str().or_err(ErrorType::InvalidHTTPHeader, "the upstream's session id")?;
         let destination = journey.destination()?;
         let session = McpSession::opened(journey.peer()?, id);
         let resource = destination.target.upstream.resource.url();
         let sealed = session.seal(&self.sealer, destination.admitted.session(), resource);
-        response.insert_header(MCP_SESSION_ID, sealed)
+        answer.insert(MCP_SESSION_ID, value(sealed)?);
+        Ok(())
     }
 
     /// Our own URL for the message endpoint that an upstream announced.
@@ -143,33 +154,36 @@ impl Edge {
     }
 }
 
+fn value(text: impl TryInto<HeaderValue, Error = InvalidHeaderValue>) -> Result<HeaderValue> {
+    text.try_into().or_err(ErrorType::InvalidHTTPHeader, "no value of a header")
+}
+
 /// Says how the answer is framed for the client: by the upstream's length, or in chunks. HTTP/2 needs neither, and its writer
 /// drops the chunks; HTTP/1.0 knows no chunks, and there the end of the connection is the end.
-fn frame(request: &RequestHeader, response: &mut ResponseHeader, body: &AnswerBody, length: Option<u64>) -> Result<()> {
-    response.set_version(Version::HTTP_11);
+fn frame(request: &RequestHeader, response: &mut response::Parts, body: &AnswerBody, length: Option<u64>) {
+    response.version = Version::HTTP_11;
     match (body, length) {
         // What is added to a stream would not be in its length.
         (AnswerBody::Events(_), _) | (AnswerBody::Whole, None) => {
             if request.version != Version::HTTP_10 {
-                response.insert_header(TRANSFER_ENCODING, HeaderValue::from_static("chunked"))?;
+                response.headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
             }
         }
         (_, Some(length)) if response.status != StatusCode::NO_CONTENT => {
-            response.insert_header(CONTENT_LENGTH, length.to_string())?;
+            response.headers.insert(CONTENT_LENGTH, length.into());
         }
         (AnswerBody::None | AnswerBody::Whole, _) => {}
     }
-    Ok(())
 }
 
 /// The length that the upstream announced. Pingora has refused it when it was given twice and differently.
-fn content_length(response: &ResponseHeader) -> Option<u64> {
-    let value = response.headers.get(CONTENT_LENGTH)?.to_str().ok()?;
+fn content_length(answer: &HeaderMap) -> Option<u64> {
+    let value = answer.get(CONTENT_LENGTH)?.to_str().ok()?;
     value.split(',').next()?.trim().parse().ok()
 }
 
-fn is_event_stream(response: &ResponseHeader) -> bool {
-    let content_type = response.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+fn is_event_stream(answer: &HeaderMap) -> bool {
+    let content_type = answer.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let essence = content_type.split(';').next().unwrap_or_default();
     essence.trim().eq_ignore_ascii_case("text/event-stream")
 }

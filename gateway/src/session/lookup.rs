@@ -46,11 +46,21 @@ impl Sessions {
         }
         self.begin_to_hear();
         let verifier = Verifier::of(&handle.secret);
-        if !self.cache.is_on() {
-            return Ok((self.ask(handle, session, verifier).await?.ok_or(Denied::Ended)?, Tier::Store));
-        }
         if let Some(entry) = self.cache.fresh(session, &verifier, now) {
             return Ok((entry, Tier::Cache));
+        }
+        // Boxed: what most requests do not do would be copied with the future of each.
+        Box::pin(self.look_up_in_store(handle, session, verifier)).await
+    }
+
+    async fn look_up_in_store(
+        &self,
+        handle: &Handle,
+        session: Index,
+        verifier: Verifier,
+    ) -> Result<(Arc<Entry>, Tier), Denied> {
+        if !self.cache.is_on() {
+            return Ok((self.ask(handle, session, verifier).await?.ok_or(Denied::Ended)?, Tier::Store));
         }
         let found = self.cache.ask_once(session, verifier, async {
             // Somebody else's answer may have come since we looked.

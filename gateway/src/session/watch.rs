@@ -5,9 +5,8 @@
 //! between the look-up and the stream is not missed. Entries live as long as their watches.
 
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
@@ -16,17 +15,14 @@ use crate::sealed::Index;
 
 /// The sessions that are in use in this process. Clones share one register.
 #[derive(Clone, Default)]
-pub struct OpenStreams(Arc<Mutex<HashMap<Index, Watched>>>);
-
-struct Watched {
-    session: Arc<Live>,
-    watches: usize,
-}
+pub struct OpenStreams(Arc<Mutex<HashMap<Index, Arc<Live>>>>);
 
 #[derive(Default)]
 struct Live {
     ended: AtomicBool,
     wake: Notify,
+    /// Changed under the lock of the register only.
+    watches: AtomicUsize,
     streams: AtomicU32,
 }
 
@@ -43,15 +39,18 @@ pub struct StreamSlot(Arc<Live>);
 impl OpenStreams {
     /// Begins to watch a session, whether there is one or not.
     pub fn watch(&self, index: Index) -> Watch {
-        let mut register = self.lock();
-        let watched = register.entry(index).or_insert_with(|| Watched { session: Arc::<Live>::default(), watches: 0 });
-        watched.watches += 1;
-        Watch { index, session: watched.session.clone(), register: self.clone() }
+        let session = {
+            let mut register = self.lock();
+            let session = register.entry(index).or_default();
+            session.watches.fetch_add(1, Ordering::SeqCst);
+            session.clone()
+        };
+        Watch { index, session, register: self.clone() }
     }
 
     /// The session has ended, here or at another replica: whoever watches it is told. Nobody may be.
     pub fn ended(&self, index: Index) {
-        let session = self.lock().get(&index).map(|watched| watched.session.clone());
+        let session = self.lock().get(&index).cloned();
         if let Some(session) = session {
             session.ended.store(true, Ordering::SeqCst);
             session.wake.notify_waiters();
@@ -59,7 +58,7 @@ impl OpenStreams {
     }
 
     /// Nothing is done under the lock that could leave the register half changed.
-    fn lock(&self) -> MutexGuard<'_, HashMap<Index, Watched>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Index, Arc<Live>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -76,7 +75,7 @@ impl Watch {
 
     /// How many requests of the session are being served, this one included.
     pub fn requests(&self) -> usize {
-        self.register.lock().get(&self.index).map_or(0, |watched| watched.watches)
+        self.session.watches.load(Ordering::SeqCst)
     }
 
     /// How many event streams the session has open.
@@ -101,11 +100,8 @@ impl Watch {
 impl Drop for Watch {
     fn drop(&mut self) {
         let mut register = self.register.lock();
-        if let Entry::Occupied(mut watched) = register.entry(self.index) {
-            watched.get_mut().watches -= 1;
-            if watched.get().watches == 0 {
-                watched.remove();
-            }
+        if self.session.watches.fetch_sub(1, Ordering::SeqCst) == 1 {
+            register.remove(&self.index);
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use http::StatusCode;
+use http::response::Parts;
 use pingora::http::ResponseHeader;
 use pingora::prelude::{Error, ErrorType, Result};
 use pingora_proxy::Session;
@@ -24,20 +25,18 @@ pub async fn header(
     link: &mut Link,
     body: &mut RequestBody,
     over: impl Future<Output = Denied>,
-) -> Result<std::result::Result<ResponseHeader, Denied>> {
+) -> Result<std::result::Result<Parts, Denied>> {
     pin!(over);
     loop {
         let read = tokio::select! {
             biased;
             denied = &mut over => return Ok(Err(denied)),
-            read = link.read_header() => read.map(|header| header.cloned()),
+            read = link.read_header() => read.map(|header| header.map(ResponseHeader::as_owned_parts)),
             piece = body.next(session), if body.is_watched() => {
                 body.pass_on(session, link, piece?).await?;
                 continue;
             }
-            () = tokio::time::sleep(LAST_WORDS), if !body.is_watched() => {
-                Err(Error::explain(ErrorType::ReadTimedout, "neither a body taken nor an answer given").into_up())
-            }
+            error = last_words(), if !body.is_watched() => Err(error),
         };
         match read.map_err(|error| cause(body.take_refusal(), error))? {
             Some(header) if header.status == StatusCode::SWITCHING_PROTOCOLS => {
@@ -53,6 +52,12 @@ pub async fn header(
             None => return Err(status_error(502, "an answer without a header")),
         }
     }
+}
+
+/// The time is over in which it had to be said.
+async fn last_words() -> Box<Error> {
+    tokio::time::sleep(LAST_WORDS).await;
+    Error::explain(ErrorType::ReadTimedout, "neither a body taken nor an answer given").into_up()
 }
 
 /// Of two errors the first is the cause; but that a server did nothing yet, or why a server took no more, such as that it wants a certificate of the edge's, can
@@ -76,16 +81,18 @@ pub async fn body(
     pin!(over);
     loop {
         tokio::select! {
+            // First what has come already, which is all of most answers: to wait for an end costs timers. Tokio has even a
+            // socket that always has more seem empty now and then.
             biased;
-            _ = &mut over => {
-                return Err(Error::explain(ErrorType::ConnectionClosed, "the session ended before its answer").into_down());
-            }
             piece = link.read_body() => match piece? {
                 Some(piece) => {
                     session.write_response_body(Some(piece), false).await.map_err(|error| error.into_down())?;
                 }
                 None => break,
             },
+            _ = &mut over => {
+                return Err(Error::explain(ErrorType::ConnectionClosed, "the session ended before its answer").into_down());
+            }
             piece = body.next(session), if body.is_watched() => body.pass_on(session, link, piece?).await?,
         }
     }

@@ -80,10 +80,19 @@ impl Upstreams {
 
     async fn open(&self, peer: &HttpPeer) -> Result<(HttpSession, bool)> {
         if is_http1_only(peer) {
-            let (stream, reused) = self.http1.get_stream(peer).await?;
+            let (stream, reused) = match self.http1.reused_stream(peer).await {
+                Some(stream) => (stream, true),
+                // Boxed: a future is copied at every level that hands it on, and most requests need no new connection.
+                None => (Box::pin(self.http1.new_stream(peer)).await?, false),
+            };
             let held = Box::new(Held::new(stream));
             return Ok((HttpSession::H1(Http1Session::new_with_options(held, peer)), reused));
         }
+        Box::pin(self.open_negotiated(peer)).await
+    }
+
+    /// A stream of a connection over HTTP/2, or a connection, if that is what the server speaks.
+    async fn open_negotiated(&self, peer: &HttpPeer) -> Result<(HttpSession, bool)> {
         let mut dead = 0;
         let opened = loop {
             match self.turns.wait(peer.reuse_hash(), self.connector.get_http_session(peer)).await {

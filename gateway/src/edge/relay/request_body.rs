@@ -5,9 +5,8 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::FutureExt;
-use http::Method;
 use http::header::{CONTENT_LENGTH, EXPECT, TRANSFER_ENCODING};
-use pingora::http::RequestHeader;
+use http::{HeaderMap, HeaderValue, Method};
 use pingora::prelude::{Error, ErrorType, Result};
 use pingora_proxy::Session;
 use tokio::time::Instant;
@@ -136,12 +135,11 @@ impl RequestBody {
     }
 
     /// HTTP/2 has no chunks: there every body has its end.
-    pub fn frame(&self, request: &mut RequestHeader, is_http2: bool) -> Result<()> {
+    pub fn frame(&self, request: &mut HeaderMap, is_http2: bool) {
         match self.framing {
-            Framing::None => Ok(()),
-            Framing::Length(length) => request.insert_header(CONTENT_LENGTH, length.to_string()),
-            Framing::Chunked if is_http2 => Ok(()),
-            Framing::Chunked => request.insert_header(TRANSFER_ENCODING, "chunked"),
+            Framing::Length(length) => _ = request.insert(CONTENT_LENGTH, length.into()),
+            Framing::Chunked if !is_http2 => _ = request.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked")),
+            Framing::None | Framing::Chunked => {}
         }
     }
 
@@ -163,9 +161,10 @@ impl RequestBody {
         if self.is_done() {
             return self.finish(link).await;
         }
-        // What has come with the header goes on with it.
-        match self.next(session).now_or_never() {
-            Some(piece) => self.pass_on(session, link, piece?).await,
+        // What has come with the header goes on with it. Nobody was waited for.
+        self.pace.begun = true;
+        match session.read_body_or_idle(false).now_or_never() {
+            Some(piece) => self.pass_on(session, link, piece.map_err(|error| error.into_down())?).await,
             None => Ok(()),
         }
     }
