@@ -118,9 +118,10 @@ fmt-check:
 	cargo fmt --all --check
 
 clippy:
-	cargo clippy --workspace --all-targets --locked --features sallyport-mcp-server/conformance -- -D warnings
+	cargo clippy --workspace --all-targets --locked --features sallyport-mcp-server/conformance,fake-entra/unmarked -- -D warnings
 
 shellcheck:
 	shellcheck loadtest/contestants deploy/entra/register deploy/entra/tests/sleep gateway/models/check .ci/install .ci/run .ci/total
 	shellcheck --exclude=SC2016,SC2317 deploy/test deploy/release/* deploy/debian/build deploy/debian/*/p* deploy/debian/tests/* \
-		deploy/container/root deploy/container/tests/run deploy/kubernetes/tests/run deploy/kubernetes/tests/kubectl
+		deploy/container/root deploy/container/tests/run deploy/kubernetes/tests/run \
+		deploy/kubernetes/tests/kubectl deploy/kubernetes/tests/replicas/run
