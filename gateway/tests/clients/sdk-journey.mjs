@@ -4,11 +4,14 @@
 
 import { existsSync } from "node:fs";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { Browser } from "./browser.mjs";
 import { ANEW, AT_A_401, ROTATED, TOOL, WIPED, check, checkCallback, checkTools, checkUser, redirectReceiver, shown } from "./checks.mjs";
 import { Provider } from "./provider.mjs";
 
 const SPOILT = "sp1_at_spoilt";
+/** Between two runs of a steady client, which is not there to be fast. */
+const PAUSE_MS = 50;
 
 /**
  * @typedef {object} Sdk
@@ -68,7 +71,10 @@ async function rotated(program) {
 /** Run after run, until somebody says that it is enough. */
 async function steady(program) {
   await firstSignIn(program);
-  while (!existsSync(join(program.folder, "stop"))) await use(program);
+  while (!existsSync(join(program.folder, "stop"))) {
+    await use(program);
+    await sleep(PAUSE_MS);
+  }
 }
 
 async function anew(program) {

@@ -7,11 +7,14 @@ provider on what `memory` has kept, and `use(connection)`.
 import time
 from pathlib import Path
 
+import anyio
 from mcp.shared.auth import OAuthClientInformationFull, OAuthToken
 
 from checks import ANEW, IN_TIME, ROTATED, WIPED, Person, Redirect, check, shown
 
 SPOILT = "sp1_at_spoilt"
+# Between two runs of a steady client, which is not there to be fast.
+PAUSE_S = 0.05
 
 
 async def journey(new_sdk, url, kind, stage=None, folder=None):
@@ -59,6 +62,7 @@ async def steady(sdk):
     await first_sign_in(sdk)
     while not sdk.memory.folder.joinpath("stop").exists():
         await run(sdk)
+        await anyio.sleep(PAUSE_S)
 
 
 async def anew(sdk):
