@@ -9,7 +9,7 @@ TOKENS = "/var/run/secrets/azure/tokens"
 
 
 class Pod:
-    """A running container. `secrets` are files by the name of the secret; `more` is what an admission webhook adds: files of
+    """A running container, in the network namespace of its name. `secrets` are files by the name of the secret; `more` is what an admission webhook adds: files of
     a mount, and environment."""
 
     def __init__(self, network, stage, resources, workload, name, address, image, secrets, more):
@@ -17,7 +17,6 @@ class Pod:
         self.spec = policies.pod(workload)
         self.container = self.spec["containers"][0]
         self.ready, self.leaving, self.exit_code, self.unwell = False, False, None, []
-        network.add(name, address)
         folder = stage / name
         mounts = [(network.hosts, "/etc/hosts"), (stage / "roots.crt", "/etc/ssl/certs/ca-certificates.crt"), *self._mounts(folder, resources, secrets, more)]
         environment = {v["name"]: v["value"] for v in self.container.get("env", [])} | more["environment"]

@@ -1,8 +1,8 @@
 """Three replicas of the production overlay on one machine, under real clients, while they are restarted one after another.
 
 What runs is what the manifests say: images' file systems, command lines, environment, mounts, user, probes, preStop, grace, how a
-rollout goes on. Around it stand Entra, Redis and a proxy at the very names and addresses that the configuration has. Names come
-from /etc/hosts, and no policy of the network is enforced. Usage: rollout.py PROGRAMS STAND-IN, in namespaces of its own.
+rollout goes on, which connections a policy lets through. Around it stand Entra, Redis and a proxy at the very names and addresses
+that the configuration has. Names come from /etc/hosts. Usage: rollout.py PROGRAMS STAND-IN, in namespaces of its own.
 """
 import json, os, pathlib, subprocess, sys, tempfile, threading, time
 
@@ -11,8 +11,9 @@ sys.path.insert(0, str(HERE.parent))
 
 import check, policies
 from network import Network, run, within
-from outside import GRAPH, LOGIN, PUBLIC, Ingress, Programs, certificates, directory, eventually, redis_at, start_entra, start_redis
-from pod import Pod, image, TOKENS
+from outside import GRAPH, INGRESS, LOGIN, PUBLIC, REDIS, Ingress, Programs, certificates, directory, eventually, redis_at, start_entra, start_redis
+from pod import TOKENS, Pod, image
+from wall import Walls, reaches
 
 OVERLAY = "production"
 REPLICAS = 3
@@ -30,9 +31,9 @@ class Cluster:
         self.settings = policies.configuration(self.resources, self.gateway)
         self.beside, self.network = Programs(stage), Network(stage, NODE)
         self.ingress = Ingress(self.beside, self.network, self.resources)
-        environment = {v["name"]: v["value"] for v in policies.containers(self.gateway)[0]["env"]}
-        certificates(stage, LOGIN, GRAPH, redis_at(environment)[0], self.ingress.host)
-        start_redis(self.beside, self.network, environment)
+        self.environment = {v["name"]: v["value"] for v in policies.containers(self.gateway)[0]["env"]}
+        certificates(stage, LOGIN, GRAPH, redis_at(self.environment)[0], self.ingress.host)
+        start_redis(self.beside, self.network, self.environment)
         seed = directory(self._registered(self.gateway), self._registered(self.server), self.settings["public_url"])
         accounts = [self._account(self.gateway), self._account(self.server)]
         self.tokens = start_entra(self.beside, self.network, stand_in, seed, accounts)
@@ -40,7 +41,8 @@ class Cluster:
         run(programs / "sallyport", "keys", "new", "--file", stage / "keys.json")
         self.secrets = {"sallyport-keys": {"keys.json": (stage / "keys.json").read_text()}, "sallyport-hop": {"secret": os.urandom(32).hex()}}
         self.images = {name: image(stage, programs / name) for name in ("sallyport", "sallyport-mcp-server")}
-        self.started, self.pods, self.wrong = 0, [], []
+        self.walls = Walls(self.resources, NODE, {"gateway-system": [INGRESS]})
+        self.started, self.servers, self.pods, self.wrong = 0, [], [], []
 
     def _account(self, workload):
         return f"{workload['metadata']['namespace']}:{policies.pod(workload)['serviceAccountName']}"
@@ -55,16 +57,18 @@ class Cluster:
         assert policies.labels(workload)["azure.workload.identity/use"] == "true"
         identity = {"files": {"azure-identity-token": self.tokens[self._account(workload)]},
                     "environment": {"AZURE_FEDERATED_TOKEN_FILE": f"{TOKENS}/azure-identity-token"}}
-        return Pod(self.network, self.stage, self.resources, workload, f"{name}-{self.started}", f"10.244.1.{self.started}",
-                   self.images[name], self.secrets, identity)
+        pod, address = f"{name}-{self.started}", f"10.244.1.{self.started}"
+        self.network.add(pod, address)
+        self.walls.add(pod, address, workload)
+        return Pod(self.network, self.stage, self.resources, workload, pod, address, self.images[name], self.secrets, identity)
 
     def bring_up(self):
-        servers = [self.start(self.server) for _ in range(self.server["spec"]["replicas"])]
+        self.servers += [self.start(self.server) for _ in range(self.server["spec"]["replicas"])]
         service = policies.named(self.resources, "Service", "sallyport-mcp-server")
         assert service["spec"]["clusterIP"] == "None"
-        self.network.name(service["metadata"]["name"], *[pod.address for pod in servers])
+        self.network.name(service["metadata"]["name"], *[pod.address for pod in self.servers])
         self.pods += [self.start(self.gateway) for _ in range(REPLICAS)]
-        for pod in servers + self.pods:
+        for pod in self.servers + self.pods:
             self.until_ready(pod)
         self.ingress.follow(self.pods)
 
@@ -74,6 +78,17 @@ class Cluster:
             assert pod.ready, f"{pod.name} ended with {pod.process.poll()}"
         except AssertionError as error:
             raise AssertionError(f"{error}\n{pod.said()[-3000:]}") from None
+
+    def who_reaches_what(self):
+        """Each way by its ends: what is found of it, beside what should be."""
+        gateway, server = self.pods[0], self.servers[0]
+        redis = (REDIS, int(redis_at(self.environment)[1]))
+        edge, admin, mcp = (gateway.address, gateway.port("http")), (gateway.address, gateway.port("admin")), (server.address, server.port("http"))
+        ways = {("ingress", *edge): True, ("client", *edge): False, ("client", *admin): False, ("ingress", *admin): False,
+                ("client", *mcp): False, ("ingress", *mcp): False, (gateway.name, *mcp): True, (server.name, *edge): False,
+                (gateway.name, *redis): True, (server.name, *redis): False, (gateway.name, PUBLIC["entra"], 443): True,
+                (server.name, PUBLIC["entra"], 443): True, (gateway.name, INGRESS, 443): False}
+        return {way: reaches(*way) for way in ways}, ways
 
     def roll(self):
         """As a Deployment does: a new one, and when that has been ready for `minReadySeconds`, an old one less."""
@@ -160,6 +175,7 @@ def rehearse(cluster, checks):
         return
     nobody = {"Uid": "65532", "Gid": "65532", "CapEff": "0" * 16, "CapBnd": "0" * 16, "NoNewPrivs": "1"}
     checks.holds("they are nobody in particular, and have no right", lambda: equal([pod.rights() for pod in cluster.pods], [nobody] * REPLICAS))
+    checks.holds("the policies let through what is meant, and nothing else", lambda: equal(*cluster.who_reaches_what()))
     if not checks.holds("clients live a whole life", lambda: cluster.journeys(JOURNEYS) and None):
         print(cluster.pods[0].said()[-3000:], cluster.beside.log("ingress")[-2000:])
         return
