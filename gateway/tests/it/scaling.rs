@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::support::browser::http_client;
 use crate::support::gateway::Gateway;
 use crate::support::journey::{ADELE, ALEX, Client};
 use crate::support::redis_server::RedisServer;
@@ -33,10 +34,16 @@ async fn a_session_takes_as_many_bytes_as_the_plan_says() {
             assert_eq!(status, 200);
         }
     }
+    let (mut seals, http) = (0.0, http_client());
+    for replica in [&gateway, &other] {
+        let metrics = http.get(replica.admin_url("/metrics")).send().await.unwrap().text().await.unwrap();
+        let counted = metrics.lines().filter(|line| line.starts_with("sallyport_seals_total{"));
+        seals += counted.map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()).sum::<f64>();
+    }
     let kinds = Kinds::of(&redis);
     let longest = |is: fn(&str) -> bool| gateway.entra.canaries().iter().filter(|it| is(it)).map(String::len).max();
     println!(
-        "MEASURED redis sign_ins={} entra_token={:?} entra_refresh_token={:?}",
+        "MEASURED redis sign_ins={} seals={seals} entra_token={:?} entra_refresh_token={:?}",
         2 * SIGN_INS,
         longest(|it| it.starts_with("ey")).unwrap(),
         longest(|it| !it.starts_with("ey")).unwrap()
