@@ -1,5 +1,6 @@
 //! Many sessions in a real Redis, each begun by the code that begins all: memory, what commands cost, the listing, the kill
 //! switch, saving and starting again. docs/scaling.md has the figures; `make scaling` writes them anew.
+#![expect(clippy::print_stdout, reason = "it says what it has measured")]
 
 use std::time::Instant;
 
