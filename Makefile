@@ -6,7 +6,7 @@
 #   ARTIFACTS         where the client tests keep logs and pictures; likewise
 
 .DEFAULT_GOAL := help
-.PHONY: help dev build test test-rust test-clients test-interop test-register test-load test-models test-prometheus test-deploy docs-metrics instructions bench dist reproducible flood chaos check fmt fmt-check clippy shellcheck
+.PHONY: help dev build test test-rust test-clients test-interop test-register test-load test-models test-prometheus test-deploy docs-metrics instructions bench dist reproducible flood chaos scaling check fmt fmt-check clippy shellcheck
 
 help:
 	@echo 'make dev           build and run everything on loopback: the edge, a sample MCP server, a stand-in for Entra'
@@ -26,6 +26,7 @@ help:
 	@echo 'make reproducible  builds the commit twice, and compares'
 	@echo 'make flood         offers a million registrations and measures memory (half a minute; make test offers 100000)'
 	@echo 'make chaos         three replicas while Redis and Entra fail, in the long form (half an hour); SEED=1 chooses the run'
+	@echo 'make scaling       what sessions cost in Redis: bytes, commands, listing and ending all; SESSIONS=100000 says how many'
 	@echo 'make check         formatting and lints'
 	@echo 'make fmt           format the Rust code'
 
@@ -71,10 +72,10 @@ test-prometheus:
 docs-metrics:
 	UPDATE_DOCS=1 cargo test --locked -p sallyport --lib -- --exact metrics::tests::the_reference_tells_of_every_metric
 
-# docs/performance.md says what the counts are.
+# docs/performance.md says what the counts are. With a release's flags, so that test-deploy finds most of it compiled.
 instructions:
 	@.ci/install test
-	cargo bench --locked -p sallyport --bench hot_path -- --count $(ARGS)
+	deploy/release/flagged bench --locked -p sallyport --bench hot_path -- --count $(ARGS)
 
 # On a machine that does nothing else. NAME chooses where the results go: loadtest/results/NAME.json and .md.
 bench:
@@ -109,6 +110,14 @@ chaos:
 	@SALLYPORT_CHAOS=long SALLYPORT_REQUIRE_REDIS=1 .ci/total cargo test --locked -p sallyport --test it -- \
 		--nocapture --test-threads 1 chaos::
 
+# What docs/scaling.md reckons with. SESSIONS says how many; a hundred thousand take half a gigabyte.
+scaling:
+	@.ci/install test
+	@SALLYPORT_REQUIRE_REDIS=1 .ci/total sh -c '\
+		cargo test --locked -p sallyport --test it -- --nocapture scaling:: && \
+		cargo test --locked -p sallyport --lib -- --ignored --exact --nocapture \
+			session::tests::scale::many_sessions_are_kept_found_listed_and_ended'
+
 check: fmt-check clippy shellcheck
 
 fmt:
@@ -118,9 +127,10 @@ fmt-check:
 	cargo fmt --all --check
 
 clippy:
-	cargo clippy --workspace --all-targets --locked --features sallyport-mcp-server/conformance -- -D warnings
+	cargo clippy --workspace --all-targets --locked --features sallyport-mcp-server/conformance,fake-entra/unmarked -- -D warnings
 
 shellcheck:
 	shellcheck loadtest/contestants deploy/entra/register deploy/entra/tests/sleep gateway/models/check .ci/install .ci/run .ci/total
 	shellcheck --exclude=SC2016,SC2317 deploy/test deploy/release/* deploy/debian/build deploy/debian/*/p* deploy/debian/tests/* \
-		deploy/container/root deploy/container/tests/run deploy/kubernetes/tests/run deploy/kubernetes/tests/kubectl
+		deploy/container/root deploy/container/tests/run deploy/kubernetes/tests/run \
+		deploy/kubernetes/tests/kubectl deploy/kubernetes/tests/replicas/run

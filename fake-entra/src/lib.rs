@@ -5,7 +5,8 @@
 //! The program, its seed files and what it leaves out are in README.md beside this crate.
 //!
 //! **It proves nobody's identity.** A sign-in is a click, everything is forgotten at exit, it binds 127.0.0.1 only, every
-//! token carries `"emu": true`, and their issuer is this process's own URL, so that nothing that trusts Entra trusts them.
+//! token carries `"emu": true`, and their issuer is this process's own URL, so that nothing that trusts Entra trusts them. The
+//! feature `unmarked` alone has another way, for one program, which tests of what is shipped run in a network without a way out.
 //!
 //! # The map
 //! | module | owns |
@@ -123,6 +124,21 @@ impl FakeEntra {
     /// # Errors
     /// A port is taken, no key could be made, or the state is not what was kept.
     pub async fn start(options: Options) -> Result<FakeEntra> {
+        Self::start_at(options, None).await
+    }
+
+    /// As if it were Entra at this origin, which something else forwards to it: what it signs is of that issuer and has no
+    /// mark, so that programs as they are shipped can be tried, in a network that has no way out.
+    ///
+    /// # Errors
+    /// As of [`FakeEntra::start`].
+    #[cfg(feature = "unmarked")]
+    pub async fn start_unmarked(options: Options, origin: String) -> Result<FakeEntra> {
+        Self::start_at(options, Some(origin)).await
+    }
+
+    /// Marked unless there is an origin of another's.
+    async fn start_at(options: Options, origin: Option<String>) -> Result<FakeEntra> {
         let tls = options.tls.then(Tls::generate).transpose()?;
         let (listener, address) = bind(options.port).await?;
         let base = format!("{}://{address}", if options.tls { "https" } else { "http" });
@@ -132,7 +148,8 @@ impl FakeEntra {
         let file = options.state_dir.as_deref().map(|folder| folder.join("signing-keys.json"));
         let keys = tokio::task::spawn_blocking(|| KeyRing::open(file, 2));
         let keys = keys.await.context("key generation was interrupted")??;
-        let world = Arc::new(World::new(base, options.seed, keys));
+        let marked = origin.is_none();
+        let world = Arc::new(World::new(origin.unwrap_or(base), marked, options.seed, keys));
         let control_token = tickets::random_text(32);
         let (running, stop) = watch::channel(());
         let (acceptor, authority_certificate) = tls.map(|tls| (tls.acceptor, tls.authority)).unzip();

@@ -1,5 +1,5 @@
 //! The tokens themselves: claims of version 1 and 2, for Graph, for managed identities, and id_tokens.
-//! Every one carries `"emu": true`, and its issuer is this process's own URL.
+//! Every one carries `"emu": true`, and its issuer is this process's own URL, but for what the feature `unmarked` is for.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -210,10 +210,12 @@ pub(crate) fn client_info(world: &World, user: &User) -> String {
 
 fn common(world: &World, tenant: &str, lifetime: i64) -> Value {
     let now = world.clock.now();
-    json!({
-        "aio": random_text(60), "emu": true, "exp": now + lifetime, "iat": now, "nbf": now,
+    let mut claims = json!({
+        "aio": random_text(60), "exp": now + lifetime, "iat": now, "nbf": now,
         "rh": format!("1.AX{}", random_text(30)), "tid": tenant, "uti": random_text(16),
-    })
+    });
+    world.mark(&mut claims);
+    claims
 }
 
 /// `sub`: the same person is somebody else to every app.

@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard, OnceLock};
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use serde_json::json;
+use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::clock::Clock;
@@ -18,8 +18,10 @@ use crate::tickets::{Tickets, random_text};
 
 /// Shared by every handler. Locks are held for lookups only, never across an await, and never two of one kind.
 pub(crate) struct World {
-    /// `http://127.0.0.1:PORT`: the only source of URLs and issuers.
+    /// `http://127.0.0.1:PORT`, or what the feature `unmarked` says: the only source of URLs and issuers.
     pub base: String,
+    /// Tokens say that they are nobody's.
+    marked: bool,
     pub clock: Clock,
     pub keys: KeyRing,
     /// Made when first needed: most runs have no cluster.
@@ -36,9 +38,10 @@ pub(crate) struct World {
 }
 
 impl World {
-    pub fn new(base: String, seed: Seed, keys: KeyRing) -> World {
+    pub fn new(base: String, marked: bool, seed: Seed, keys: KeyRing) -> World {
         World {
             base,
+            marked,
             clock: Clock::default(),
             keys,
             cluster_keys: OnceLock::new(),
@@ -119,6 +122,13 @@ impl World {
         self.seed.tenant_of(user)
     }
 
+    /// What no production program accepts a token with.
+    pub fn mark(&self, claims: &mut Value) {
+        if self.marked {
+            claims["emu"] = json!(true);
+        }
+    }
+
     pub fn cluster_keys(&self) -> &KeyRing {
         self.cluster_keys.get_or_init(|| KeyRing::generate(1).expect("the system can make an RSA key"))
     }
@@ -130,10 +140,11 @@ impl World {
     /// A projected service-account token of the stand-in's cluster for `subject`, valid for an hour.
     pub fn service_account_token(&self, subject: &str) -> String {
         let now = self.clock.now();
-        let claims = json!({
+        let mut claims = json!({
             "aud": ["api://AzureADTokenExchange"], "iss": self.cluster_issuer(), "sub": subject,
-            "iat": now, "nbf": now, "exp": now + 3600, "jti": Uuid::new_v4().to_string(), "emu": true,
+            "iat": now, "nbf": now, "exp": now + 3600, "jti": Uuid::new_v4().to_string(),
         });
+        self.mark(&mut claims);
         let token = self.cluster_keys().sign(json!({}), &claims);
         self.journal.canary(&token);
         token

@@ -6,7 +6,7 @@
 
 mod announcements;
 #[cfg(test)]
-mod conformance;
+pub mod conformance;
 mod generations;
 mod locks;
 mod memory;

@@ -1,4 +1,5 @@
 mod roster;
+mod scale;
 mod tiers;
 
 use std::time::Duration;

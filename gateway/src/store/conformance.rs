@@ -1,7 +1,7 @@
 //! What every store promises, run against memory and against a real redis-server.
 
 #[path = "../../tests/it/support/redis_server.rs"]
-mod redis_server;
+pub mod redis_server;
 
 mod apart;
 mod counters;

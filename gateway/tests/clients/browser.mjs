@@ -1,10 +1,11 @@
-// A browser of plain HTTP: one cookie jar, redirects, forms, links and meta refresh. No script, no picture.
+// A browser of plain requests: one cookie jar, redirects, forms, links and meta refresh. No script, no picture.
 //
 // It keeps the rules that matter to a login: `__Host-` and Secure cookies (loopback counts as secure, as in Chromium),
 // SameSite, `Origin` and Fetch-Metadata headers, "no Referrer means Origin: null". Neighbours: `html.mjs` reads pages,
 // the drivers hold the clients. Chromium does the same journey in `inspector-web.mjs` and `consent-page.mjs`.
 
 import http from "node:http";
+import https from "node:https";
 import { parsePage } from "./html.mjs";
 
 const HOPS = 20;
@@ -143,7 +144,8 @@ export class Browser {
 /** One request without following anything. Bounded; rejects with the URL in its words. */
 export function send(url, options, body) {
   return new Promise((resolve, reject) => {
-    const request = http.request(url, { ...options, agent: false }, (response) => {
+    const { request: begin } = url.protocol === "https:" ? https : http;
+    const request = begin(url, { ...options, agent: false }, (response) => {
       const chunks = [];
       response.on("data", (chunk) => chunks.push(chunk));
       response.on("error", reject);

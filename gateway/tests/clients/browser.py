@@ -1,4 +1,4 @@
-"""A browser of plain HTTP for the Python clients: a cookie jar, redirects, and the pages of a sign-in.
+"""A browser of plain requests for the Python clients: a cookie jar, redirects, and the pages of a sign-in.
 
 The same rules as `browser.mjs`, less Fetch-Metadata details; standard library only.
 """
@@ -78,7 +78,8 @@ class Browser:
             headers = {"accept": "text/html", "sec-fetch-mode": "navigate", "sec-fetch-dest": "document", **(extra or {})}
             if cookies := self._cookies.get(parts.hostname):
                 headers["cookie"] = "; ".join(f"{name}={value}" for name, value in cookies.items())
-            connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=ANSWER_WITHIN_S)
+            kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+            connection = kind(parts.hostname, parts.port, timeout=ANSWER_WITHIN_S)
             try:
                 connection.request(method, f"{parts.path}?{parts.query}" if parts.query else parts.path, body, headers)
                 response = connection.getresponse()

@@ -2,11 +2,16 @@
 // person, connected, tool listed and called, and the same program again on what it has kept. The drivers bring their
 // line's classes; `provider.mjs` is the program's memory.
 
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { Browser } from "./browser.mjs";
 import { ANEW, AT_A_401, ROTATED, TOOL, WIPED, check, checkCallback, checkTools, checkUser, redirectReceiver, shown } from "./checks.mjs";
 import { Provider } from "./provider.mjs";
 
 const SPOILT = "sp1_at_spoilt";
+/** Between two runs of a steady client, which is not there to be fast. */
+const PAUSE_MS = 50;
 
 /**
  * @typedef {object} Sdk
@@ -20,13 +25,13 @@ const SPOILT = "sp1_at_spoilt";
  * All of it, or one stage of a client whose edge has fallen on hard times.
  * @param {URL} url the MCP endpoint
  * @param {Sdk} sdk
- * @param {string} [stage] `signed-in`, `wiped` or `rotated`, of a client that keeps its things in `folder`
+ * @param {string} [stage] `signed-in`, `wiped`, `rotated` or `steady`, of a client that keeps its things in `folder`
  * @param {string} [folder]
  */
 export async function journey(url, sdk, stage, folder) {
   const redirect = await redirectReceiver();
-  const program = { url, sdk, redirect, provider: new Provider(redirect.uri, folder) };
-  await { [undefined]: wholeLife, "signed-in": firstSignIn, wiped, rotated }[stage](program);
+  const program = { url, sdk, redirect, provider: new Provider(redirect.uri, folder), folder };
+  await { [undefined]: wholeLife, "signed-in": firstSignIn, wiped, rotated, steady }[stage](program);
   redirect.close();
 }
 
@@ -61,6 +66,15 @@ async function rotated(program) {
   check(!program.provider.authorizeUrl, "it was asked for no sign-in");
   await anew(program);
   shown(ROTATED);
+}
+
+/** Run after run, until somebody says that it is enough. */
+async function steady(program) {
+  await firstSignIn(program);
+  while (!existsSync(join(program.folder, "stop"))) {
+    await use(program);
+    await sleep(PAUSE_MS);
+  }
 }
 
 async function anew(program) {

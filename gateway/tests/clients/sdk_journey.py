@@ -7,17 +7,20 @@ provider on what `memory` has kept, and `use(connection)`.
 import time
 from pathlib import Path
 
+import anyio
 from mcp.shared.auth import OAuthClientInformationFull, OAuthToken
 
 from checks import ANEW, IN_TIME, ROTATED, WIPED, Person, Redirect, check, shown
 
 SPOILT = "sp1_at_spoilt"
+# Between two runs of a steady client, which is not there to be fast.
+PAUSE_S = 0.05
 
 
 async def journey(new_sdk, url, kind, stage=None, folder=None):
     """All of it, or one stage of a client whose edge has fallen on hard times and that keeps its things in `folder`."""
     sdk = new_sdk(url, kind, Memory(folder), Person(url, Redirect()))
-    await {None: whole_life, "signed-in": first_sign_in, "wiped": wiped, "rotated": rotated}[stage](sdk)
+    await {None: whole_life, "signed-in": first_sign_in, "wiped": wiped, "rotated": rotated, "steady": steady}[stage](sdk)
 
 
 async def whole_life(sdk):
@@ -52,6 +55,14 @@ async def rotated(sdk):
     check(sdk.person.visits == 0, "it asked for no sign-in")
     await anew(sdk)
     shown(ROTATED)
+
+
+async def steady(sdk):
+    """Run after run, until somebody says that it is enough."""
+    await first_sign_in(sdk)
+    while not sdk.memory.folder.joinpath("stop").exists():
+        await run(sdk)
+        await anyio.sleep(PAUSE_S)
 
 
 async def anew(sdk):
@@ -89,7 +100,7 @@ class Memory:
     """The SDK's storage: one client, one user. With a folder, the next run of the program finds there what this one was given."""
 
     def __init__(self, folder):
-        self._folder = folder and Path(folder)
+        self.folder = folder and Path(folder)
         self.tokens = self._read("tokens.json", OAuthToken)
         self.client = self._read("client.json", OAuthClientInformationFull)
 
@@ -108,10 +119,10 @@ class Memory:
         self._write("client.json", client_info)
 
     def _read(self, name, kind):
-        if self._folder is None or not (self._folder / name).exists():
+        if self.folder is None or not (self.folder / name).exists():
             return None
-        return kind.model_validate_json((self._folder / name).read_text())
+        return kind.model_validate_json((self.folder / name).read_text())
 
     def _write(self, name, value):
-        if self._folder is not None:
-            (self._folder / name).write_text(value.model_dump_json(exclude_none=True))
+        if self.folder is not None:
+            (self.folder / name).write_text(value.model_dump_json(exclude_none=True))

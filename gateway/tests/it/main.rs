@@ -28,6 +28,7 @@ mod program;
 mod prometheus;
 mod refresh;
 mod relay;
+mod scaling;
 mod secretless;
 mod sign_in;
 mod smuggling;
