@@ -74,6 +74,8 @@ pub struct Sizes {
     pub sessions: usize,
     /// Sessions for the sweep.
     pub many_sessions: usize,
+    /// Calls in the longest window of the sweep.
+    pub most_calls: usize,
     pub sign_in_limit: Duration,
     /// Windows of each contestant, and how long each is.
     pub rounds: usize,
@@ -92,6 +94,7 @@ impl Sizes {
     pub const FULL: Self = Self {
         sessions: 1000,
         many_sessions: 100_000,
+        most_calls: 8000,
         sign_in_limit: Duration::from_secs(60),
         rounds: 15,
         window: Duration::from_millis(500),
@@ -106,6 +109,7 @@ impl Sizes {
     pub const QUICK: Self = Self {
         sessions: 200,
         many_sessions: 2000,
+        most_calls: 4000,
         sign_in_limit: Duration::from_secs(20),
         rounds: 5,
         window: Duration::from_millis(300),
@@ -120,10 +124,11 @@ impl Sizes {
     pub const SMOKE: Self = Self {
         sessions: 4,
         many_sessions: 100,
+        most_calls: 160,
         sign_in_limit: Duration::from_secs(30),
         rounds: 2,
         window: Duration::from_millis(100),
-        rate_rounds: 1,
+        rate_rounds: 0,
         rate_window: Duration::from_millis(100),
         idle_streams: 5,
         busy_streams: 5,

@@ -24,7 +24,7 @@ pub async fn measure(
     let mut sweeps = Vec::new();
 
     let mut points = Vec::new();
-    for requests in REQUESTS {
+    for requests in CALLS.map(|part| sizes.most_calls / part) {
         points.push(on_one(requests, &few)?.with_requests(requests as u64));
     }
     // A window ends by the number, not by the time.
@@ -86,7 +86,8 @@ fn at(installation: &Installation, serving: &Serving, name: usize, work: &Arc<Wo
     Ok(Contestant::shared(name.to_string(), "", target, work.clone(), serving.program.pid()))
 }
 
-const REQUESTS: [usize; 5] = [500, 1000, 2000, 4000, 8000];
+/// Parts of the most.
+const CALLS: [usize; 5] = [16, 8, 4, 2, 1];
 const CONNECTIONS: [usize; 4] = [8, 32, 128, 512];
 const CLIENTS: [usize; 2] = [1, 100];
 const ROUTES: [usize; 3] = [1, 10, 100];
