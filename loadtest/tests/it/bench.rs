@@ -10,7 +10,8 @@ use loadtest::bench::{Bench, Sizes};
 fn programs() -> Option<PathBuf> {
     let folder = Path::new(env!("CARGO_BIN_EXE_loadtest")).parent().unwrap().to_owned();
     let built = |name: &str| folder.join(name).is_file();
-    let all = ["sallyport", "fake-entra", "bare-pingora", "bare-pingora-mimalloc", "bench-sessions"].into_iter().all(built);
+    let all =
+        ["sallyport", "fake-entra", "bare-pingora", "bare-pingora-mimalloc", "bench-sessions"].into_iter().all(built);
     all.then_some(folder)
 }
 

@@ -124,3 +124,53 @@ const ROOM: f64 = 1.25;
 fn micros(latencies: &Latencies, share: f64) -> f64 {
     quantile(latencies, share).as_secs_f64() * 1e6
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::target::Target;
+    use crate::work::{Expected, Work};
+
+    fn contestant(name: &str) -> Contestant {
+        let target: Target = "http://127.0.0.1:9/mcp".parse().unwrap();
+        let work = Arc::new(Work::tools_list(&target, Expected::RESULT));
+        Contestant::shared(name, "", target, work, std::process::id())
+    }
+
+    fn answers(per_second: f64) -> Option<Closed> {
+        let spread = Spread::of([per_second])?;
+        Some(Closed {
+            answers: 1,
+            per_second: spread,
+            cpu_us: spread,
+            cpu_to_bare: None,
+            busy: 1.0,
+            store_reads_each: None,
+        })
+    }
+
+    #[tokio::test]
+    async fn who_answers_less_than_half_of_what_bare_does_is_named_and_not_asked() {
+        let mut contestants = ["bare", "slow", "void", "quick"].map(contestant);
+        contestants[2].void.push("an answer was none".to_owned());
+        let closed = [answers(1000.0), answers(450.0), None, answers(900.0)];
+        // Nobody is asked, so nothing but that is known.
+        let sizes = Sizes { rate_rounds: 0, ..Sizes::SMOKE };
+        let rows = measure(&mut contestants, &closed, 0, &sizes).await;
+        assert!(matches!(rows[1], Some(FixedRate::NotKept { per_second: 500.0, most: 450.0 })));
+        assert!([0, 2, 3].iter().all(|which| rows[*which].is_none()));
+        let of_nothing = measure(&mut contestants, &[None, None, None, answers(900.0)], 0, &sizes).await;
+        assert!(of_nothing.iter().all(Option::is_none), "half of what is not known");
+    }
+
+    #[test]
+    fn what_was_heard_is_added_up() {
+        let mut heard = Heard::nothing();
+        assert!(heard.open(10.0).is_none());
+        heard.added = vec![-5.0, 200.0, 10.0];
+        crate::answers::record(&mut heard.all, std::time::Duration::from_micros(100));
+        assert_eq!(heard.open(10.0).unwrap().p99_added.unwrap().median, 10.0);
+    }
+}
