@@ -20,7 +20,7 @@ help:
 	@echo 'make test-prometheus  metrics, alerts, board and runbooks only, with a real Prometheus'
 	@echo 'make docs-metrics  write the reference in docs/metrics.md anew'
 	@echo 'make instructions  counts what the hot path costs, and fails at 5 % more; ARGS=--accept accepts the counts'
-	@echo 'make bench         Sallyport beside a bare Pingora, nginx and Envoy (a quarter of an hour); ARGS=--quick takes a minute'
+	@echo 'make bench         Sallyport beside a bare Pingora, nginx, Envoy and FastMCP (a quarter of an hour); ARGS=--quick takes some minutes'
 	@echo 'make test-deploy   what is shipped only: packages, images, manifests; PROGRAMS names a folder of release builds that exist'
 	@echo 'make dist          everything that a release consists of, into dist/ of the target folder: docs/release.md'
 	@echo 'make reproducible  builds the commit twice, and compares'
@@ -80,7 +80,7 @@ instructions:
 # On a machine that does nothing else. NAME chooses where the results go: loadtest/results/NAME.json and .md.
 bench:
 	@.ci/install bench
-	cargo build --release --locked -p sallyport -p loadtest -p bare-pingora -p fake-entra
+	cargo build --release --locked -p sallyport -p loadtest -p bare-pingora -p bench-sessions -p fake-entra
 	@mkdir -p loadtest/results
 	"$${CARGO_TARGET_DIR:-target}/release/loadtest" bench --contestants "$$(loadtest/contestants)" \
 		--out "loadtest/results/$(or $(NAME),$(shell date -u +%Y-%m-%d))" $(ARGS)

@@ -2,21 +2,24 @@
 //!
 //! A [`stage`] has everything that is started, and ends it. On it are [`contestant`]s: the upstream alone, the pass-through
 //! on Pingora, replicas of a [`sallyport`] installation, [`peers`]. [`rounds`] measures them by turns, in short windows, so
-//! that what disturbs the machine disturbs all of them; a figure is the median of its rounds. [`streams`], [`handshakes`]
-//! and [`sessions`] measure what is no call. [`results`] has what came of it.
+//! that what disturbs the machine disturbs all of them; a figure is the median of its rounds. Where only one thing differs, it is
+//! a [`comparison`]: the [`logs`], and the [`sweep`]. [`streams`] and [`handshakes`] measure what is no call. [`results`] has what
+//! came of it.
 
+pub mod comparison;
 pub mod contestant;
 pub mod handshakes;
+pub mod logs;
 pub mod machine;
 pub mod peers;
 pub mod program;
 pub mod results;
 pub mod rounds;
 pub mod sallyport;
-pub mod sessions;
 pub mod stage;
 pub mod statistics;
 pub mod streams;
+pub mod sweep;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -27,7 +30,7 @@ use tokio::time::timeout;
 use contestant::Contestant;
 use results::Results;
 use sallyport::Installation;
-use stage::Stage;
+use stage::{Serving, Stage};
 
 /// The settings of a run.
 #[derive(Clone, Debug)]
@@ -39,6 +42,10 @@ pub struct Bench {
     /// How the run was asked for: it stands in the results.
     pub command: String,
     pub sizes: Sizes,
+    /// What is measured; all of it when there is none.
+    pub only: Vec<Part>,
+    /// Other builds to be measured beside ours, by name: of `sallyport`, or by the name of their file of `bare-pingora`.
+    pub other_builds: Vec<(String, PathBuf)>,
     /// The end, whatever is left.
     pub limit: Duration,
     /// The measured have a core of their own, if there are two. It binds this process to the others.
@@ -47,13 +54,28 @@ pub struct Bench {
     pub realtime: bool,
 }
 
+/// Of a run.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, clap::ValueEnum)]
+pub enum Part {
+    /// Everybody's calls, at saturation and at a fixed rate.
+    Calls,
+    /// What the logs cost.
+    Logs,
+    /// Calls with more and more of everything.
+    Sweep,
+    Streams,
+    Handshakes,
+}
+
 /// How much of everything.
 #[derive(Clone, Copy, Debug)]
 pub struct Sizes {
     /// Sessions whose calls are measured.
     pub sessions: usize,
-    /// Sessions for the sweep; fewer if they do not begin in [`Sizes::sign_in_limit`].
+    /// Sessions for the sweep.
     pub many_sessions: usize,
+    /// Calls in the longest window of the sweep.
+    pub most_calls: usize,
     pub sign_in_limit: Duration,
     /// Windows of each contestant, and how long each is.
     pub rounds: usize,
@@ -72,25 +94,27 @@ impl Sizes {
     pub const FULL: Self = Self {
         sessions: 1000,
         many_sessions: 100_000,
-        sign_in_limit: Duration::from_secs(300),
+        most_calls: 8000,
+        sign_in_limit: Duration::from_secs(60),
         rounds: 15,
         window: Duration::from_millis(500),
-        rate_rounds: 5,
-        rate_window: Duration::from_secs(3),
+        rate_rounds: 9,
+        rate_window: Duration::from_secs(1),
         idle_streams: 2000,
         busy_streams: 200,
         relay: Duration::from_secs(10),
         handshake_rounds: 9,
     };
-    /// A minute: whether it works, and about what comes out.
+    /// Two minutes: whether it works, and about what comes out.
     pub const QUICK: Self = Self {
         sessions: 200,
         many_sessions: 2000,
+        most_calls: 4000,
         sign_in_limit: Duration::from_secs(20),
         rounds: 5,
         window: Duration::from_millis(300),
-        rate_rounds: 2,
-        rate_window: Duration::from_secs(1),
+        rate_rounds: 3,
+        rate_window: Duration::from_millis(500),
         idle_streams: 500,
         busy_streams: 100,
         relay: Duration::from_secs(2),
@@ -99,12 +123,13 @@ impl Sizes {
     /// Seconds, in any profile, beside other tests.
     pub const SMOKE: Self = Self {
         sessions: 4,
-        many_sessions: 8,
+        many_sessions: 100,
+        most_calls: 160,
         sign_in_limit: Duration::from_secs(30),
         rounds: 2,
         window: Duration::from_millis(100),
         rate_rounds: 0,
-        rate_window: Duration::from_millis(500),
+        rate_window: Duration::from_millis(100),
         idle_streams: 5,
         busy_streams: 5,
         relay: Duration::from_millis(300),
@@ -129,21 +154,58 @@ impl Bench {
         let (installation, sign_ins) = Installation::begin(&mut stage, &upstream, &self.sizes).await?;
         results.sign_ins = sign_ins;
 
-        let mut contestants = vec![Contestant::upstream_alone(&upstream)];
-        contestants.extend(stage.bare(&upstream).await?);
-        contestants.extend(installation.contestants(&mut stage, &upstream).await?);
-        for (name, peer) in peers::all(&mut stage, self.contestants.as_deref(), &upstream, self.sizes.sessions).await {
+        if self.measures(Part::Calls) {
+            let mut contestants = self.contestants(&mut stage, &installation, &upstream, &mut results).await?;
+            results.calls = rounds::measure(&mut contestants, &self.sizes).await?;
+        }
+        if self.measures(Part::Logs) {
+            results.logs = Some(logs::measure(&mut stage, &installation, &upstream, &self.sizes).await?);
+        }
+        if self.measures(Part::Sweep) {
+            results.sweeps = sweep::measure(&mut stage, &installation, &upstream, &self.sizes).await?;
+        }
+        if self.measures(Part::Streams) {
+            results.streams = streams::measure(&mut stage, &installation, &self.sizes).await?;
+        }
+        if self.measures(Part::Handshakes) {
+            results.handshakes = handshakes::measure(&mut stage, &installation, &upstream, &self.sizes).await?;
+        }
+        results.end();
+        Ok(results)
+    }
+
+    async fn contestants(
+        &self,
+        stage: &mut Stage,
+        installation: &Installation,
+        upstream: &Serving,
+        results: &mut Results,
+    ) -> anyhow::Result<Vec<Contestant>> {
+        let mut contestants = vec![Contestant::upstream_alone(upstream)];
+        contestants.extend(stage.bare(upstream).await?);
+        contestants.extend(installation.contestants(stage, upstream).await?);
+        for (name, program) in &self.other_builds {
+            let is_bare = program.file_name().is_some_and(|file| file.to_string_lossy().starts_with("bare-pingora"));
+            contestants.push(match is_bare {
+                true => Contestant::tools_list(
+                    name.as_str(),
+                    "proxy, another build",
+                    stage.pass_through_by(program, upstream.address, &[]).await?,
+                )?,
+                false => installation.other_build(stage, upstream, name, program).await?,
+            });
+        }
+        let peers = peers::all(stage, self.contestants.as_deref(), upstream, &installation.redis, self.sizes.sessions);
+        for (name, peer) in peers.await {
             match peer {
                 Ok(peer) => contestants.push(peer),
                 Err(reason) => results.not_measured(name, &format!("{reason:#}")),
             }
         }
-        results.calls = rounds::measure(&mut contestants, &self.sizes).await?;
-        drop(contestants);
-        results.sessions = Some(sessions::measure(&mut stage, &installation, &upstream, &self.sizes).await?);
-        results.streams = streams::measure(&mut stage, &installation, &self.sizes).await?;
-        results.handshakes = handshakes::measure(&mut stage, &installation, &upstream, &self.sizes).await?;
-        results.end();
-        Ok(results)
+        Ok(contestants)
+    }
+
+    fn measures(&self, part: Part) -> bool {
+        self.only.is_empty() || self.only.contains(&part)
     }
 }

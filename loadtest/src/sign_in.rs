@@ -20,9 +20,9 @@ use crate::target::Target;
 use crate::tokens::Writer;
 use crate::verdict::Void;
 use browser::Connections;
-use client::{Endpoints, Times};
+use client::Endpoints;
 
-pub use client::Step;
+pub use client::{Course, Part, Step};
 
 /// The settings of a run of sign-ins.
 #[derive(Clone, Debug)]
@@ -86,6 +86,26 @@ impl SignIns {
     }
 }
 
+/// So many sign-ins with nobody else beside them; the sessions are forgotten.
+///
+/// # Errors
+/// When the edge says nothing of its endpoints, or a sign-in fails.
+pub async fn one_by_one(
+    resource: &Target,
+    user: &str,
+    count: usize,
+    patience: Duration,
+) -> anyhow::Result<Vec<Course>> {
+    let failed = |failure: Failure| anyhow::anyhow!("a sign-in failed: {failure}");
+    let mut connections = Connections::new(patience);
+    let endpoints = Endpoints::discover(&mut connections, resource).await.map_err(failed)?;
+    let mut courses = Vec::with_capacity(count);
+    for _ in 0..count {
+        courses.push(endpoints.sign_in(&mut connections, user).await.map_err(failed)?.1);
+    }
+    Ok(courses)
+}
+
 async fn sign_in_again(
     endpoints: Endpoints,
     wishes: Arc<SignIns>,
@@ -102,9 +122,9 @@ async fn sign_in_again(
         let result = endpoints.sign_in(&mut connections, user).await;
         let mut shared = lock(&shared);
         match result {
-            Ok((session, times)) => {
+            Ok((session, course)) => {
                 shared.writer.add(&session)?;
-                shared.seen.take(&times);
+                shared.seen.take(&course);
             }
             Err(failure) => *shared.seen.failures.entry(failure).or_default() += 1,
         }
@@ -117,10 +137,10 @@ impl SignedIn {
         Self { whole: latencies(), steps, failures: BTreeMap::new(), took: Duration::ZERO, wanted }
     }
 
-    fn take(&mut self, times: &Times) {
-        record(&mut self.whole, times.iter().sum());
-        for (step, &time) in self.steps.iter_mut().zip(times) {
-            record(step, time);
+    fn take(&mut self, course: &Course) {
+        record(&mut self.whole, course.parts().map(|part| part.took).sum());
+        for (times, step) in self.steps.iter_mut().zip(Step::ALL) {
+            record(times, course.took(step));
         }
     }
 

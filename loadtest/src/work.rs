@@ -15,6 +15,9 @@ use crate::wire::Answer;
 /// `tools/list` of the 2026-07-28 revision, which needs no session of MCP's: each request stands alone.
 const TOOLS_LIST: &str = r#"{"jsonrpc":"2.0","id":1,"method":"tools/list","params":{"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientInfo":{"name":"loadtest","version":"0.1"},"io.modelcontextprotocol/clientCapabilities":{}}}}"#;
 
+/// A call of a tool, likewise.
+const TOOLS_CALL: &str = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"echo","arguments":{"text":"hello"},"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientInfo":{"name":"loadtest","version":"0.1"},"io.modelcontextprotocol/clientCapabilities":{}}}}"#;
+
 pub struct Work {
     method: Method,
     path: Uri,
@@ -48,7 +51,14 @@ impl Work {
 
     /// `tools/list`.
     pub fn tools_list(target: &Target, expected: Expected) -> Self {
-        Self::new(target, tools_list_headers(), Some(Self::tools_list_body()), expected)
+        Self::new(target, headers("tools/list"), Some(Self::tools_list_body()), expected)
+    }
+
+    /// `tools/call` of a tool named `echo`.
+    pub fn tools_call(target: &Target, expected: Expected) -> Self {
+        let mut headers = headers("tools/call");
+        headers.insert("mcp-name", HeaderValue::from_static("echo"));
+        Self::new(target, headers, Some(Bytes::from_static(TOOLS_CALL.as_bytes())), expected)
     }
 
     pub fn tools_list_body() -> Bytes {
@@ -137,12 +147,12 @@ fn head(method: &Method, path: &Uri, headers: &HeaderMap, length: usize) -> Vec<
     head
 }
 
-fn tools_list_headers() -> HeaderMap {
+fn headers(mcp_method: &'static str) -> HeaderMap {
     let mut headers = HeaderMap::new();
     headers.insert(ACCEPT, HeaderValue::from_static("application/json, text/event-stream"));
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert("mcp-protocol-version", HeaderValue::from_static("2026-07-28"));
-    headers.insert("mcp-method", HeaderValue::from_static("tools/list"));
+    headers.insert("mcp-method", HeaderValue::from_static(mcp_method));
     headers
 }
 

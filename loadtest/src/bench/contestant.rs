@@ -10,15 +10,15 @@ use crate::observe::run_time;
 use crate::open_loop::{Offered, OpenLoop};
 use crate::progress::Progress;
 use crate::target::Target;
-use crate::verdict;
+use crate::verdict::{self, Void};
 use crate::wire::Wire;
 use crate::work::{Expected, Work};
 
-use super::sallyport::redis_commands;
+use super::sallyport;
 use super::stage::Serving;
 
 pub struct Contestant {
-    pub name: &'static str,
+    pub name: String,
     pub does: &'static str,
     /// Why it is not measured any more.
     pub void: Vec<String>,
@@ -28,6 +28,8 @@ pub struct Contestant {
     serving: Option<Serving>,
     process: u32,
     callers: usize,
+    /// At most so many in a window.
+    requests: u64,
     wires: Vec<Wire>,
     /// Whose commands are counted.
     redis: Option<SocketAddr>,
@@ -46,46 +48,49 @@ pub struct Window {
     pub store_reads: Option<f64>,
 }
 
+/// What came of a fixed rate.
+pub enum AtRate {
+    Kept(Box<Offered>),
+    /// It is too slow.
+    NotKept,
+    Void,
+}
+
 impl Contestant {
     /// Calls that must get a result.
     ///
     /// # Errors
     /// Never, for an address of loopback.
-    pub fn tools_list(name: &'static str, does: &'static str, serving: Serving) -> anyhow::Result<Self> {
+    pub fn tools_list(name: impl Into<String>, does: &'static str, serving: Serving) -> anyhow::Result<Self> {
         let target: Target = format!("http://{}/mcp", serving.address).parse()?;
         let work = Work::tools_list(&target, Expected::RESULT);
         Ok(Self::new(name, does, target, work, serving))
     }
 
-    pub fn new(name: &'static str, does: &'static str, target: Target, work: Work, serving: Serving) -> Self {
+    pub fn new(name: impl Into<String>, does: &'static str, target: Target, work: Work, serving: Serving) -> Self {
         let process = serving.program.pid();
-        Self {
-            name,
-            does,
-            void: Vec::new(),
-            target,
-            work: Arc::new(work),
-            serving: Some(serving),
-            process,
-            callers: CALLERS,
-            wires: Vec::new(),
-            redis: None,
-        }
+        Self { serving: Some(serving), ..Self::shared(name, does, target, Arc::new(work), process) }
     }
 
     /// Nobody between the generator and the upstream.
     pub fn upstream_alone(upstream: &Serving) -> Self {
         let target: Target = format!("http://{}/mcp", upstream.address).parse().expect("an address of loopback");
         let work = Arc::new(Work::tools_list(&target, Expected::RESULT));
+        Self::shared("upstream alone", "", target, work, upstream.program.pid())
+    }
+
+    /// One whose process is somebody else's to end, for several may be measured in it.
+    pub fn shared(name: impl Into<String>, does: &'static str, target: Target, work: Arc<Work>, process: u32) -> Self {
         Self {
-            name: "upstream alone",
-            does: "",
+            name: name.into(),
+            does,
             void: Vec::new(),
             target,
             work,
             serving: None,
-            process: upstream.program.pid(),
+            process,
             callers: CALLERS,
+            requests: u64::MAX,
             wires: Vec::new(),
             redis: None,
         }
@@ -94,6 +99,12 @@ impl Contestant {
     /// For those that would keep so many waiting too long.
     pub fn with_callers(mut self, callers: usize) -> Self {
         self.callers = callers;
+        self
+    }
+
+    /// A window ends with so many, if its time is not over before.
+    pub fn with_requests(mut self, requests: u64) -> Self {
+        self.requests = requests;
         self
     }
 
@@ -115,7 +126,7 @@ impl Contestant {
         if !self.void.is_empty() {
             return Ok(None);
         }
-        let settings = ClosedLoop { callers: self.callers, requests: u64::MAX, lasts, patience: PATIENCE };
+        let settings = ClosedLoop { callers: self.callers, requests: self.requests, lasts, patience: PATIENCE };
         let wires = self.take_wires();
         let commands_before = self.commands().await?;
         let before = run_time(self.process)?;
@@ -137,10 +148,11 @@ impl Contestant {
         Ok(self.void.is_empty().then_some(window))
     }
 
-    /// At a fixed rate for so long; None when that is void.
-    pub async fn at_rate(&mut self, rate: f64, lasts: Duration) -> Option<Offered> {
+    /// At a fixed rate for so long. It is void when an answer was none, or the generator was late by itself. Where the
+    /// generator was in time and the rate was not kept all the same, it is the contestant that cannot.
+    pub async fn at_rate(&mut self, rate: f64, lasts: Duration) -> AtRate {
         if !self.void.is_empty() {
-            return None;
+            return AtRate::Void;
         }
         let settings = OpenLoop { rate, lasts, connections: self.callers, patience: PATIENCE };
         let wires = self.take_wires();
@@ -148,13 +160,19 @@ impl Contestant {
         self.wires = wires;
         self.forget_log();
         let voids = verdict::open(&settings, &offered, LAG);
+        if voids.is_empty() {
+            return AtRate::Kept(Box::new(offered));
+        }
+        if voids.iter().all(|void| matches!(void, Void::RateNotKept { .. } | Void::Unfinished { .. })) {
+            return AtRate::NotKept;
+        }
         self.void = voids.iter().map(|void| format!("at {rate:.0} in a second: {void}")).collect();
-        self.void.is_empty().then_some(offered)
+        AtRate::Void
     }
 
     async fn commands(&self) -> anyhow::Result<Option<u64>> {
         match self.redis {
-            Some(redis) => redis_commands(redis).await.map(Some),
+            Some(redis) => sallyport::redis::commands(redis).await.map(Some),
             None => Ok(None),
         }
     }

@@ -46,7 +46,7 @@ pub async fn measure(
     let key = stage.file("tls.key", &made.signing_key.serialize_pem())?;
     let (certificate, key) = (certificate.to_string_lossy(), key.to_string_lossy());
     let tls = Some((certificate.as_ref(), key.as_ref()));
-    let replica = Replica { cached: 10_000, tls };
+    let replica = Replica { tls, ..Replica::warm() };
     let more = ["--certificate".as_ref(), certificate.as_ref().as_ref(), "--key".as_ref(), key.as_ref().as_ref()];
     let proxies = [
         (BARE, stage.pass_through("bare-pingora", upstream.address, &more).await?),

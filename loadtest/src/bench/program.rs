@@ -68,6 +68,22 @@ impl Program {
         }
     }
 
+    /// Waits until it has done what it was to do.
+    ///
+    /// # Errors
+    /// When it fails, or takes longer than `limit`. The error has the end of what it wrote.
+    pub async fn ends(mut self, limit: Duration) -> anyhow::Result<()> {
+        let deadline = Instant::now() + limit;
+        loop {
+            match self.child.try_wait()? {
+                Some(status) if status.success() => return Ok(()),
+                Some(status) => bail!("{} ended with {status}: {}", self.name, self.last_words()),
+                None if Instant::now() > deadline => bail!("{} took longer than {limit:?}", self.name),
+                None => sleep(LOOK_AGAIN).await,
+            }
+        }
+    }
+
     fn is_well(&mut self, deadline: Instant) -> anyhow::Result<()> {
         if let Some(status) = self.child.try_wait()? {
             bail!("{} ended with {status}: {}", self.name, self.last_words());

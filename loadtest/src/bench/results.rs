@@ -1,13 +1,15 @@
 //! What a run amounts to, with where and how it was measured: as JSON, and for people as Markdown.
 
 mod markdown;
+mod plot;
 
 use serde::Serialize;
 
+use super::comparison::Comparison;
 use super::handshakes::HandshakeFigures;
 use super::machine::{Machine, commit, now};
 use super::rounds::Calls;
-use super::sessions::Sweep;
+use super::sallyport::StepFigures;
 use super::stage::pins;
 use super::streams::StreamFigures;
 use super::{Bench, Sizes};
@@ -25,7 +27,8 @@ pub struct Results {
     pub windows: String,
     pub sign_ins: SignInFigures,
     pub calls: Calls,
-    pub sessions: Option<Sweep>,
+    pub logs: Option<Comparison>,
+    pub sweeps: Vec<Comparison>,
     pub streams: Vec<StreamFigures>,
     pub handshakes: Vec<HandshakeFigures>,
     /// Who was not measured, and why.
@@ -33,7 +36,7 @@ pub struct Results {
 }
 
 /// Whole sign-ins; of the edge's process without the stand-in for Entra in it.
-#[derive(Clone, Copy, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct SignInFigures {
     pub count: u64,
     pub per_second: f64,
@@ -41,6 +44,8 @@ pub struct SignInFigures {
     pub cpu_us_of_redis: f64,
     /// Each is a part of at most one round trip.
     pub redis_commands: f64,
+    /// Of sign-ins one after the other.
+    pub steps: Vec<StepFigures>,
 }
 
 impl Results {
@@ -57,7 +62,8 @@ impl Results {
             windows: format!("{rounds} of {window:?}, at a fixed rate {rate_rounds} of {rate_window:?}"),
             sign_ins: SignInFigures::default(),
             calls: Calls::default(),
-            sessions: None,
+            logs: None,
+            sweeps: Vec::new(),
             streams: Vec::new(),
             handshakes: Vec::new(),
             not_measured: Vec::new(),
@@ -72,10 +78,22 @@ impl Results {
         self.ended = now();
     }
 
+    fn comparisons(&self) -> impl Iterator<Item = &Comparison> {
+        self.logs.iter().chain(&self.sweeps)
+    }
+
+    /// The sweep as a picture (SVG); None when it was not measured.
+    ///
+    /// # Errors
+    /// When it cannot be drawn.
+    pub fn plot(&self) -> anyhow::Result<Option<String>> {
+        plot::draw(&self.sweeps)
+    }
+
     /// Whether all that was measured says something.
     pub fn is_valid(&self) -> bool {
         self.calls.rows.iter().all(|row| row.void.is_empty())
             && self.streams.iter().all(|streams| streams.void.is_empty())
-            && self.sessions.iter().all(|sweep| sweep.void.is_empty())
+            && self.comparisons().all(|comparison| comparison.void.is_empty())
     }
 }

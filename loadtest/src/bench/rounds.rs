@@ -1,14 +1,16 @@
 //! Calls, by turns: one window of each contestant is a round. Ratios are taken within a round, and their middle counts.
 
+mod fixed_rate;
+
 use serde::Serialize;
 
 use super::Sizes;
 use super::contestant::{Contestant, Window};
 use super::stage::BARE;
 use super::statistics::Spread;
-use crate::answers::{Latencies, latencies, quantile};
 use crate::observe::resident_kib;
-use crate::open_loop::Offered;
+
+pub use fixed_rate::{FixedRate, Open};
 
 /// What the rounds gave.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -18,14 +20,14 @@ pub struct Calls {
 
 #[derive(Clone, Debug, Serialize)]
 pub struct Row {
-    pub name: &'static str,
+    pub name: String,
     pub does: &'static str,
     /// Why there are no figures, or not all.
     pub void: Vec<String>,
     /// At saturation, in a closed loop.
     pub closed: Option<Closed>,
-    /// At a fixed rate, in an open loop.
-    pub open: Option<Open>,
+    /// In an open loop, at half of what bare Pingora answers.
+    pub fixed_rate: Option<FixedRate>,
     pub resident_kib: Option<u64>,
 }
 
@@ -43,23 +45,10 @@ pub struct Closed {
     pub store_reads_each: Option<f64>,
 }
 
-/// Latencies in microseconds, from when a request was due.
-#[derive(Clone, Copy, Debug, Serialize)]
-pub struct Open {
-    pub per_second: f64,
-    pub p50: f64,
-    pub p99: f64,
-    pub p999: f64,
-    /// How late the generator was by itself; the latencies include it.
-    pub lag_p99: f64,
-    /// Of the rounds, against bare Pingora in the same round; where the rate is the same.
-    pub p99_over_bare: Option<Spread>,
-}
-
 /// # Errors
 /// When a contestant's process is gone.
 pub async fn measure(contestants: &mut [Contestant], sizes: &Sizes) -> anyhow::Result<Calls> {
-    let windows = closed(contestants, sizes).await?;
+    let windows = by_turns(contestants, sizes).await?;
     let bare = contestants.iter().position(|contestant| contestant.name == BARE);
     let of_bare = |round: usize| bare.and_then(|bare| windows[bare][round]).map(|window| window.cpu);
     let mut closed: Vec<_> = windows.iter().map(|windows| Closed::of(windows, of_bare)).collect();
@@ -68,21 +57,27 @@ pub async fn measure(contestants: &mut [Contestant], sizes: &Sizes) -> anyhow::R
             *closed = None;
         }
     }
-    let open = open(contestants, &closed, bare, sizes).await;
-    let row = |(contestant, (closed, open)): (&Contestant, (Option<Closed>, Option<Open>))| Row {
-        name: contestant.name,
+    let fixed_rate = match bare {
+        Some(bare) => fixed_rate::measure(contestants, &closed, bare, sizes).await,
+        None => vec![None; contestants.len()],
+    };
+    let row = |(contestant, (closed, fixed_rate)): (&Contestant, (Option<Closed>, Option<FixedRate>))| Row {
+        name: contestant.name.clone(),
         does: contestant.does,
         void: contestant.void.clone(),
         closed,
-        open,
+        fixed_rate,
         resident_kib: resident_kib(contestant.process()).ok(),
     };
-    let rows = contestants.iter().zip(closed.into_iter().zip(open)).map(row).collect();
+    let rows = contestants.iter().zip(closed.into_iter().zip(fixed_rate)).map(row).collect();
     Ok(Calls { rows })
 }
 
-/// For each contestant its windows, by rounds.
-async fn closed(contestants: &mut [Contestant], sizes: &Sizes) -> anyhow::Result<Vec<Vec<Option<Window>>>> {
+/// For each contestant its windows in a closed loop, by rounds; None where it was void.
+///
+/// # Errors
+/// When a contestant's process is gone.
+pub async fn by_turns(contestants: &mut [Contestant], sizes: &Sizes) -> anyhow::Result<Vec<Vec<Option<Window>>>> {
     for contestant in contestants.iter_mut() {
         // Connections are opened, entries are fetched.
         contestant.window(sizes.window).await?;
@@ -98,38 +93,9 @@ async fn closed(contestants: &mut [Contestant], sizes: &Sizes) -> anyhow::Result
     Ok(windows)
 }
 
-async fn open(
-    contestants: &mut [Contestant],
-    closed: &[Option<Closed>],
-    bare: Option<usize>,
-    sizes: &Sizes,
-) -> Vec<Option<Open>> {
-    let none = || contestants.iter().map(|_| None).collect();
-    let Some(half) = bare.and_then(|bare| closed[bare]).map(|bare| bare.per_second.median / 2.0) else { return none() };
-    // To a round number, so that it can be asked for again.
-    let rate_of = |closed: &Closed| (half.min(closed.per_second.median / 2.0) / 10.0).round().max(1.0) * 10.0;
-    let rates: Vec<_> = closed.iter().map(|closed| closed.as_ref().map(rate_of)).collect();
-    let mut offered: Vec<Vec<Option<Offered>>> = contestants.iter().map(|_| Vec::new()).collect();
-    for _ in 0..sizes.rate_rounds {
-        for (which, contestant) in contestants.iter_mut().enumerate() {
-            let Some(rate) = rates[which] else { continue };
-            offered[which].push(contestant.at_rate(rate, sizes.rate_window).await);
-        }
-    }
-    let p99 = |of: &Offered| micros(&of.gathered.latencies, 0.99);
-    let p99_of_bare = |round: usize| bare.and_then(|bare| offered[bare].get(round)?.as_ref()).map(p99);
-    let rate_of_bare = bare.and_then(|bare| rates[bare]);
-    let opened = offered.iter().zip(&rates).map(|(rounds, rate)| {
-        let (rate, rounds) = (((*rate)?), rounds.iter().map(Option::as_ref).collect::<Option<Vec<_>>>()?);
-        let over = rounds.iter().enumerate().filter_map(|(round, of)| Some(p99(of) - p99_of_bare(round)?));
-        let over = (rate_of_bare == Some(rate)).then(|| Spread::of(over)).flatten();
-        Open::of(rate, &rounds, over)
-    });
-    opened.collect()
-}
-
 impl Closed {
-    fn of(windows: &[Option<Window>], bare: impl Fn(usize) -> Option<f64>) -> Option<Self> {
+    /// As a share of what `bare` needed in a round.
+    pub fn of(windows: &[Option<Window>], bare: impl Fn(usize) -> Option<f64>) -> Option<Self> {
         let all = || windows.iter().flatten();
         let ratios = windows.iter().enumerate().filter_map(|(round, window)| Some((*window)?.cpu / bare(round)?));
         Some(Self {
@@ -141,29 +107,6 @@ impl Closed {
             store_reads_each: Spread::of(all().filter_map(|window| window.store_reads)).map(|spread| spread.median),
         })
     }
-}
-
-impl Open {
-    fn of(per_second: f64, rounds: &[&Offered], p99_over_bare: Option<Spread>) -> Option<Self> {
-        let (mut all, mut lag) = (latencies(), latencies());
-        for round in rounds {
-            // The same bounds: there is always room.
-            all.add(&round.gathered.latencies).ok()?;
-            lag.add(&round.gathered.lag).ok()?;
-        }
-        (!all.is_empty()).then(|| Self {
-            per_second,
-            p50: micros(&all, 0.5),
-            p99: micros(&all, 0.99),
-            p999: micros(&all, 0.999),
-            lag_p99: micros(&lag, 0.99),
-            p99_over_bare,
-        })
-    }
-}
-
-fn micros(latencies: &Latencies, share: f64) -> f64 {
-    quantile(latencies, share).as_secs_f64() * 1e6
 }
 
 #[cfg(test)]

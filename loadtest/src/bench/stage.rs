@@ -139,10 +139,23 @@ impl Stage {
         upstream: SocketAddr,
         more: &[&Path],
     ) -> anyhow::Result<Serving> {
+        self.pass_through_by(&self.program(program), upstream, more).await
+    }
+
+    /// Another build of them.
+    ///
+    /// # Errors
+    /// When it does not come up.
+    pub async fn pass_through_by(
+        &mut self,
+        program: &Path,
+        upstream: SocketAddr,
+        more: &[&Path],
+    ) -> anyhow::Result<Serving> {
         let address = free_address()?;
-        let mut command = self.command(Side::Proxy, &self.program(program));
+        let mut command = self.command(Side::Proxy, program);
         command.args(["--listen", &address.to_string(), "--upstream", &upstream.to_string()]).args(more);
-        self.serve(program, command, address).await
+        self.serve("bare-pingora", command, address).await
     }
 
     /// Starts a server that listens at `address`.

@@ -49,10 +49,7 @@ pub async fn measure(
         let mut proxies = Vec::new();
         for upstream in [&silent, &talking] {
             let proxy = match name {
-                WARM => {
-                    let replica = Replica { cached: 10_000, tls: None };
-                    installation.replica(stage, upstream.address, replica).await?
-                }
+                WARM => installation.replica(stage, upstream.address, Replica::warm()).await?,
                 BARE => stage.pass_through("bare-pingora", upstream.address, &[]).await?,
                 _ => stage.pass_through("bare-pingora-mimalloc", upstream.address, &[]).await?,
             };

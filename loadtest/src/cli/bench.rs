@@ -5,24 +5,30 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context;
-use clap::Args;
+use clap::{Args, ValueEnum};
 
-use crate::bench::{Bench, Sizes};
+use crate::bench::{Bench, Part, Sizes};
 
 /// Starts everything on loopback, measures by turns, and leaves tables. It starts programs beside itself: build them in
 /// release first, as `make bench` does. Whatever is void has no figures, and the run then ends with 1.
 #[derive(Args)]
 pub struct SideBySide {
-    /// A minute instead of a quarter of an hour.
+    /// Some minutes instead of a quarter of an hour.
     #[arg(long)]
     quick: bool,
     /// A few seconds: only whether it works.
     #[arg(long, conflicts_with = "quick")]
     smoke: bool,
+    /// Measure this and nothing else. Can be repeated.
+    #[arg(long, value_name = "PART")]
+    only: Vec<Part>,
+    /// Another build to measure beside ours: of `sallyport`, or of `bare-pingora` if its file is named so. Can be repeated.
+    #[arg(long = "program", value_name = "NAME=PATH", value_parser = other_build)]
+    other_builds: Vec<(String, PathBuf)>,
     /// The folder of the programs that are from PyPI.
     #[arg(long, value_name = "FOLDER")]
     contestants: Option<PathBuf>,
-    /// Where results go: NAME.json and NAME.md.
+    /// Where results go: NAME.json, NAME.md and, of the sweep, NAME.svg.
     #[arg(long, value_name = "FOLDER/NAME")]
     out: Option<PathBuf>,
     /// Before all other programs of the machine, which is then not to be used meanwhile. Needs root.
@@ -48,12 +54,18 @@ impl SideBySide {
         };
         // Folders are this machine's own, and of no use to whoever reads the results.
         let flags = [(self.quick, " --quick"), (self.smoke, " --smoke"), (self.realtime, " --realtime")];
+        let only =
+            self.only.iter().filter_map(|part| Some(format!(" --only {}", part.to_possible_value()?.get_name())));
+        let others = self.other_builds.iter().map(|(name, _)| format!(" --program {name}=..."));
+        let more: String = only.chain(others).collect();
         let flags: String = flags.iter().filter_map(|&(given, flag)| given.then_some(flag)).collect();
         let bench = Bench {
             programs,
             contestants: self.contestants,
-            command: format!("loadtest bench{flags}"),
+            command: format!("loadtest bench{flags}{more}"),
             sizes,
+            only: self.only,
+            other_builds: self.other_builds,
             limit: Duration::from_secs(self.limit * 60),
             pin: !self.smoke,
             realtime: self.realtime,
@@ -64,9 +76,17 @@ impl SideBySide {
             let name = out.display();
             write(&PathBuf::from(format!("{name}.json")), &serde_json::to_string_pretty(&results)?)?;
             write(&PathBuf::from(format!("{name}.md")), &results.to_string())?;
+            if let Some(plot) = results.plot()? {
+                write(&PathBuf::from(format!("{name}.svg")), &plot)?;
+            }
         }
         Ok(results.is_valid())
     }
+}
+
+fn other_build(text: &str) -> Result<(String, PathBuf), &'static str> {
+    let (name, path) = text.split_once('=').ok_or("a name, an equals sign, and a path")?;
+    Ok((name.to_owned(), path.into()))
 }
 
 fn write(path: &Path, text: &str) -> anyhow::Result<()> {

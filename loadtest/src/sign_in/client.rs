@@ -58,8 +58,41 @@ impl Step {
     }
 }
 
-/// How long each step took, in the order of [`Step::ALL`].
-pub type Times = [Duration; 6];
+/// What of a step was done at once: some have several pages.
+#[derive(Clone, Copy, Debug)]
+pub struct Part {
+    pub step: Step,
+    /// Since 1970.
+    pub begun: Duration,
+    pub took: Duration,
+}
+
+/// A sign-in, as it went.
+#[derive(Clone, Debug, Default)]
+pub struct Course(Vec<Part>);
+
+impl Course {
+    pub fn of(parts: impl IntoIterator<Item = Part>) -> Self {
+        Self(parts.into_iter().collect())
+    }
+
+    /// In the order of time.
+    pub fn parts(&self) -> impl Iterator<Item = &Part> {
+        self.0.iter()
+    }
+
+    /// How long a step took.
+    pub fn took(&self, step: Step) -> Duration {
+        self.0.iter().filter(|part| part.step == step).map(|part| part.took).sum()
+    }
+
+    async fn time<T>(&mut self, step: Step, part: impl Future<Output = T>) -> T {
+        let (begun, clock) = (wall(), Instant::now());
+        let done = part.await;
+        self.0.push(Part { step, begun, took: clock.elapsed() });
+        done
+    }
+}
 
 impl Endpoints {
     /// Asks the edge that serves `resource`.
@@ -89,23 +122,19 @@ impl Endpoints {
     ///
     /// # Errors
     /// Says at which kind of answer it ended.
-    pub async fn sign_in(&self, connections: &mut Connections, user: &str) -> Result<(Session, Times), Failure> {
-        let mut times = Times::default();
-        let begun = Instant::now();
-        let client_id = self.register(connections).await?;
-        times[Step::Register as usize] = begun.elapsed();
+    pub async fn sign_in(&self, connections: &mut Connections, user: &str) -> Result<(Session, Course), Failure> {
+        let mut course = Course::default();
+        let client_id = course.time(Step::Register, self.register(connections)).await?;
 
         let verifier = random_text();
-        let answer = self.authorize(connections, &client_id, &verifier, user, &mut times).await?;
+        let answer = self.authorize(connections, &client_id, &verifier, user, &mut course).await?;
         let query = answer.split_once('?').map(|(_, query)| query).unwrap_or_default();
         let code = form_urlencoded::parse(query.as_bytes())
             .find_map(|(name, value)| (name == "code").then(|| value.into_owned()))
             .ok_or(Failure::Content("code"))?;
 
-        let begun = Instant::now();
-        let session = self.redeem(connections, &client_id, &code, &verifier).await?;
-        times[Step::Token as usize] = begun.elapsed();
-        Ok((session, times))
+        let session = course.time(Step::Token, self.redeem(connections, &client_id, &code, &verifier)).await?;
+        Ok((session, course))
     }
 
     async fn register(&self, connections: &mut Connections) -> Result<String, Failure> {
@@ -130,7 +159,7 @@ impl Endpoints {
         client_id: &str,
         verifier: &str,
         user: &str,
-        times: &mut Times,
+        course: &mut Course,
     ) -> Result<String, Failure> {
         let mut url = self.authorize.url().clone();
         url.query_pairs_mut().extend_pairs([
@@ -143,26 +172,19 @@ impl Endpoints {
             ("resource", self.resource.url().as_str()),
         ]);
         let mut browser = Browser::default();
-        let mut begun = Instant::now();
         let to = Target::new(url).map_err(|_| Failure::Content("endpoint on this machine"))?;
-        let mut step = Step::Authorize;
-        let mut page = browser.get(connections, to).await?;
+        let mut page = course.time(Step::Authorize, browser.get(connections, to)).await?;
         for _ in 0..MOST_PAGES {
-            times[step as usize] += begun.elapsed();
-            begun = Instant::now();
             if let Some(next) = page.leads_to() {
                 if next.strip_prefix(REDIRECT_URI).is_some_and(|rest| rest.starts_with('?')) {
                     return Ok(next);
                 }
                 let to = page.join(&next)?;
-                step = self.step_of(&to);
-                page = browser.get(connections, to).await?;
+                page = course.time(self.step_of(&to), browser.get(connections, to)).await?;
             } else if let Some(form) = page.form_with(ALLOW) {
-                step = Step::Consent;
-                page = browser.press(connections, &page, form, ALLOW).await?;
+                page = course.time(Step::Consent, browser.press(connections, &page, form, ALLOW)).await?;
             } else if let Some(form) = page.form_with(("user", user)) {
-                step = Step::Entra;
-                page = browser.press(connections, &page, form, ("user", user)).await?;
+                page = course.time(Step::Entra, browser.press(connections, &page, form, ("user", user))).await?;
             } else {
                 return Err(dead_end(&page));
             }

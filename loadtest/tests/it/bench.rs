@@ -10,7 +10,8 @@ use loadtest::bench::{Bench, Sizes};
 fn programs() -> Option<PathBuf> {
     let folder = Path::new(env!("CARGO_BIN_EXE_loadtest")).parent().unwrap().to_owned();
     let built = |name: &str| folder.join(name).is_file();
-    let all = ["sallyport", "fake-entra", "bare-pingora", "bare-pingora-mimalloc"].into_iter().all(built);
+    let all =
+        ["sallyport", "fake-entra", "bare-pingora", "bare-pingora-mimalloc", "bench-sessions"].into_iter().all(built);
     all.then_some(folder)
 }
 
@@ -28,6 +29,8 @@ async fn everything_comes_up_and_is_measured_by_turns() {
         contestants: None,
         command: "test".to_owned(),
         sizes: Sizes::SMOKE,
+        only: Vec::new(),
+        other_builds: Vec::new(),
         limit: Duration::from_secs(180),
         pin: false,
         realtime: false,
@@ -43,6 +46,7 @@ async fn everything_comes_up_and_is_measured_by_turns() {
         "Sallyport, warm",
         "Sallyport, Redis at every request",
         "Sallyport, forged token",
+        "Sallyport, expired token",
     ] {
         let closed = row(name).closed.unwrap_or_else(|| panic!("{name}: {text}"));
         assert!(closed.answers > 0 && closed.cpu_us.median > 0.0, "{text}");
@@ -53,7 +57,16 @@ async fn everything_comes_up_and_is_measured_by_turns() {
     assert!(row("Sallyport, Redis at every request").closed.unwrap().store_reads_each.unwrap() > 0.9, "{text}");
     assert!(row("Sallyport, warm").closed.unwrap().store_reads_each.unwrap() < 0.1, "{text}");
     assert!(row("Sallyport, forged token").closed.unwrap().store_reads_each.unwrap() < 0.1, "{text}");
-    assert_eq!(results.sign_ins.count, 8);
+    assert!(row("Sallyport, expired token").closed.unwrap().store_reads_each.unwrap() < 0.1, "{text}");
+    assert_eq!(results.sign_ins.count, 4);
+    let of_step = |step: &str| results.sign_ins.steps.iter().find(|figures| figures.step == step).unwrap().sent;
+    assert!(of_step("token") > 0.0 && of_step("authorize") < of_step("token"), "{text}");
+    let logs = results.logs.as_ref().unwrap();
+    assert!(logs.points.iter().skip(1).all(|point| point.to_first.is_some()), "{text}");
+    let points: Vec<_> = results.sweeps.iter().map(|sweep| (sweep.of, sweep.points.len())).collect();
+    let all = [("calls in a window", 5), ("connections", 4), ("clients", 2), ("sessions (Zipf)", 1), ("routes", 3)];
+    assert_eq!(points, all, "{text}");
+    assert!(results.plot().unwrap().is_some(), "{text}");
     assert!(results.streams.iter().all(|streams| streams.events > 0), "{text}");
     assert!(results.handshakes.iter().all(|row| row.handshakes > 0), "{text}");
     assert!(results.not_measured.iter().any(|(name, _)| name == "Envoy"), "{text}");
@@ -68,6 +81,8 @@ async fn a_run_does_not_outlive_its_limit() {
         contestants: None,
         command: "test".to_owned(),
         sizes: Sizes::SMOKE,
+        only: Vec::new(),
+        other_builds: Vec::new(),
         limit: Duration::from_millis(500),
         pin: false,
         realtime: false,

@@ -1,5 +1,5 @@
--- Admits by a sealed token, as a gateway does: AES-256-GCM by libcrypto, then shared memory. Given the key in hex and the file
--- of sessions, it fills the shared memory and returns the function for the access phase.
+-- Admits by a sealed token, as a gateway does: AES-256-GCM by libcrypto, then the session by its id. Given the key in hex and
+-- `at_hand(file)` or `in_redis(port)`, it returns the function for the access phase.
 local ffi = require "ffi"
 local base64 = require "ngx.base64"
 
@@ -21,18 +21,35 @@ local function unhex(text)
     return (text:gsub("%x%x", function(pair) return string.char(tonumber(pair, 16)) end))
 end
 
-return function(key, file)
-    local crypto = ffi.load("libcrypto.so.3")
-    -- The key schedule is made once; a worker opens one token at a time.
-    local context = crypto.EVP_CIPHER_CTX_new()
-    assert(crypto.EVP_DecryptInit_ex(context, crypto.EVP_aes_256_gcm(), nil, unhex(key), nil) == 1)
-    local plain, length, tag = ffi.new("unsigned char[80]"), ffi.new("int[1]"), ffi.new("unsigned char[16]")
-
+-- In shared memory, which it fills from the file.
+local function at_hand(file)
     local sessions = ngx.shared.sessions
     for line in io.lines(file) do
         local id, bearer = line:match("^(%x+) (.+)$")
         assert(sessions:set(unhex(id), bearer))
     end
+    return function(id) return sessions:get(id) end
+end
+
+-- Asked each time, over connections that stay open.
+local function in_redis(port)
+    local redis = require "resty.redis"
+    return function(id)
+        local connection = redis:new()
+        connection:set_timeouts(1000, 1000, 1000)
+        if not connection:connect("127.0.0.1", port) then return end
+        local bearer = connection:get("lua:" .. id)
+        connection:set_keepalive(60000, 256)
+        return bearer ~= ngx.null and bearer
+    end
+end
+
+local function admit(key, find)
+    local crypto = ffi.load("libcrypto.so.3")
+    -- The key schedule is made once; a worker opens one token at a time.
+    local context = crypto.EVP_CIPHER_CTX_new()
+    assert(crypto.EVP_DecryptInit_ex(context, crypto.EVP_aes_256_gcm(), nil, unhex(key), nil) == 1)
+    local plain, length, tag = ffi.new("unsigned char[80]"), ffi.new("int[1]"), ffi.new("unsigned char[16]")
 
     local function open(token)
         local raw = base64.decode_base64url(token)
@@ -53,8 +70,10 @@ return function(key, file)
     return function()
         local header = ngx.var.http_authorization
         local id = header and header:sub(1, 7) == "Bearer " and open(header:sub(8))
-        local bearer = id and sessions:get(id)
+        local bearer = id and find(id)
         if not bearer then return ngx.exit(401) end
         ngx.req.set_header("Authorization", bearer)
     end
 end
+
+return { admit = admit, at_hand = at_hand, in_redis = in_redis }

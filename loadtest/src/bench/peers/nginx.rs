@@ -12,6 +12,7 @@ use rand::Rng;
 
 use super::super::contestant::Contestant;
 use super::super::machine::has;
+use super::super::sallyport::redis;
 use super::super::stage::{Serving, Side, Stage, free_address};
 use crate::clock::wall;
 use crate::mix::Mix;
@@ -32,44 +33,98 @@ pub async fn plain(stage: &mut Stage, upstream: &Serving) -> anyhow::Result<Cont
 /// # Errors
 /// When it is not installed, or does not come up.
 pub async fn with_lua(stage: &mut Stage, upstream: &Serving, sessions: usize) -> anyhow::Result<Contestant> {
-    let module = "/usr/lib/nginx/modules/ngx_http_lua_module.so";
-    ensure!(Path::new(module).is_file(), "nginx has no Lua (.ci/install bench)");
-    let mut key = [0; 32];
-    rand::rng().fill_bytes(&mut key);
-    let tokens = seal(&key, sessions)?;
-    // Each line: the session's id, and what goes upstream for it, as long as Entra's tokens are.
-    let lines = tokens.iter().map(|(id, _)| format!("{id} Bearer {}\n", "e".repeat(ENTRA_TOKEN)));
+    let sealed = Sealed::new(sessions)?;
+    let lines = sealed.tokens.iter().map(|(id, _)| format!("{} {}\n", hex(id), bearer()));
     let known = stage.file("lua-sessions", &lines.collect::<String>())?;
-    let script = stage.file("admit.lua", include_str!("admit.lua"))?;
-    let http = format!(
-        "lua_shared_dict sessions 64m;\n    init_by_lua_block {{ admit = dofile('{}')('{}', '{}') }}",
-        script.display(),
-        hex(&key),
-        known.display()
-    );
-    let top = format!("load_module /usr/lib/nginx/modules/ndk_http_module.so;\nload_module {module};");
-    let extra = Extra { name: "lua", top: &top, http: &http, location: "access_by_lua_block { admit() }" };
-    let serving = start(stage, upstream, extra).await?;
-    let target: Target = format!("http://{}/mcp", serving.address).parse()?;
-    let mix = Mix::new(sessions, 0.0).context("there are sessions")?;
-    let work = Work::tools_list(&target, Expected::RESULT).by(tokens.iter().map(|(_, token)| token.as_str()), mix)?;
-    Ok(Contestant::new(LUA, "full job, entry in shared memory", target, work, serving))
+    let find = format!("lua.at_hand('{}')", known.display());
+    sealed.admitted_by(stage, upstream, LUA, &find, "full job, entry in shared memory").await
 }
 
-/// Ids, and sealed tokens for them: 12 bytes of nonce, 64 of id, expiry and nothing, 16 of tag.
-fn seal(key: &[u8; 32], sessions: usize) -> anyhow::Result<Vec<(String, String)>> {
+/// Likewise, and asks Redis for the session each time.
+///
+/// # Errors
+/// When it is not installed, or does not come up.
+pub async fn with_lua_and_redis(
+    stage: &mut Stage,
+    upstream: &Serving,
+    redis: &Serving,
+    sessions: usize,
+) -> anyhow::Result<Contestant> {
+    ensure!(Path::new(RESTY_REDIS).is_file(), "nginx's Lua has no Redis (.ci/install bench)");
+    let sealed = Sealed::new(sessions)?;
+    let records = sealed.tokens.iter().map(|(id, _)| ([b"lua:", &id[..]].concat(), bearer().into_bytes()));
+    redis::put(redis.address, records).await?;
+    let find = format!("lua.in_redis({})", redis.address.port());
+    let contestant = sealed.admitted_by(stage, upstream, LUA_REDIS, &find, "full job, one GET each").await?;
+    Ok(contestant.with_redis(redis.address))
+}
+
+/// A key, and tokens sealed with it.
+struct Sealed {
+    key: [u8; 32],
+    /// By the ids of their sessions.
+    tokens: Vec<([u8; 32], String)>,
+}
+
+impl Sealed {
+    fn new(sessions: usize) -> anyhow::Result<Self> {
+        let mut key = [0; 32];
+        rand::rng().fill_bytes(&mut key);
+        Ok(Self { key, tokens: seal(&key, sessions)? })
+    }
+
+    /// `find` is what Lua finds a session by.
+    async fn admitted_by(
+        self,
+        stage: &mut Stage,
+        upstream: &Serving,
+        name: &'static str,
+        find: &str,
+        does: &'static str,
+    ) -> anyhow::Result<Contestant> {
+        let module = "/usr/lib/nginx/modules/ngx_http_lua_module.so";
+        ensure!(Path::new(module).is_file(), "nginx has no Lua (.ci/install bench)");
+        let script = stage.file("admit.lua", include_str!("admit.lua"))?;
+        let http = format!(
+            "lua_shared_dict sessions 64m;\n    init_by_lua_block {{ local lua = dofile('{}'); admit = lua.admit('{}', {find}) }}",
+            script.display(),
+            hex(&self.key),
+        );
+        let top = format!("load_module /usr/lib/nginx/modules/ndk_http_module.so;\nload_module {module};");
+        let extra = Extra {
+            name: if name == LUA { "lua" } else { "lua-redis" },
+            top: &top,
+            http: &http,
+            location: "access_by_lua_block { admit() }",
+        };
+        let serving = start(stage, upstream, extra).await?;
+        let target: Target = format!("http://{}/mcp", serving.address).parse()?;
+        let mix = Mix::new(self.tokens.len(), 0.0).context("there are sessions")?;
+        let tokens = self.tokens.iter().map(|(_, token)| token.as_str());
+        let work = Work::tools_list(&target, Expected::RESULT).by(tokens, mix)?;
+        Ok(Contestant::new(name, does, target, work, serving))
+    }
+}
+
+/// 12 bytes of nonce, 64 of id, expiry and nothing, 16 of tag.
+fn seal(key: &[u8; 32], sessions: usize) -> anyhow::Result<Vec<([u8; 32], String)>> {
     let key = LessSafeKey::new(UnboundKey::new(&AES_256_GCM, key)?);
     let expires = (wall() + Duration::from_secs(3600)).as_secs();
     let token = |_| {
-        let (mut nonce, mut plain) = ([0; 12], vec![0; 64]);
+        let (mut nonce, mut id, mut plain) = ([0; 12], [0; 32], vec![0; 64]);
         rand::rng().fill_bytes(&mut nonce);
-        rand::rng().fill_bytes(&mut plain[..32]);
-        let id = hex(&plain[..32]);
+        rand::rng().fill_bytes(&mut id);
+        plain[..32].copy_from_slice(&id);
         plain[32..40].copy_from_slice(&expires.to_be_bytes());
         key.seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::empty(), &mut plain)?;
         Ok((id, URL_SAFE_NO_PAD.encode([&nonce[..], &plain].concat())))
     };
     (0..sessions).map(token).collect()
+}
+
+/// What goes upstream for a session, as long as Entra's tokens are.
+fn bearer() -> String {
+    format!("Bearer {}", "e".repeat(ENTRA_TOKEN))
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -129,5 +184,8 @@ http {{
 
 pub const PLAIN: &str = "nginx";
 pub const LUA: &str = "nginx + Lua";
+pub const LUA_REDIS: &str = "nginx + Lua, Redis at every request";
+/// Debian's lua-nginx-redis.
+const RESTY_REDIS: &str = "/usr/share/lua/5.1/resty/redis.lua";
 /// Characters.
 const ENTRA_TOKEN: usize = 1868;

@@ -2,9 +2,10 @@
 
 use std::fmt::{Display, Formatter, Result};
 
+use super::super::comparison::{Comparison, Point};
 use super::super::handshakes::HandshakeFigures;
-use super::super::rounds::{Closed, Open, Row};
-use super::super::sessions::Sweep;
+use super::super::rounds::{Closed, FixedRate, Open, Row};
+use super::super::sallyport::StepFigures;
 use super::super::statistics::Spread;
 use super::super::streams::StreamFigures;
 use super::{Results, SignInFigures};
@@ -24,21 +25,34 @@ impl Display for Results {
         let realtime = if self.realtime { ", in the real-time class" } else { "" };
         writeln!(out, "- windows by turns: {}; {pinned}{realtime}\n", self.windows)?;
 
-        writeln!(out, "## Calls\n")?;
-        writeln!(
-            out,
-            "| | does | CPU us | CPU to bare (quartiles) | a second | busy | commands of Redis | memory MiB |"
-        )?;
-        writeln!(out, "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |")?;
-        self.calls.rows.iter().try_for_each(|row| closed(out, row))?;
-        if self.calls.rows.iter().any(|row| row.open.is_some()) {
-            writeln!(out, "\n## Latency at a fixed rate, us\n")?;
-            writeln!(out, "| | a second | p50 | p99 | p99.9 | generator's own p99 | p99 over bare (quartiles) |")?;
-            writeln!(out, "| --- | ---: | ---: | ---: | ---: | ---: | ---: |")?;
-            self.calls.rows.iter().filter_map(|row| Some((row.name, row.open?))).try_for_each(|row| open(out, row))?;
+        if !self.calls.rows.is_empty() {
+            writeln!(out, "## Calls\n")?;
+            writeln!(
+                out,
+                "| | does | CPU us | CPU to bare (quartiles) | a second | busy | commands of Redis | memory MiB |"
+            )?;
+            writeln!(out, "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |")?;
+            self.calls.rows.iter().try_for_each(|row| closed(out, row))?;
         }
-        if let Some(sweep) = &self.sessions {
-            write!(out, "\n{sweep}")?;
+        if self.calls.rows.iter().any(|row| row.fixed_rate.is_some()) {
+            writeln!(out, "\n## Latency at half of bare Pingora's rate, us\n")?;
+            writeln!(
+                out,
+                "| | a second | p50 | p99 | p99.9 | generator's own p99 | p99 added to bare's (quartiles) |"
+            )?;
+            writeln!(out, "| --- | ---: | ---: | ---: | ---: | ---: | ---: |")?;
+            let rows = self.calls.rows.iter().filter_map(|row| Some((row.name.as_str(), row.fixed_rate?)));
+            rows.clone().try_for_each(|(name, rate)| {
+                if let FixedRate::Kept(kept) = rate { open(out, (name, kept)) } else { Ok(()) }
+            })?;
+            rows.clone().try_for_each(|(name, rate)| not_kept(out, name, rate))?;
+        }
+        if let Some(logs) = &self.logs {
+            write!(out, "\n## Logs, for each call of a tool\n\n{logs}")?;
+        }
+        if !self.sweeps.is_empty() {
+            writeln!(out, "\n## More and more of it: CPU of a call, warm")?;
+            self.sweeps.iter().try_for_each(|sweep| write!(out, "\n{sweep}"))?;
         }
         if !self.streams.is_empty() {
             writeln!(out, "\n## Event streams\n")?;
@@ -75,11 +89,16 @@ fn closed(out: &mut Formatter<'_>, row: &Row) -> Result {
 }
 
 fn open(out: &mut Formatter<'_>, (name, open): (&str, Open)) -> Result {
-    let Open { per_second, p50, p99, p999, lag_p99, p99_over_bare } = open;
-    let over = p99_over_bare.map_or_else(String::new, |spread| {
+    let Open { per_second, p50, p99, p999, lag_p99, p99_added } = open;
+    let added = p99_added.map_or_else(String::new, |spread| {
         format!("{:+.0} ({:+.0} to {:+.0})", spread.median, spread.low, spread.high)
     });
-    writeln!(out, "| {name} | {per_second:.0} | {p50:.0} | {p99:.0} | {p999:.0} | {lag_p99:.0} | {over} |")
+    writeln!(out, "| {name} | {per_second:.0} | {p50:.0} | {p99:.0} | {p999:.0} | {lag_p99:.0} | {added} |")
+}
+
+fn not_kept(out: &mut Formatter<'_>, name: &str, rate: FixedRate) -> Result {
+    let FixedRate::NotKept { most, .. } = rate else { return Ok(()) };
+    writeln!(out, "| {name} | cannot keep it: {most:.0} at most | | | | | |")
 }
 
 /// Bare Pingora itself is 1.00.
@@ -87,18 +106,30 @@ fn ratio(spread: &Option<Spread>) -> String {
     spread.map_or_else(String::new, |Spread { median, low, high }| format!("{median:.2} ({low:.2}-{high:.2})"))
 }
 
-impl Display for Sweep {
+impl Display for Comparison {
     fn fmt(&self, out: &mut Formatter<'_>) -> Result {
-        writeln!(out, "## Sessions (Zipf)\n")?;
         if !self.void.is_empty() {
-            return writeln!(out, "**Void**: {}", self.void.join("; "));
+            return writeln!(out, "**Void** ({}): {}", self.of, self.void.join("; "));
         }
-        let cpu = |spread: &Option<Spread>| spread.map_or(f64::NAN, |spread| spread.median);
-        writeln!(out, "| sessions | CPU us | to the fewer (quartiles) | memory MiB |\n| ---: | ---: | ---: | ---: |")?;
-        let memory = |kib: u64| kib as f64 / 1024.0;
-        let (few, many) = (memory(self.resident_kib_few), memory(self.resident_kib_many));
-        writeln!(out, "| {} | {:.1} | | {few:.1} |", self.few, cpu(&self.cpu_us_few))?;
-        writeln!(out, "| {} | {:.1} | {} | {many:.1} |", self.many, cpu(&self.cpu_us_many), ratio(&self.many_to_few))
+        writeln!(
+            out,
+            "| {} | CPU us | to the first (quartiles) | memory MiB |\n| ---: | ---: | ---: | ---: |",
+            self.of
+        )?;
+        for Point { name, cpu_us, to_first, resident_kib, .. } in &self.points {
+            let cpu = cpu_us.map_or(f64::NAN, |spread| spread.median);
+            let memory = resident_kib.map_or_else(String::new, |kib| format!("{:.1}", kib as f64 / 1024.0));
+            writeln!(out, "| {name} | {cpu:.1} | {} | {memory} |", ratio(to_first))?;
+        }
+        Ok(())
+    }
+}
+
+impl Display for StepFigures {
+    fn fmt(&self, out: &mut Formatter<'_>) -> Result {
+        let commands = self.commands.iter().map(|(name, count)| format!("{name} {count:.1}"));
+        let commands: Vec<_> = commands.collect();
+        writeln!(out, "| {} | {:.1} | {} | {:.1} |", self.step, self.sent, commands.join(", "), self.by_scripts)
     }
 }
 
@@ -124,7 +155,7 @@ impl Display for HandshakeFigures {
 
 impl Display for SignInFigures {
     fn fmt(&self, out: &mut Formatter<'_>) -> Result {
-        let Self { count, per_second, cpu_us_of_edge, cpu_us_of_redis, redis_commands } = self;
+        let Self { count, per_second, cpu_us_of_edge, cpu_us_of_redis, redis_commands, steps } = self;
         writeln!(out, "## Sign-ins\n")?;
         writeln!(
             out,
@@ -132,6 +163,8 @@ impl Display for SignInFigures {
              {cpu_us_of_edge:.0} us of CPU at the edge (so {:.0} in a second of a core), {cpu_us_of_redis:.0} us of Redis, \
              {redis_commands:.1} commands of Redis.",
             1e6 / cpu_us_of_edge
-        )
+        )?;
+        writeln!(out, "\n| step | sent to Redis | of them | given by scripts |\n| --- | ---: | --- | ---: |")?;
+        steps.iter().try_for_each(|step| write!(out, "{step}"))
     }
 }

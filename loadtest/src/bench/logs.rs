@@ -1,0 +1,28 @@
+//! What the logs cost: one replica that writes the access log and the audit log, beside one that writes neither. Each call is one
+//! of a tool, of which the audit log has a line.
+
+use super::Sizes;
+use super::comparison::{Comparison, compare};
+use super::contestant::Contestant;
+use super::sallyport::{Installation, Logs, Replica};
+use super::stage::{Serving, Stage};
+
+/// # Errors
+/// When a replica does not come up or is gone.
+pub async fn measure(
+    stage: &mut Stage,
+    installation: &Installation,
+    upstream: &Serving,
+    sizes: &Sizes,
+) -> anyhow::Result<Comparison> {
+    let mut contestants = Vec::new();
+    for (name, logs) in
+        [("no log", Logs::None), ("access log", Logs::Access), ("access log and audit log", Logs::AccessAndAudit)]
+    {
+        let replica = Replica { logs, ..Replica::warm() };
+        let serving = installation.replica(stage, upstream.address, replica).await?;
+        let target = installation.target.clone().served_at(serving.address)?;
+        contestants.push(Contestant::new(name, "", target, installation.tool_calls(sizes.sessions)?, serving));
+    }
+    compare("logs", &mut contestants, sizes).await
+}
