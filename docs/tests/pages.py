@@ -16,6 +16,7 @@ Ports and the example's host are exchanged for free ports on loopback. The last 
 import re
 import sys
 import tempfile
+import unittest
 from pathlib import Path
 
 from place import Place
@@ -137,8 +138,14 @@ def run_page(name):
     return passed, 0
 
 
+def run_itself():
+    tried = unittest.TextTestRunner(verbosity=0).run(unittest.defaultTestLoader.loadTestsFromName("itself"))
+    failed = len(tried.failures) + len(tried.errors)
+    return tried.testsRun - failed, failed
+
+
 def main(names):
-    results = [run_page(name) for name in names or PAGES]
+    results = [run_itself(), *(run_page(name) for name in names or PAGES)]
     passed, failed = (sum(column) for column in zip(*results))
     print(f"docs: {passed} passed, {failed} failed")
     return 1 if failed or not passed else 0

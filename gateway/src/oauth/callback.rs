@@ -196,14 +196,17 @@ fn refused_by_entra(request: &AuthorizationRequest, error: &str, description: &s
         Reason::AccessDenied | Reason::LoginRequired | Reason::ConsentRequired | Reason::InteractionRequired => {
             tracing::info!(number, "Entra said no");
         }
-        _ => tracing::error!(number, "Entra answered the sign-in with an error"),
+        _ => {
+            let fix = number.parse().ok().and_then(entra::advice);
+            tracing::error!(number, fix, "Entra answered the sign-in with an error");
+        }
     }
     refuse(request, reason, text)
 }
 
 /// The one match from a failed redemption to what the client learns.
 fn failed_at_entra(request: &AuthorizationRequest, error: &entra::Error) -> Error {
-    tracing::warn!(%error, "Entra's code was not redeemed");
+    tracing::warn!(%error, fix = error.number().and_then(entra::advice), "Entra's code was not redeemed");
     match error {
         entra::Error::UserMustAct(_) if request.prompt == Some(Prompt::None) => {
             refuse(request, Reason::InteractionRequired, "The user must be asked.")

@@ -2,5 +2,6 @@
 //! Tables that tell of the code are compared beside that code (`documented.rs` of the crate).
 
 mod claims;
+mod endpoints;
 mod links;
 pub mod project;
