@@ -31,7 +31,8 @@ async fn each_endpoint_serves_the_methods_that_are_documented_and_no_others() {
     let ours = rows("## Sign-in and tokens");
     let admin = rows("## The admin listener");
     assert!(ours.len() == 9 && admin.len() == 10);
-    let ours = ours.iter().map(|(path, methods)| (gateway.url(&path.replace('*', "oauth-authorization-server")), methods));
+    let ours =
+        ours.iter().map(|(path, methods)| (gateway.url(&path.replace('*', "oauth-authorization-server")), methods));
     let admin = admin.iter().map(|(path, methods)| (gateway.admin_url(path), methods));
     for (url, documented) in ours.chain(admin) {
         let mut served = Vec::new();
