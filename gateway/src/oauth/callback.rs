@@ -48,7 +48,7 @@ impl AuthorizationServer {
             Ok(Next::Entra(SignIn { url, cookie })) => {
                 return Ok(answer::with_cookies(answer::see_other(&url), [cookie]));
             }
-            Err(error) => self.answer(error, &Asked::by(pending.request.client, context.clone())),
+            Err(error) => self.answer(error, &Asked::of(request).by(pending.request.client)),
         };
         // The transaction is over, however it ended.
         let over = [

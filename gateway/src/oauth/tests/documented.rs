@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::Request;
-use http::header::RETRY_AFTER;
+use http::header::{ACCEPT, RETRY_AFTER};
 
-use super::support::{alone, json};
+use super::support::{alone, fault, json};
+use crate::browser::Fault;
 use crate::documented::{is_generated, names, rows, table};
 use crate::oauth::Route;
 use crate::oauth::audited::Asked;
@@ -64,6 +65,37 @@ fn the_reference_has_every_error_for_programs() {
     });
     let head = ["`reason` in the logs", "status", "`error`", "says", "of", "`Retry-After`"];
     is_generated("errors.md", "oauth", &table(&head, told));
+}
+
+fn request(path: &str, accept: &str) -> Request<Bytes> {
+    Request::get(path).header(ACCEPT, accept).body(Bytes::new()).unwrap()
+}
+
+#[test]
+fn a_program_gets_the_words_of_each_page_as_json() {
+    let fixture = alone();
+    for fault in Fault::ALL {
+        let asked = Asked::of(&request("/authorize", "application/json"));
+        let answer = fixture.server.answer(Error::page(fault, "a cause"), &asked);
+        let body = json(&answer);
+        assert_eq!((answer.status(), &body["code"]), (fault.status(), &fault.code().into()));
+        let described = format!("{}. {}", fault.title(), fault.advice());
+        assert_eq!(body["error_description"], described);
+        assert_eq!(body["reference"].as_str().unwrap().len(), 8);
+        assert!(!body.to_string().contains("a cause"));
+        assert_eq!(answer.headers().contains_key(RETRY_AFTER), fault.status() == 503, "{fault:?}");
+    }
+}
+
+#[tokio::test]
+async fn who_asks_for_json_gets_it_and_a_browser_a_page() {
+    let fixture = alone();
+    let answered = async |accept: &str| fixture.server.handle(request("/authorize?client_id=x", accept)).await;
+    let as_json = answered("application/json").await;
+    assert_eq!((as_json.status().as_u16(), json(&as_json)["code"].as_str()), (400, Some("SP-1003")));
+    for accept in ["*/*", "text/html,application/xhtml+xml,*/*;q=0.8"] {
+        assert_eq!(fault(&answered(accept).await), "1003");
+    }
 }
 
 #[test]
