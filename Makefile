@@ -2,11 +2,12 @@
 # Both work on a plain Debian or Ubuntu with a Rust toolchain: they install what is missing (.ci/install).
 #
 #   CARGO_TARGET_DIR  where cargo builds
+#   SALLYPORT_BIN     for `make dev`: a program that is built already
 #   SALLYPORT_CACHE   where the client tests keep their npm and PyPI packages; by default inside the former
 #   ARTIFACTS         where the client tests keep logs and pictures; likewise
 
 .DEFAULT_GOAL := help
-.PHONY: help dev build test test-rust test-clients test-interop test-register test-load test-models test-prometheus test-deploy docs-metrics instructions bench dist reproducible flood chaos scaling check fmt fmt-check clippy shellcheck
+.PHONY: help dev build test test-rust test-clients test-interop test-register test-load test-models test-prometheus test-deploy test-docs docs-reference instructions bench dist reproducible flood chaos scaling check fmt fmt-check clippy shellcheck
 
 help:
 	@echo 'make dev           build and run everything on loopback: the edge, a sample MCP server, a stand-in for Entra'
@@ -18,7 +19,8 @@ help:
 	@echo 'make test-load     the k6 scripts only: their types, and a run without k6'
 	@echo 'make test-models   the model of the sign-in only: every order of events, with and without each protection'
 	@echo 'make test-prometheus  metrics, alerts, board and runbooks only, with a real Prometheus'
-	@echo 'make docs-metrics  write the reference in docs/metrics.md anew'
+	@echo 'make test-docs     the commands of the tutorial and the how-tos only, as they stand there'
+	@echo 'make docs-reference  write the tables of docs/metrics.md and docs/errors.md anew'
 	@echo 'make instructions  counts what the hot path costs, and fails at 5 % more; ARGS=--accept accepts the counts'
 	@echo 'make bench         Sallyport beside a bare Pingora, nginx, Envoy and FastMCP (a quarter of an hour); ARGS=--quick takes some minutes'
 	@echo 'make test-deploy   what is shipped only: packages, images, manifests; PROGRAMS names a folder of release builds that exist'
@@ -32,7 +34,7 @@ help:
 
 dev:
 	@.ci/install build
-	cargo run --release --locked -- dev $(ARGS)
+	$(or $(SALLYPORT_BIN),cargo run --release --locked --) dev $(ARGS)
 
 build:
 	@.ci/install build
@@ -41,7 +43,7 @@ build:
 # Goes on after a failure, so that one run shows all of them, and closes with the total.
 test:
 	@.ci/install test
-	@.ci/total $(MAKE) --no-print-directory --keep-going fmt-check test-rust test-clients test-interop test-register test-load test-models instructions test-deploy clippy shellcheck
+	@.ci/total $(MAKE) --no-print-directory --keep-going fmt-check test-rust test-clients test-interop test-register test-load test-models test-docs instructions test-deploy clippy shellcheck
 
 test-rust: build
 	cargo test --workspace --locked --no-fail-fast
@@ -58,6 +60,10 @@ test-interop: build
 test-register:
 	deploy/entra/tests/run
 
+# PAGES="howto/rotate-keys" picks some.
+test-docs: build
+	docs/tests/run $(PAGES)
+
 test-load: build
 	loadtest/k6/test
 
@@ -69,8 +75,8 @@ test-prometheus:
 	@.ci/install test
 	@SALLYPORT_REQUIRE_PROMETHEUS=1 .ci/total cargo test --locked -p sallyport --test it -- prometheus::
 
-docs-metrics:
-	UPDATE_DOCS=1 cargo test --locked -p sallyport --lib -- --exact metrics::tests::the_reference_tells_of_every_metric
+docs-reference:
+	UPDATE_DOCS=1 cargo test --locked -p sallyport --lib -- the_reference_
 
 # docs/performance.md says what the counts are. With a release's flags, so that test-deploy finds most of it compiled.
 instructions:
@@ -130,7 +136,7 @@ clippy:
 	cargo clippy --workspace --all-targets --locked --features sallyport-mcp-server/conformance,fake-entra/unmarked -- -D warnings
 
 shellcheck:
-	shellcheck loadtest/contestants deploy/entra/register deploy/entra/tests/sleep gateway/models/check .ci/install .ci/run .ci/total
+	shellcheck docs/tests/run loadtest/contestants deploy/entra/register deploy/entra/tests/sleep gateway/models/check .ci/install .ci/run .ci/total
 	shellcheck --exclude=SC2016,SC2317 deploy/test deploy/release/* deploy/debian/build deploy/debian/*/p* deploy/debian/tests/* \
 		deploy/container/root deploy/container/tests/run deploy/kubernetes/tests/run \
 		deploy/kubernetes/tests/kubectl deploy/kubernetes/tests/replicas/run

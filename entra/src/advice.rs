@@ -37,8 +37,8 @@ pub fn advice(number: u32) -> Option<&'static str> {
         50076 | 50079 => "a Conditional Access policy wants a second factor of the user",
         90072 => "the user is of another tenant and no guest of this one",
         70021 | 700211 | 700213 | 700214 => {
-            "add a federated credential to the gateway's app registration with the issuer, subject and audience printed above, \
-             character by character. One that was added a moment ago takes some minutes to count"
+            "add a federated credential to the gateway's app registration with the issuer, subject and audience that `sallyport \
+             doctor` prints, character by character. One that was added a moment ago takes some minutes to count"
         }
         700212 => {
             "the assertion is for another audience: the federated credential and the projected token must both have that of the \

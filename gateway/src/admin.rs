@@ -102,12 +102,32 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::documented::{names, rows};
 
     #[test]
     fn only_loopback_is_this_machine() {
         let is = |text: &str| is_this_machine(text.parse().unwrap());
         assert!(["127.0.0.1", "127.8.9.10", "::1", "::ffff:127.0.0.1"].into_iter().all(is));
         assert!(!["10.0.0.1", "169.254.1.1", "::", "0.0.0.0", "fe80::1", "::ffff:10.0.0.1"].into_iter().any(is));
+    }
+
+    #[test]
+    fn every_endpoint_is_documented() {
+        let documented: Vec<_> =
+            rows("endpoints.md", "## The admin listener").iter().flat_map(|cells| names(&cells[0])).collect();
+        let served = [
+            "/metrics",
+            "/healthz",
+            "/readyz",
+            status::PAGE,
+            status::REVOKE,
+            sessions::LIST,
+            sessions::REVOKE,
+            servers::LIST,
+            servers::DRAIN,
+            servers::UNDRAIN,
+        ];
+        assert_eq!(documented, served);
     }
 
     #[tokio::test]

@@ -15,5 +15,5 @@ pub use csrf::{CrossOrigin, same_origin};
 pub use fault::{Fault, Reference};
 pub use lists::{ApprovedClients, DeniedClients, Label};
 pub use pages::{ConsentPage, LeavePage, Pages, RETRY_AFTER_SECONDS, Vouched};
-pub use person::is_a_person;
+pub use person::{is_a_person, prefers_json};
 pub use transaction::Transaction;

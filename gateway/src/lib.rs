@@ -25,6 +25,8 @@ pub mod clock;
 pub mod config;
 mod core_dumps;
 pub mod doctor;
+#[cfg(test)]
+mod documented;
 pub mod drain;
 pub mod edge;
 mod locked;

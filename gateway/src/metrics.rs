@@ -6,7 +6,7 @@
 mod audit;
 mod entra;
 mod family;
-mod labels;
+pub mod labels;
 mod store;
 #[cfg(test)]
 mod tests;

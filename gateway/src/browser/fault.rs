@@ -215,16 +215,23 @@ impl fmt::Display for Reference {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::documented::{is_generated, names, rows, table};
 
     /// Each code once, and each with its status in the documentation.
     #[test]
     fn every_code_is_documented() {
-        let documented: Vec<_> =
-            include_str!("../../../docs/security.md").lines().filter(|line| line.starts_with("| `SP-")).collect();
-        let rows = Fault::ALL.map(|fault| format!("| `{}` | {} |", fault.code(), fault.status().as_u16()));
-        assert_eq!(documented.len(), rows.len());
-        for row in rows {
-            assert_eq!(documented.iter().filter(|line| line.starts_with(&row)).count(), 1, "{row}");
-        }
+        let documented: Vec<_> = rows("errors.md", "## Pages")
+            .iter()
+            .map(|cells| (names(&cells[0]).concat(), cells[1].parse::<u16>().unwrap()))
+            .collect();
+        let codes = Fault::ALL.map(|fault| (fault.code().to_owned(), fault.status().as_u16()));
+        assert_eq!(documented, codes);
+    }
+
+    #[test]
+    fn the_reference_has_what_pages_say() {
+        let told = Fault::ALL
+            .map(|fault| vec![format!("`{}`", fault.code()), fault.title().to_owned(), fault.advice().to_owned()]);
+        is_generated("errors.md", "pages", &table(&["code", "what happened", "what to do"], told));
     }
 }

@@ -1,4 +1,4 @@
-//! Whether a request comes from somebody who types an address into a browser.
+//! Whether a request comes from somebody who types an address into a browser, or from a program.
 
 use http::header::{ACCEPT, AUTHORIZATION};
 use http::{HeaderMap, HeaderName};
@@ -19,15 +19,27 @@ pub fn is_a_person(headers: &HeaderMap) -> bool {
     !is_client && navigates && prefers_html(headers)
 }
 
+/// JSON is named, and HTML is not wanted as much. In doubt it is a person: that cannot read JSON.
+pub fn prefers_json(headers: &HeaderMap) -> bool {
+    let ranges = ranges(headers);
+    wanted(&ranges, &["application/json"]) > wanted(&ranges, &["text/html"])
+}
+
 /// HTML is named, and nothing that a program reads is wanted as much (RFC 9110 section 12.5.1).
 fn prefers_html(headers: &HeaderMap) -> bool {
+    let ranges = ranges(headers);
+    wanted(&ranges, &["text/html"]) > wanted(&ranges, &["application/json", "text/event-stream"])
+}
+
+fn ranges(headers: &HeaderMap) -> Vec<(String, f32)> {
     let values = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
-    let ranges: Vec<(String, f32)> = values.flat_map(|value| value.split(',')).map(range).collect();
-    let wanted = |names: &[&str]| {
-        let named = ranges.iter().filter(|(name, _)| names.contains(&name.as_str()));
-        named.map(|(_, quality)| *quality).fold(0.0, f32::max)
-    };
-    wanted(&["text/html"]) > wanted(&["application/json", "text/event-stream"])
+    values.flat_map(|value| value.split(',')).map(range).collect()
+}
+
+/// The highest quality that one of these is named with.
+fn wanted(ranges: &[(String, f32)], names: &[&str]) -> f32 {
+    let named = ranges.iter().filter(|(name, _)| names.contains(&name.as_str()));
+    named.map(|(_, quality)| *quality).fold(0.0, f32::max)
 }
 
 /// A media range and its quality; one that cannot be read is not wanted.
@@ -82,5 +94,16 @@ mod tests {
         ] {
             assert!(!is_a_person(&headers(pairs)), "{pairs:?}");
         }
+    }
+
+    #[test]
+    fn only_who_names_json_and_no_page_as_much_gets_json() {
+        for accept in ["application/json", "application/json, */*", "text/html;q=0.5, application/json"] {
+            assert!(prefers_json(&headers(&[("accept", accept)])), "{accept}");
+        }
+        for accept in ["", "*/*", "text/html", "text/html, application/json", "application/json;q=0", BROWSER.1] {
+            assert!(!prefers_json(&headers(&[("accept", accept)])), "{accept}");
+        }
+        assert!(!prefers_json(&headers(&[])));
     }
 }

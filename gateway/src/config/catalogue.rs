@@ -225,6 +225,7 @@ mod tests {
     use toml::{Table, Value as Toml};
 
     use super::*;
+    use crate::documented::{cells, names};
 
     #[test]
     fn every_key_has_words() {
@@ -276,6 +277,60 @@ mod tests {
         let unknown = catalogue.explain("listen.adress").unwrap_err();
         assert!(unknown.contains("Did you mean listen.address?"), "{unknown}");
         assert!(!catalogue.explain("nothing like it at all").unwrap_err().contains("Did you mean"));
+    }
+
+    /// The keys of docs/configuration.md by their paths, each with what its row has as defaults, in backticks.
+    fn documented() -> Vec<(String, Option<String>)> {
+        let mut found = Vec::new();
+        let (mut section, mut head) = (None, String::new());
+        for line in crate::documented::read("configuration.md").lines() {
+            if let Some(heading) = line.strip_prefix("##") {
+                // `[[upstream.tool_rule]]` is within upstream[].
+                let name = names(heading).concat();
+                let list = if name.starts_with("[[") { "[]" } else { "" };
+                let plain = name.trim_matches(['[', ']']).replace("upstream.", "upstream[].");
+                section = match heading.trim_matches(['#', ' ']) {
+                    "Top level" => Some(String::new()),
+                    _ if name.starts_with('[') => Some(format!("{plain}{list}.")),
+                    _ => None,
+                };
+            }
+            let Some(section) = section.as_ref().filter(|_| line.starts_with('|')) else {
+                head.clear();
+                continue;
+            };
+            if head.is_empty() {
+                head = line.to_owned();
+            }
+            if !head.starts_with("| key | default |") || !line.starts_with("| `") {
+                continue;
+            }
+            let cells = cells(line);
+            let defaults = names(&cells[1]);
+            for (at, key) in names(&cells[0]).iter().enumerate() {
+                found.push((format!("{section}{}", key.replace("<name>", "*")), defaults.get(at).cloned()));
+            }
+        }
+        found
+    }
+
+    #[test]
+    fn every_key_is_documented_with_its_default() {
+        let documented = documented();
+        let catalogue = Catalogue::read();
+        let keys: Vec<&Key> = catalogue.keys().iter().filter(|key| !key.asked.kind.is_section()).collect();
+        for key in &keys {
+            let rows: Vec<_> = documented.iter().filter(|(path, _)| *path == key.path).collect();
+            let [(_, default)] = rows[..] else {
+                panic!("{} stands {} times in docs/configuration.md", key.path, rows.len())
+            };
+            if let Some(wanted) = &key.asked.default {
+                assert_eq!(default.as_ref(), Some(wanted), "the default of {}", key.path);
+            }
+        }
+        for (path, _) in &documented {
+            assert!(keys.iter().any(|key| key.path == *path), "docs/configuration.md has {path}, which there is not");
+        }
     }
 
     /// Whether `value` is as the schema has it: as much of JSON Schema as ours uses.

@@ -180,6 +180,22 @@ const CLOCKS_DIFFER: u64 = 60;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::documented::{is_generated, table};
+
+    /// Numbers with the same advice share a row.
+    #[test]
+    fn the_reference_has_all_advice() {
+        let mut rows: Vec<(&str, Vec<String>)> = Vec::new();
+        for number in 0..10_000_000 {
+            let Some(words) = advice(number) else { continue };
+            match rows.iter_mut().find(|(said, _)| *said == words) {
+                Some((_, numbers)) => numbers.push(number.to_string()),
+                None => rows.push((words, vec![number.to_string()])),
+            }
+        }
+        let rows = rows.into_iter().map(|(words, numbers)| vec![numbers.join(" "), words.to_owned()]);
+        is_generated("errors.md", "entra", &table(&["AADSTS", "what to do"], rows));
+    }
 
     #[test]
     fn clocks_that_differ_by_a_minute_are_a_failure() {

@@ -154,3 +154,62 @@ impl Refusal {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use http::header::RETRY_AFTER;
+    use serde_json::Value;
+
+    use super::*;
+    use crate::documented::{is_generated, table};
+
+    const ALL: [Refusal; 17] = [
+        Refusal::ForeignHost,
+        Refusal::ForeignOrigin,
+        Refusal::UnknownPath,
+        Refusal::UnknownSession,
+        Refusal::Method,
+        Refusal::TokenInQuery,
+        Refusal::HeaderTooLarge,
+        Refusal::BodyTooLarge,
+        Refusal::BodyTooSlow,
+        Refusal::TooManyStreams,
+        Refusal::TooManyRequests { wait: Duration::ZERO },
+        Refusal::TooManyExchanges,
+        Refusal::BadRequest,
+        Refusal::NoUpstream,
+        Refusal::UpstreamSlow,
+        Refusal::UpstreamFailed,
+        Refusal::Internal,
+    ];
+
+    /// Of an OAuth error its word and sentence, of one of JSON-RPC its number and message.
+    fn row(refusal: &Refusal) -> Vec<String> {
+        let answer = refusal.answer();
+        let body: Value = serde_json::from_slice(answer.body()).unwrap();
+        let (error, says) = match &body["error"] {
+            Value::String(error) => (error.clone(), &body["error_description"]),
+            error => (error["code"].to_string(), &error["message"]),
+        };
+        let again = if answer.headers().contains_key(RETRY_AFTER) { "yes" } else { "" };
+        let says = says.as_str().unwrap().to_owned();
+        vec![
+            format!("`{}`", refusal.name()),
+            answer.status().as_u16().to_string(),
+            format!("`{error}`"),
+            says,
+            again.into(),
+        ]
+    }
+
+    #[test]
+    fn the_reference_has_every_refusal_of_the_edge() {
+        let mut names: Vec<_> = ALL.iter().map(Refusal::name).collect();
+        names.sort_unstable();
+        let mut counted = crate::metrics::labels::REFUSALS.to_vec();
+        counted.sort_unstable();
+        assert_eq!(names, counted, "each has a label of its own");
+        let head = ["`reason` in the logs", "status", "`error`", "says", "`Retry-After`"];
+        is_generated("errors.md", "edge", &table(&head, ALL.iter().map(row)));
+    }
+}

@@ -90,6 +90,7 @@ impl Endpoint {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::documented::{names, rows};
     use crate::pool;
     use crate::public_url::PublicUrl;
 
@@ -115,6 +116,14 @@ mod tests {
             let target = routes().find(path).unwrap();
             assert_eq!((target.upstream.resource.path(), target.endpoint), (resource, endpoint), "{path}");
         }
+    }
+
+    #[test]
+    fn every_endpoint_is_documented() {
+        let documented: Vec<_> = rows("endpoints.md", "## MCP").iter().flat_map(|cells| names(&cells[0])).collect();
+        let served = [Endpoint::Streamable, Endpoint::Sse, Endpoint::Message]
+            .map(|endpoint| format!("/mcp{}", endpoint.suffix()));
+        assert_eq!(documented, served);
     }
 
     #[test]

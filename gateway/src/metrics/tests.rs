@@ -168,23 +168,11 @@ fn sources(folder: &Path) -> Vec<PathBuf> {
         .collect()
 }
 
-/// `UPDATE_DOCS=1` writes it anew (`make docs-metrics`).
+/// `UPDATE_DOCS=1` writes it anew (`make docs-reference`).
 #[test]
 fn the_reference_tells_of_every_metric() {
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/metrics.md");
-    let document = std::fs::read_to_string(&file).unwrap();
-    let (before, rest) = document.split_once(BEGIN).expect("a mark for the beginning");
-    let (_, after) = rest.split_once(END).expect("a mark for the end");
-    let fresh = format!("{before}{BEGIN}\n{}{END}{after}", reference());
-    if std::env::var_os("UPDATE_DOCS").is_some() {
-        std::fs::write(&file, &fresh).unwrap();
-        return;
-    }
-    assert!(fresh == document, "docs/metrics.md is not what the code says: run `make docs-metrics`");
+    crate::documented::is_generated("metrics.md", "begin", &reference());
 }
-
-const BEGIN: &str = "<!-- generated: begin -->";
-const END: &str = "<!-- generated: end -->";
 
 /// A table of all metrics: name, type, labels and their values, meaning.
 fn reference() -> String {

@@ -9,7 +9,7 @@ use super::error::Error;
 use super::parameters::Parameters;
 use super::records::AuthorizationRequest;
 use crate::audit::{Context, Event, Field, Kind, Outcome};
-use crate::browser::{Fault, Reference};
+use crate::browser::{Fault, Reference, prefers_json};
 
 /// Rides on an answer that is no success, for whoever counts and for the access log.
 #[derive(Clone, Copy, Debug)]
@@ -24,6 +24,8 @@ pub(super) struct Asked {
     context: Context,
     /// As the request names it, proven or not.
     client: Option<ClientRef>,
+    /// A program asks where only browsers are expected.
+    pub prefers_json: bool,
 }
 
 impl Asked {
@@ -35,11 +37,11 @@ impl Asked {
         };
         let parameters = Parameters::parse(text);
         let client = parameters.one("client_id").ok().flatten().map(ClientRef::of);
-        Self { context: Context::of(request), client }
+        Self { context: Context::of(request), client, prefers_json: prefers_json(request.headers()) }
     }
 
-    pub fn by(client: ClientRef, context: Context) -> Self {
-        Self { context, client: Some(client) }
+    pub fn by(self, client: ClientRef) -> Self {
+        Self { client: Some(client), ..self }
     }
 }
 

@@ -48,7 +48,7 @@ impl AuthorizationServer {
             Ok(Next::Entra(SignIn { url, cookie })) => {
                 return Ok(answer::with_cookies(answer::see_other(&url), [cookie]));
             }
-            Err(error) => self.answer(error, &Asked::by(pending.request.client, context.clone())),
+            Err(error) => self.answer(error, &Asked::of(request).by(pending.request.client)),
         };
         // The transaction is over, however it ended.
         let over = [
@@ -196,14 +196,17 @@ fn refused_by_entra(request: &AuthorizationRequest, error: &str, description: &s
         Reason::AccessDenied | Reason::LoginRequired | Reason::ConsentRequired | Reason::InteractionRequired => {
             tracing::info!(number, "Entra said no");
         }
-        _ => tracing::error!(number, "Entra answered the sign-in with an error"),
+        _ => {
+            let fix = number.parse().ok().and_then(entra::advice);
+            tracing::error!(number, fix, "Entra answered the sign-in with an error");
+        }
     }
     refuse(request, reason, text)
 }
 
 /// The one match from a failed redemption to what the client learns.
 fn failed_at_entra(request: &AuthorizationRequest, error: &entra::Error) -> Error {
-    tracing::warn!(%error, "Entra's code was not redeemed");
+    tracing::warn!(%error, fix = error.number().and_then(entra::advice), "Entra's code was not redeemed");
     match error {
         entra::Error::UserMustAct(_) if request.prompt == Some(Prompt::None) => {
             refuse(request, Reason::InteractionRequired, "The user must be asked.")

@@ -199,12 +199,12 @@ impl AuthorizationServer {
         let reference = Reference::random();
         self.note(&error, asked, reference);
         let told = Told { code: error.code(), reason: error.reason() };
-        let mut response = self.in_words(error, reference);
+        let mut response = self.in_words(error, reference, asked);
         response.extensions_mut().insert(told);
         response
     }
 
-    fn in_words(&self, error: Error, reference: Reference) -> Response<Bytes> {
+    fn in_words(&self, error: Error, reference: Reference, asked: &Asked) -> Response<Bytes> {
         match error {
             Error::NotFound => problem(StatusCode::NOT_FOUND, "not_found", "There is nothing at this address."),
             Error::MethodNotAllowed(methods) => with(
@@ -260,7 +260,7 @@ impl AuthorizationServer {
                 // No more than this: a flood must not fill the log. It is counted.
                 tracing::debug!(limit = limited.limit, %reference, "an address asked too often");
                 let mut response = match in_a_browser {
-                    true => self.pages.error(Fault::TooMany, reference),
+                    true => self.page(Fault::TooMany, reference, asked),
                     false => problem(
                         StatusCode::TOO_MANY_REQUESTS,
                         "slow_down",
@@ -275,7 +275,7 @@ impl AuthorizationServer {
                 if matches!(fault, Fault::Unavailable | Fault::NoClientDocument) {
                     tracing::error!(code = fault.code(), %reference, cause, "answered 503");
                 }
-                self.pages.error(fault, reference)
+                self.page(fault, reference, asked)
             }
             Error::NoAccess(fault, cause, refusal) => {
                 let url = refusal.url(self.settings.public_url.as_str());
@@ -290,6 +290,30 @@ impl AuthorizationServer {
                 error: refusal.reason.as_str(),
                 description: refusal.description,
             }),
+        }
+    }
+
+    /// For a person; for a program that came here the same words, code and reference as JSON.
+    fn page(&self, fault: Fault, reference: Reference, asked: &Asked) -> Response<Bytes> {
+        if !asked.prefers_json {
+            return self.pages.error(fault, reference);
+        }
+        let error = match fault.status() {
+            StatusCode::FORBIDDEN => "access_denied",
+            StatusCode::TOO_MANY_REQUESTS => "slow_down",
+            StatusCode::SERVICE_UNAVAILABLE => "temporarily_unavailable",
+            _ => "invalid_request",
+        };
+        let body = json!({
+            "error": error,
+            "error_description": format!("{}. {}", fault.title(), fault.advice()),
+            "code": fault.code(),
+            "reference": reference.to_string(),
+        });
+        let response = answer::json(fault.status(), &body);
+        match fault.status() {
+            StatusCode::SERVICE_UNAVAILABLE => with(response, RETRY_AFTER, RETRY_AFTER_SECONDS),
+            _ => response,
         }
     }
 }

@@ -6,6 +6,7 @@ mod connections;
 mod consent;
 mod corpora;
 mod discovery;
+mod documented;
 mod documents;
 mod limits;
 mod model;

@@ -39,7 +39,7 @@ impl AuthorizationServer {
             _ => return Err(Error::UnsupportedGrantType),
         };
         let result = issued.as_ref().map_or_else(Error::grant_reason, |_| "ok");
-        let mut response = issued.map_or_else(|error| self.answer(error, &Asked::by(client, context)), tokens);
+        let mut response = issued.map_or_else(|error| self.answer(error, &Asked::of(request).by(client)), tokens);
         response.extensions_mut().insert(Granted { grant, result });
         Ok(response)
     }

@@ -74,3 +74,19 @@ impl Purpose {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::documented::{names, rows};
+
+    #[test]
+    fn every_purpose_is_documented_with_its_prefix_and_label() {
+        let documented: Vec<_> = rows("token-format.md", "## On the wire")
+            .iter()
+            .map(|cells| (names(&cells[1]).concat(), names(&cells[2]).concat()))
+            .collect();
+        let purposes = Purpose::ALL.map(|purpose| (purpose.prefix().to_owned(), purpose.label().to_owned()));
+        assert_eq!(documented, purposes);
+    }
+}

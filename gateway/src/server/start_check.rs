@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use entra::Error;
+use entra::{Error, advice};
 use pingora::server::ShutdownWatch;
 use pingora::services::background::BackgroundService;
 use tokio::time::sleep;
@@ -38,17 +38,28 @@ impl StartCheck {
                 Err(error) => error,
             };
             failures += 1;
-            self.readiness.hindered(format!("Entra: {error}"));
+            self.readiness.hindered(in_words(&error));
             let pause = pause(&error, failures, random_fraction());
             let pause_s = pause.as_secs();
             match error {
                 Error::TryLater { .. } => tracing::warn!(%error, pause_s, "not ready: Entra does not answer"),
-                _ => tracing::error!(%error, pause_s, "not ready: Entra does not let this gateway sign anybody in"),
+                _ => {
+                    let fix = error.number().and_then(advice);
+                    tracing::error!(%error, pause_s, fix, "not ready: Entra does not let this gateway sign anybody in");
+                }
             }
             sleep(pause).await;
         }
         self.readiness.ready();
         tracing::info!(failures, "ready: Entra knows this gateway");
+    }
+}
+
+/// For people, with what mends it.
+fn in_words(error: &Error) -> String {
+    match error.number().and_then(advice) {
+        Some(fix) => format!("Entra: {error}: {fix}"),
+        None => format!("Entra: {error}"),
     }
 }
 
@@ -71,6 +82,15 @@ const SPREAD: f64 = 0.2;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_known_number_comes_with_what_mends_it() {
+        assert_eq!(
+            in_words(&Error::SetUp("AADSTS7000112".to_owned())),
+            "Entra: set-up: AADSTS7000112: the application is disabled: enable it under Enterprise applications, Properties"
+        );
+        assert_eq!(in_words(&Error::SetUp("AADSTS1".to_owned())), "Entra: set-up: AADSTS1");
+    }
 
     #[test]
     fn pauses_grow_to_half_a_minute_and_differ_among_replicas() {

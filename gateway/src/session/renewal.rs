@@ -124,7 +124,10 @@ impl Sessions {
                 Err(error) => {
                     match &error {
                         Error::TryLater { .. } => tracing::warn!(%error, "Entra's tokens were not renewed"),
-                        _ => tracing::error!(%error, "Entra's tokens cannot be renewed"),
+                        _ => {
+                            let fix = error.number().and_then(entra::advice);
+                            tracing::error!(%error, fix, "Entra's tokens cannot be renewed");
+                        }
                     }
                     record.trouble = Some(Trouble::after(record.trouble, now, retry_after(&error)));
                 }

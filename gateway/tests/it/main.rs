@@ -10,6 +10,7 @@ mod canaries;
 mod chaos;
 mod clients;
 mod connections;
+mod docs;
 mod doctor;
 mod drain;
 mod entra_life;

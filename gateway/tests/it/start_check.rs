@@ -32,6 +32,7 @@ async fn until_entra_knows_the_gateway_it_is_not_ready_and_says_why() {
         let (status, said) = gateway.readiness().await;
         assert_eq!(status, 503, "{said}");
         if said.contains("AADSTS700213") {
+            assert!(said.contains("add a federated credential"), "{said}");
             break;
         }
         assert!(started.elapsed() < Duration::from_secs(5), "{said}");

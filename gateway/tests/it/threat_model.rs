@@ -1,38 +1,8 @@
 //! The threat model names what shows each of its rows, and what it names is there.
 
-use std::collections::BTreeSet;
 use std::fs;
-use std::path::{Path, PathBuf};
 
-fn project() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
-}
-
-/// The names of the tests in all Rust files below a folder: functions right below an attribute that makes one a test.
-fn tests_below(folder: &Path, found: &mut BTreeSet<String>) {
-    for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() && !path.ends_with("target") && !path.ends_with("node_modules") {
-            tests_below(&path, found);
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            tests_in(&fs::read_to_string(&path).unwrap(), found);
-        }
-    }
-}
-
-fn tests_in(text: &str, found: &mut BTreeSet<String>) {
-    let mut is_test = false;
-    for line in text.lines().map(str::trim_start) {
-        is_test |= line.starts_with("#[test") || line.starts_with("#[tokio::test");
-        let function = line.strip_prefix("async ").unwrap_or(line).strip_prefix("fn ");
-        if let Some((name, _)) = function.and_then(|rest| rest.split_once('(')) {
-            if is_test {
-                found.insert(name.to_owned());
-            }
-            is_test = false;
-        }
-    }
-}
+use crate::docs::project::{Tests, project};
 
 /// A row's id, and what its last cell names.
 fn row(line: &str) -> Option<(&str, Vec<&str>)> {
@@ -53,16 +23,11 @@ fn each_threat_names_what_shows_that_it_is_met() {
         expected.iter().flat_map(|(kind, last)| (1..=*last).map(move |n| format!("{kind}{n}"))).collect();
     assert_eq!(ids, expected, "each once, in order");
 
-    let mut tests = BTreeSet::new();
-    for package in ["gateway", "entra", "mcp-server"] {
-        tests_below(&project().join(package), &mut tests);
-    }
-    let clients = project().join("gateway/tests/clients");
-    let is_there = |name: &str| tests.contains(name) || (name.ends_with(".mjs") && clients.join(name).is_file());
+    let tests = Tests::of_project();
     for (id, names) in rows {
         assert!(!names.is_empty(), "{id} names nothing");
         for name in names {
-            assert!(is_there(name), "{id} names {name}, which is no test");
+            assert!(tests.has(name), "{id} names {name}, which is no test");
         }
     }
 }
