@@ -15,6 +15,7 @@ use super::journey::{Destination, Journey};
 use super::route::Endpoint;
 use super::{Edge, MCP_SESSION_ID, headers};
 use crate::pool::{EndpointRewriter, McpSession, Name, Peer};
+use crate::trace_context::{TRACEPARENT, TRACESTATE};
 
 const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -61,6 +62,12 @@ impl Edge {
             upstream.insert_header(X_FORWARDED_FOR, client.to_string())?;
         }
         upstream.insert_header(X_REQUEST_ID, journey.id.as_str())?;
+        if let Some(trace) = &journey.trace {
+            upstream.insert_header(TRACEPARENT, trace.exchange(journey.peer()?.address))?;
+            if !trace.is_continued() {
+                upstream.remove_header(&TRACESTATE);
+            }
+        }
         // Replaces the caller's own token, which must never reach an upstream.
         upstream.insert_header(AUTHORIZATION, destination.admitted.bearer())?;
         Ok(upstream)

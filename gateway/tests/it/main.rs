@@ -39,3 +39,4 @@ mod support;
 mod tenants;
 mod threat_model;
 mod tls;
+mod traces;
