@@ -29,7 +29,7 @@ pub mod drain;
 pub mod edge;
 mod locked;
 pub mod log;
-mod metrics;
+pub mod metrics;
 pub mod oauth;
 mod one_line;
 mod pem;

@@ -16,6 +16,8 @@ mod current;
 mod exporter;
 mod observed;
 mod spans;
+#[cfg(test)]
+mod tests;
 mod trace;
 
 use std::net::IpAddr;

@@ -2,9 +2,14 @@
 //! collector at least once a second. A collector that takes none costs traces and nothing else: the queue fills, and what
 //! comes then is counted where it is lost.
 
+use std::error::Error;
 use std::sync::mpsc::SyncSender;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use async_trait::async_trait;
+use http::{Request, Response};
+use opentelemetry_http::{Bytes, HttpClient, HttpError};
 use opentelemetry_otlp::{SpanExporter, WithExportConfig, WithHttpConfig};
 use opentelemetry_sdk::trace::SpanExporter as _;
 use reqwest::redirect::Policy;
@@ -34,7 +39,16 @@ pub(super) struct Exporter {
     inside: SpanExporter,
     spans: Maker,
     counts: Counts,
+    /// What broke the last attempt, if it was broken.
+    broke: Arc<Mutex<Option<String>>>,
     trouble: Option<Trouble>,
+}
+
+/// Keeps what went wrong: the exporter itself would only tell that something did.
+#[derive(Debug)]
+struct Client {
+    inside: reqwest::Client,
+    broke: Arc<Mutex<Option<String>>>,
 }
 
 /// Since when the collector takes no traces.
@@ -55,11 +69,13 @@ impl Exporter {
         let client = client.connect_timeout(CONNECT).timeout(CALL);
         // Spoken to in clear it needs no roots of trust; a minimal container has none.
         let client = if endpoint.scheme() == "http" { client.tls_certs_only([]) } else { client };
-        let builder = SpanExporter::builder().with_http().with_http_client(client.build()?);
+        let broke = Arc::default();
+        let client = Client { inside: client.build()?, broke: Arc::clone(&broke) };
+        let builder = SpanExporter::builder().with_http().with_http_client(client);
         let mut inside = builder.with_endpoint(traces_url(endpoint)).with_timeout(CALL).build()?;
         inside.set_resource(&spans.resource());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let exporter = Self { inside, spans, counts, trouble: None };
+        let exporter = Self { inside, spans, counts, broke, trouble: None };
         let run = move || runtime.block_on(exporter.run(ended, finishing));
         std::thread::Builder::new().name("traces".to_owned()).spawn(run)?;
         Ok(())
@@ -107,7 +123,7 @@ impl Exporter {
                 }
                 return;
             }
-            Ok(Err(error)) => error.to_string(),
+            Ok(Err(error)) => self.broke().take().unwrap_or_else(|| error.to_string()),
             Err(_) => "no answer in time".to_owned(),
         };
         self.counts.failed.inc_by(traces);
@@ -119,6 +135,31 @@ impl Exporter {
             tracing::warn!(cause, lost = trouble.lost, "the collector takes no traces");
         }
     }
+
+    fn broke(&self) -> std::sync::MutexGuard<'_, Option<String>> {
+        self.broke.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[async_trait]
+impl HttpClient for Client {
+    async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
+        let answer = self.inside.send_bytes(request).await;
+        *self.broke.lock().unwrap_or_else(PoisonError::into_inner) = answer.as_ref().err().map(|error| chain(&**error));
+        answer
+    }
+}
+
+/// reqwest's own words stop where it could not send; the reason is in the sources.
+fn chain(error: &(dyn Error + Send + Sync)) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
 }
 
 /// What has come within a moment after the first, as far as there is room. Whether there was any: none will come any more.

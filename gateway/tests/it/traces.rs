@@ -276,6 +276,57 @@ async fn lines_name_the_trace_and_what_waits_is_sent_before_the_end() {
     assert_eq!(line["request_id"], of(&span, "sallyport.request_id"));
 }
 
+#[tokio::test]
+async fn a_collector_that_takes_nothing_is_one_line_with_the_cause() {
+    let (folder, port, admin_port) = (Folder::new("no-collector"), free_port(), free_port());
+    let text = fs::read_to_string(configuration(&folder, port, admin_port)).unwrap();
+    let endpoint = format!("http://127.0.0.1:{}", free_port());
+    let text = format!("{text}\n[telemetry]\notlp_endpoint = \"{endpoint}\"\n[drain]\ndelay = \"0s\"\n");
+    let file = folder.file("sallyport.toml", &text);
+    let running = Running::of(Command::new(PROGRAM).args(["serve", "--config", &file]));
+    wait_until_open(port).await;
+    let ask = async || http_client().get(format!("http://localhost:{port}/nowhere")).send().await.unwrap();
+    ask().await;
+    let (running, lines) = tokio::task::spawn_blocking(|| {
+        let lines = running.read_until("the collector takes no traces");
+        (running, lines)
+    })
+    .await
+    .unwrap();
+    assert!(lines.last().unwrap().contains("Connection refused"), "{lines:#?}");
+    ask().await;
+    let (code, lines) = tokio::task::spawn_blocking(|| running.terminate()).await.unwrap();
+    assert_eq!(code, Some(0), "{lines:#?}");
+    assert!(!lines.iter().any(|line| line.contains("takes no traces")), "{lines:#?}");
+}
+
+/// What a server does wrong, and one that is not there.
+#[tokio::test]
+async fn what_fails_is_an_error_with_its_reason() {
+    let (upstream, collector) = (Upstream::start().await, Collector::start().await);
+    let (gateway, token) = start(&upstream, to(&collector.url)).await;
+    let is_error = |span: &Span| span.status.as_ref().is_some_and(|status| status.code == 2);
+    let redirected = call(&gateway, &token, "01").header("x-test", "redirect").send().await.unwrap();
+    assert_eq!(redirected.status(), 502);
+    let server = collector.wait_for("of the redirect", |span| of_status(span) == "502").await;
+    assert!(is_error(&server));
+    assert_eq!(of(&server, "error.type"), "upstream_failed");
+    let exchange = collector.below(&server, "POST");
+    assert_eq!((of_status(&exchange).as_str(), is_error(&exchange)), ("302", false));
+
+    drop(upstream);
+    // Its connections may live a moment longer.
+    let gone = async || call(&gateway, &token, "01").send().await.unwrap().status().is_server_error();
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !gone().await {
+        assert!(Instant::now() < deadline, "the server is still there");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let is_it = |span: &Span| span.name == "connect" && is_error(span);
+    let refused = collector.wait_for("of a connection that failed", is_it).await;
+    assert_eq!(of(&refused, "error.type"), "no_connection");
+}
+
 #[test]
 fn mistakes_are_78_with_key_and_line() {
     let folder = Folder::new("traces-mistakes");
