@@ -1,5 +1,6 @@
 //! `cargo bench -p sallyport --bench hot_path`: how long each part of the hot path takes. With `-- --count`: how many
-//! instructions (`instructions`), which fails when one takes 5 % more than was accepted; `-- --accept` accepts what is counted.
+//! instructions (`instructions`), which fails when one takes 5 % more than was accepted; `-- --accept` accepts what is counted. With
+//! `-- --telemetry`: what metrics, logs and traces take of them.
 #![expect(
     clippy::expect_used,
     clippy::print_stdout,
@@ -48,7 +49,9 @@ fn main() -> ExitCode {
     let has = |argument: &str| std::env::args().any(|given| given == argument);
     match std::env::var(instructions::ROLE).as_deref() {
         Ok("parts") => instructions::run(),
+        Ok("metrics") => instructions::run_metrics(),
         Ok("gateway") => whole_request::gateway(),
+        _ if has("--telemetry") => return instructions::count_telemetry(),
         _ if has("--count") || has("--accept") => return instructions::count(has("--accept")),
         _ => time(),
     }

@@ -6,6 +6,9 @@
 
 use std::hint::black_box;
 use std::process::ExitCode;
+use std::time::Duration;
+
+use sallyport::metrics::Metrics;
 
 use super::parts::{Parts, SignedIn};
 use super::{baseline, callgrind, whole_request};
@@ -32,6 +35,46 @@ pub fn count(accept: bool) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     if baseline::compare(&counts) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// What a whole call and a refusal take with each kind of telemetry on, beside what they take with none. Metrics cannot be switched off: what is
+/// counted for a call is counted by itself.
+pub fn count_telemetry() -> ExitCode {
+    if !callgrind::is_there() {
+        println!("instructions: valgrind is not installed");
+        return ExitCode::FAILURE;
+    }
+    let metrics = callgrind::run("metrics").inside("counted_metrics") / TIMES;
+    println!("{:<32} {metrics:>12}", "metrics of a call, always on");
+    let none = whole_request::count();
+    for telemetry in ["none", "access", "audit", "a tenth", "traces", "access, audit, traces"] {
+        let counts = whole_request::count_with(telemetry);
+        for ((name, count), (_, off)) in counts.into_iter().zip(none) {
+            let more = 100.0 * (count as f64 / off as f64 - 1.0);
+            println!("{name:<24} {telemetry:<24} {count:>8}  {more:+.1} %");
+        }
+    }
+    ExitCode::SUCCESS
+}
+
+/// In the counted process: what [`whole_request`] has counted of one call.
+pub fn run_metrics() {
+    let metrics = Metrics::for_upstreams(["mcp"]);
+    counted_metrics(&metrics);
+}
+
+#[inline(never)]
+fn counted_metrics(metrics: &Metrics) {
+    for _ in 0..TIMES {
+        let metrics = black_box(metrics);
+        let took = black_box(Duration::from_micros(200));
+        metrics.admitted("cache", took, took);
+        metrics.connected(true, took);
+        metrics.forwarded(took);
+        metrics.upstream_answered("mcp", 200);
+        metrics.first_byte(took);
+        metrics.answered("mcp", 200, took, false);
+    }
 }
 
 /// What is counted, and the function that runs it: each is found in the profile by its name.

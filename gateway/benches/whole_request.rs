@@ -3,11 +3,16 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 
+use sallyport::server::Settings;
+use sallyport::{log, traces};
+
 use super::callgrind::{self, Counted};
 use super::support::gateway::Gateway;
 use super::support::journey::{ADELE, Client};
 
 const UPSTREAM: &str = "SALLYPORT_COUNTED_UPSTREAM";
+const TELEMETRY: &str = "SALLYPORT_COUNTED_TELEMETRY";
+const FILE: &str = "SALLYPORT_COUNTED_FILE";
 /// Before anything is counted.
 const WARM: u64 = 200;
 const TIMES: u64 = 500;
@@ -16,8 +21,12 @@ const TIMES: u64 = 500;
 pub fn gateway() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime starts");
     let upstream = std::env::var(UPSTREAM).expect("it is told");
+    let telemetry = std::env::var(TELEMETRY).unwrap_or_default();
+    if telemetry.contains("access") {
+        log::start(&log::Settings { format: log::Format::Json, level: tracing::Level::INFO });
+    }
     let (gateway, token) = runtime.block_on(async {
-        let gateway = Gateway::start(&upstream).await;
+        let gateway = Gateway::start_changed(&upstream, |settings, _| change(settings, &telemetry, &upstream)).await;
         let token = Client::register(&gateway).await.token(&gateway, ADELE).await;
         (gateway, token)
     });
@@ -25,20 +34,44 @@ pub fn gateway() {
     std::io::stdin().read_to_end(&mut Vec::new()).expect("its input ends");
 }
 
+/// Switches on what is named. Whatever has traces may as well be a collector.
+fn change(settings: &mut Settings, telemetry: &str, upstream: &str) {
+    if telemetry.contains("audit") {
+        settings.audit = Some(std::env::var_os(FILE).expect("it is told").into());
+    }
+    let percent = [("traces", 100), ("a tenth", 10)].into_iter().find(|(word, _)| telemetry.contains(word));
+    settings.traces = percent.map(|(_, sample_percent)| traces::Settings {
+        endpoint: upstream.parse().expect("it is a URL"),
+        sample_percent,
+        continue_from: Vec::new(),
+    });
+}
+
 pub fn count() -> [(&'static str, u64); 2] {
+    count_with("")
+}
+
+/// With what of `access`, `audit`, `traces` and `a tenth` of traces is in the words `telemetry`.
+pub fn count_with(telemetry: &str) -> [(&'static str, u64); 2] {
     let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port is free");
     let upstream = format!("http://{}", listener.local_addr().expect("it is bound"));
     std::thread::spawn(move || {
         listener.incoming().for_each(|stream| drop(std::thread::spawn(|| answer(stream.expect("it is open")))))
     });
-    let mut counted = callgrind::start("gateway", &[(UPSTREAM, &upstream)]);
+    let file = std::env::temp_dir().join(format!("sallyport-counted-{}.log", std::process::id()));
+    let name = file.display().to_string();
+    let mut counted = callgrind::start("gateway", &[(UPSTREAM, &upstream), (TELEMETRY, telemetry), (FILE, &name)]);
     let mut said = String::new();
     let output = counted.process().stdout.take().expect("it is piped");
     BufReader::new(output).read_line(&mut said).expect("it says where it is");
     let (port, token) = said.trim().split_once(' ').expect("port and token");
     let good = Caller::new(port, token);
     let forged = Caller::new(port, &format!("{}AAAA", &token[..token.len() - 4]));
-    [("a whole call", each(&counted, good, "200")), ("a forged token refused", each(&counted, forged, "401"))]
+    let counts =
+        [("a whole call", each(&counted, good, "200")), ("a forged token refused", each(&counted, forged, "401"))];
+    // There is one if events were written to it.
+    let _ = std::fs::remove_file(file);
+    counts
 }
 
 fn each(counted: &Counted, mut caller: Caller, status: &str) -> u64 {

@@ -26,7 +26,7 @@ use std::time::Duration;
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use prometheus::{IntCounter, IntGauge};
 
-pub use context::{Context, TraceId};
+pub use context::Context;
 pub use event::{Event, Field, Kind, Outcome};
 pub use file::{AuditFile, FileError};
 pub use subject::Subject;

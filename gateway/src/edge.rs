@@ -25,6 +25,7 @@ mod refusal;
 mod relay;
 mod route;
 mod tool_gate;
+mod traced;
 mod upstream_hop;
 
 use std::sync::Arc;
@@ -53,6 +54,7 @@ use crate::public_url::PublicUrl;
 use crate::sealed::Sealer;
 use crate::session::Sessions;
 use crate::source::TrustedProxies;
+use crate::traces::{self, Traces};
 use framing::is_framed_once;
 use headers::with_headers;
 use http_messages::{answered, has_long_header, linger, write_whole};
@@ -81,6 +83,7 @@ pub struct Edge {
     /// Whether every request writes a line.
     pub access_log: bool,
     pub audit: Audit,
+    pub traces: Option<Traces>,
 }
 
 #[async_trait]
@@ -105,6 +108,7 @@ impl ProxyHttp for Edge {
     }
 
     async fn request_filter(&self, session: &mut Session, journey: &mut Journey) -> Result<bool> {
+        journey.trace = self.begin_trace(session);
         if has_long_header(session, &self.bounds) {
             return self.refuse(session, journey, Refusal::HeaderTooLarge).await;
         }
@@ -119,12 +123,13 @@ impl ProxyHttp for Edge {
         let path = session.req_header().uri.path();
         if let Some(endpoint) = self.oauth.endpoint(path) {
             (journey.route, journey.endpoint) = ("oauth", Some(endpoint));
-            return Box::pin(self.authorize(session, journey)).await;
+            return traces::within(journey.trace.clone(), Box::pin(self.authorize(session, journey))).await;
         }
         match self.routes.find(path) {
             Some(target) => {
                 // Boxed, for a stream would hold the room that admitting it once needed.
-                let answered = Box::pin(self.admit(session, journey, target)).await?
+                let admitted = traces::within(journey.trace.clone(), Box::pin(self.admit(session, journey, target)));
+                let answered = admitted.await?
                     || self.has_tool_rules(journey) && Box::pin(self.check_tools(session, journey)).await?;
                 if !answered {
                     journey.relayed = true;
@@ -186,6 +191,7 @@ impl ProxyHttp for Edge {
         if self.access_log {
             self.write_access_line(session, journey, status, took, error);
         }
+        self.end_trace(session, journey, status, error);
     }
 
     /// Pingora would log the URL with its query, where codes travel.

@@ -13,8 +13,8 @@
 //!
 //! Only `edge`, `pool`, `admin`, `drain` and `server` know that Pingora exists. `server` wires, `config` feeds it, `cli` runs it, `doctor`
 //! looks from outside at what it is to work with. `audit` is told by all of them what happened. `core_dumps` keeps the memory of
-//! `serve` to itself, `locked` the keys out of swap. `sealed`, `store`, `clock`, `secret`, `one_line`, `pem` and `sync` lie below
-//! everything.
+//! `serve` to itself, `locked` the keys out of swap. `traces` tells a collector of requests, where one is configured. `sealed`, `store`,
+//! `clock`, `secret`, `one_line`, `pem`, `trace_context` and `sync` lie below everything.
 
 pub mod access;
 mod admin;
@@ -31,7 +31,7 @@ pub mod drain;
 pub mod edge;
 mod locked;
 pub mod log;
-mod metrics;
+pub mod metrics;
 pub mod oauth;
 mod one_line;
 mod pem;
@@ -47,3 +47,5 @@ pub mod session;
 pub mod source;
 pub mod store;
 mod sync;
+mod trace_context;
+pub mod traces;

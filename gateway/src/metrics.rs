@@ -26,6 +26,7 @@ use self::labels::{FAILED, OK};
 pub use self::store::StoreMetrics;
 use self::upstreams::UpstreamMetrics;
 use crate::audit::Counts;
+use crate::traces;
 
 pub struct Metrics {
     registry: Registry,
@@ -64,6 +65,7 @@ pub struct Metrics {
     entra: Arc<EntraMetrics>,
     store: Arc<StoreMetrics>,
     audit: Counts,
+    traces: traces::Counts,
     /// Asked at each scrape for what nobody counts.
     looks: Mutex<Vec<Look>>,
 }
@@ -230,6 +232,7 @@ impl Metrics {
                 "sallyport_redis_breakers_open",
                 "Breakers that keep requests from Redis, for it did not answer; a cluster has several.",
             ),
+            traces: trace_counts(&make),
             looks: Mutex::default(),
             registry,
         }
@@ -379,6 +382,11 @@ impl Metrics {
         self.audit.clone()
     }
 
+    /// What traces are counted with.
+    pub fn traces(&self) -> traces::Counts {
+        self.traces.clone()
+    }
+
     /// Counts requests to Entra.
     pub fn entra(&self) -> Arc<EntraMetrics> {
         self.entra.clone()
@@ -427,6 +435,17 @@ fn build_info(make: &Maker<'_>) {
             .const_label("version", env!("CARGO_PKG_VERSION")),
     );
     make.keep(build.expect("the gauge is well-formed")).set(1);
+}
+
+fn trace_counts(make: &Maker<'_>) -> traces::Counts {
+    let results = make.counter_of(
+        "sallyport_traces_total",
+        "Traces of requests, by what became of them; dropped: the queue was full, failed: the collector did not take them.",
+        "result",
+        labels::TRACE_RESULTS,
+    );
+    let [exported, dropped, failed] = ["exported", "dropped", "failed"].map(|result| results.of(result));
+    traces::Counts { exported, dropped, failed }
 }
 
 fn result(well: bool) -> &'static str {

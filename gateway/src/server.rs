@@ -48,6 +48,7 @@ use crate::service_manager;
 use crate::session::{self, Roster, Sessions};
 use crate::source::TrustedProxies;
 use crate::store::{self, MemoryStore, Observed, RedisStore, Store};
+use crate::traces::{self, EntraNoted, StoreNoted, Traces};
 use closing::Closing;
 pub use connections::ConnectionLimits;
 use connections::Connections;
@@ -104,6 +105,8 @@ pub struct Settings {
     pub access_log: bool,
     /// Where the audit log goes; `None`: to the log.
     pub audit: Option<PathBuf>,
+    /// Where traces go; `None`: none are made.
+    pub traces: Option<traces::Settings>,
     pub drain: drain::Settings,
 }
 
@@ -135,6 +138,8 @@ pub enum BuildError {
     Origin(#[from] http::header::InvalidHeaderValue),
     #[error("the audit log: {0}")]
     Audit(#[from] audit::FileError),
+    #[error("traces: {0}")]
+    Traces(#[from] traces::StartError),
     #[error("the listening sockets that were passed: {0}")]
     Inherited(#[from] InheritedError),
 }
@@ -146,6 +151,7 @@ pub struct Server {
     leave: drain::Settings,
     proxy: Arc<HttpProxy<Edge>>,
     audit: Audit,
+    traces: Option<Traces>,
 }
 
 impl Server {
@@ -186,7 +192,7 @@ impl Server {
         let (edge, kept) = edge(settings, clock.clone(), metrics.clone(), drain.clone())?;
         let sessions = SessionsAdmin { sessions: edge.sessions.clone(), tenants };
         let servers = ServersAdmin { pools: edge.routes.pools().cloned().collect(), audit: edge.audit.clone() };
-        let (audit, readiness) = (edge.audit.clone(), Readiness::default());
+        let (audit, traces, readiness) = (edge.audit.clone(), edge.traces.clone(), Readiness::default());
         show_states(&metrics, &edge, &readiness);
         let history = History::default();
         let status = StatusAdmin {
@@ -255,7 +261,7 @@ impl Server {
         if let Some(watch) = kept.ring {
             pingora.add_service(background_service("key ring", watch));
         }
-        Ok(Self { pingora, drain, leave, proxy, audit })
+        Ok(Self { pingora, drain, leave, proxy, audit, traces })
     }
 
     /// Serves until `stop`, drains, and returns.
@@ -263,6 +269,7 @@ impl Server {
         let watch = GracefulStop { drain: self.drain, settings: self.leave, stop, app: self.proxy };
         self.pingora.run(RunArgs { shutdown_signal: Box::new(watch) });
         self.audit.finish();
+        self.traces.iter().for_each(Traces::finish);
     }
 }
 
@@ -315,9 +322,22 @@ fn edge(settings: Settings, clock: Clock, metrics: Arc<Metrics>, drain: Drain) -
     ring::note_ring(&sealer, &audit);
     let ring_watch = ring_file.map(|file| file.watch(&sealer, &metrics, &audit));
     let credential = settings.credential.clone().source(&settings.entra, now_of(&clock))?;
-    let entra = Arc::new(entra::Client::observed(settings.entra, credential, metrics.entra())?);
+    let start = |settings| Traces::start(settings, &public_url, metrics.traces());
+    let traces = settings.traces.map(start).transpose()?;
+    let entra_observer: Arc<dyn entra::Observer> = match &traces {
+        Some(_) => Arc::new(EntraNoted { inside: metrics.entra() }),
+        None => metrics.entra(),
+    };
+    let entra = Arc::new(entra::Client::observed(settings.entra, credential, entra_observer)?);
     metrics.shows_ages_of(entra.clone());
     let redis_token = RedisToken::new(&settings.store, &settings.credential, &entra, now_of(&clock))?;
+    let store_observer: Arc<dyn store::Observer> = match &traces {
+        Some(_) => {
+            let is_redis = matches!(settings.store, store::Settings::Redis(_));
+            Arc::new(StoreNoted { inside: metrics.store(), is_redis })
+        }
+        None => metrics.store(),
+    };
     let store: Arc<dyn Store> = match settings.store {
         store::Settings::Memory => Arc::new(MemoryStore::new(clock.clone())),
         store::Settings::Redis(redis) => {
@@ -327,7 +347,7 @@ fn edge(settings: Settings, clock: Clock, metrics: Arc<Metrics>, drain: Drain) -
             redis
         }
     };
-    let store: Arc<dyn Store> = Arc::new(Observed::new(store, metrics.store()));
+    let store: Arc<dyn Store> = Arc::new(Observed::new(store, store_observer));
     let rules = settings.upstreams.iter().map(|upstream| (public_url.join(&upstream.path), &upstream.access));
     let access = Access::new(settings.sign_in, rules);
     let sessions = Sessions::new(
@@ -375,6 +395,7 @@ fn edge(settings: Settings, clock: Clock, metrics: Arc<Metrics>, drain: Drain) -
         bounds: Arc::new(settings.bounds),
         access_log: settings.access_log,
         audit,
+        traces,
         trusted_proxies: settings.trusted_proxies,
         limits: edge::Limits::new(settings.edge_limits),
         public_url,

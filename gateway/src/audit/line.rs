@@ -13,6 +13,7 @@ use super::{Entry, Field};
 use crate::log::without_secrets;
 use crate::one_line::one_line;
 use crate::sealed::AuditKey;
+use crate::trace_context::TraceId;
 
 /// Where a chain of lines has got to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,7 +116,7 @@ pub(super) fn told(entry: &Entry, key: &AuditKey) -> Vec<(Field, Value)> {
         text(Field::Session, event.session.map(|session| hex(&session.0[..4]))),
         text(Field::Address, context.address.map(|address| address.to_string())),
         context.request_id.as_ref().map(|id| (Field::RequestId, Value::Text(id.clone()))),
-        text(Field::TraceId, context.trace_id.map(super::TraceId::to_text)),
+        text(Field::TraceId, context.trace_id.map(TraceId::to_text)),
     ];
     let details = event.details.iter().map(|(field, value)| match value {
         // Empty is what nothing visible is left of.

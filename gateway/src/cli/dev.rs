@@ -137,6 +137,7 @@ impl Dev {
             allowed_origins: vec!["http://localhost:6274".to_owned(), "http://127.0.0.1:6274".to_owned()],
             access_log: true,
             audit: None,
+            traces: None,
             drain: drain::Settings { delay: Duration::ZERO, window: Duration::from_secs(10) },
         })
     }

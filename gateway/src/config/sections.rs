@@ -6,6 +6,7 @@ mod clients;
 mod entra;
 mod limits;
 mod store;
+mod telemetry;
 mod upstream;
 
 use std::net::SocketAddr;
@@ -46,6 +47,7 @@ pub fn read(root: &Section<'_>) -> Option<(log::Settings, Settings)> {
     let clients = clients::read(&root.section("clients"), public_url.as_ref());
     let allowed_origins = cors(&root.section("cors"));
     let drain = drain(&root.section("drain"));
+    let traces = telemetry::read(&root.section("telemetry"));
     let Log { settings: log, access: access_log, audit } = log(&root.section("log"));
     let settings = Settings {
         public_url: public_url?,
@@ -73,6 +75,7 @@ pub fn read(root: &Section<'_>) -> Option<(log::Settings, Settings)> {
         allowed_origins: allowed_origins?,
         access_log: access_log?,
         audit: audit?,
+        traces: traces?,
         drain: drain?,
     };
     Some((log?, settings))

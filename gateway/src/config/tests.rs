@@ -179,6 +179,8 @@ fn the_examples_defaults_are_the_defaults() {
         "clients.denied",
         "clients.preregistered",
         "log.audit_file",
+        "telemetry.otlp_endpoint",
+        "telemetry.continue_from",
     ];
     for line in with.lines().filter(|line| !examples.iter().any(|key| line.starts_with(key))) {
         assert!(

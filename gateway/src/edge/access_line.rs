@@ -9,7 +9,6 @@ use pingora_proxy::Session;
 
 use super::Edge;
 use super::journey::{Destination, Journey};
-use crate::audit::TraceId;
 use crate::log;
 
 impl Edge {
@@ -27,7 +26,7 @@ impl Edge {
         let stages = &journey.stages;
         log::access(|line| {
             line.text("request_id", &journey.id);
-            line.some("trace_id", TraceId::of(&header.headers).map(|id| id.to_text()));
+            line.some("trace_id", journey.trace_id(&header.headers).map(|id| id.to_text()));
             if let Some(client) = self.client(session) {
                 line.address("client", client, None);
             }

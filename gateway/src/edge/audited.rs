@@ -10,7 +10,7 @@ use super::challenge::reason;
 use super::journey::Journey;
 use super::route::Target;
 use super::tool_gate::said;
-use crate::audit::{Context, Event, Field, Kind, Outcome, TraceId};
+use crate::audit::{Context, Event, Field, Kind, Outcome};
 use crate::session::Denied;
 
 impl Edge {
@@ -18,7 +18,7 @@ impl Edge {
     pub(super) fn context(&self, session: &Session, journey: &Journey) -> Context {
         Context {
             request_id: Some(journey.id.as_str().into()),
-            trace_id: TraceId::of(&session.req_header().headers),
+            trace_id: journey.trace_id(&session.req_header().headers),
             address: self.client(session),
         }
     }

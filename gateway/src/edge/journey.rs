@@ -1,7 +1,9 @@
 //! What one request carries from hook to hook.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use http::HeaderMap;
 use pingora::prelude::{Error, ErrorType, Result};
 
 use super::headers::Caller;
@@ -12,6 +14,8 @@ use crate::drain::InFlight;
 use crate::pool::{McpSession, Name, Peer, Pool};
 use crate::secret::random_number;
 use crate::session::{Admitted, StreamSlot};
+use crate::trace_context::TraceId;
+use crate::traces::Trace;
 
 pub struct Journey {
     /// Names the request in our logs, in the upstream's, and on error pages.
@@ -32,6 +36,8 @@ pub struct Journey {
     /// It was let through to an upstream.
     pub relayed: bool,
     pub started: Instant,
+    /// Where traces are made: its own.
+    pub trace: Option<Arc<Trace>>,
     pub caller: Caller,
     /// Set by admission alone. Without it no hook gets upstream.
     pub destination: Option<Destination>,
@@ -78,6 +84,7 @@ impl Journey {
             calls: None,
             relayed: false,
             started: Instant::now(),
+            trace: None,
             caller: Caller::Program,
             destination: None,
             peer: None,
@@ -87,6 +94,11 @@ impl Journey {
             body: None,
             _in_flight: in_flight,
         }
+    }
+
+    /// What ties its lines to others: its own trace, or where none are made that of the client, whose word it is then.
+    pub fn trace_id(&self, headers: &HeaderMap) -> Option<TraceId> {
+        self.trace.as_ref().map(|trace| trace.id()).or_else(|| TraceId::of(headers))
     }
 
     /// Every request for an upstream was admitted in `request_filter`; if one was not, this fails closed.

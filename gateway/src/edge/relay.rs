@@ -49,6 +49,7 @@ use super::upstream_hop::AnswerBody;
 use super::{Edge, Method};
 use crate::pool::EndpointRewriter;
 use crate::session::Denied;
+use crate::traces;
 use connect::{Link, was_not_processed};
 use request_body::RequestBody;
 
@@ -175,6 +176,7 @@ impl Edge {
         let pool = journey.destination()?.pool();
         pool.answered(journey.peer()?.address);
         self.metrics.upstream_answered(&pool.settings().name, response.status.as_u16());
+        journey.trace.iter().for_each(|trace| trace.answered(response.status.as_u16()));
         if response.status == StatusCode::UNAUTHORIZED {
             let challenges = response.headers.get_all(WWW_AUTHENTICATE).iter().map(HeaderValue::as_bytes);
             return Ok(Answered::End(AnswerEnd::Refused(ClaimsRequest::in_challenges(challenges))));
@@ -210,7 +212,8 @@ impl Edge {
         let wants_claims = claims.is_some();
         tracing::warn!(request_id = journey.id, upstream, wants_claims, "the upstream refused Entra's token");
         self.metrics.upstream_failed(upstream, if wants_claims { "insufficient_claims" } else { "refused_token" });
-        self.sessions.renew_refused(&mut destination.admitted, claims).await
+        let renewed = Box::pin(self.sessions.renew_refused(&mut destination.admitted, claims));
+        traces::within(journey.trace.clone(), renewed).await
     }
 }
 

@@ -16,6 +16,7 @@ use super::route::Endpoint;
 use super::{Edge, MCP_SESSION_ID, headers};
 use crate::pool::{EndpointRewriter, McpSession, Name, Peer};
 use crate::source;
+use crate::trace_context::{TRACEPARENT, TRACESTATE};
 
 const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -71,6 +72,12 @@ impl Edge {
             headers.insert(X_FORWARDED_FOR, value(source::text(client))?);
         }
         headers.insert(X_REQUEST_ID, value(journey.id.as_str())?);
+        if let Some(trace) = &journey.trace {
+            headers.insert(TRACEPARENT, value(trace.exchange(journey.peer()?.address))?);
+            if !trace.is_continued() {
+                headers.remove(TRACESTATE);
+            }
+        }
         // Replaces the caller's own token, which must never reach an upstream.
         headers.insert(AUTHORIZATION, destination.admitted.bearer().clone());
         Ok(upstream)

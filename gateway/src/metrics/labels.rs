@@ -162,6 +162,9 @@ pub const KEY_STATES: &[&str] = &["next", "active", "open-only", "revoked"];
 
 pub const CONNECTION_KINDS: &[&str] = &["new", "reused"];
 
+/// What became of traces.
+pub const TRACE_RESULTS: &[&str] = &["exported", "dropped", "failed"];
+
 pub const OK: &str = "ok";
 pub const FAILED: &str = "failed";
 pub const RESULTS: &[&str] = &[OK, FAILED];

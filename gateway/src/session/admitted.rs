@@ -32,6 +32,8 @@ pub struct Admitted {
 /// How long admitting took.
 #[derive(Clone, Copy, Debug)]
 pub struct Stages {
+    /// When the first of them began.
+    pub begun: Instant,
     /// Opening the token.
     pub open: Duration,
     /// Finding the session.
@@ -84,7 +86,7 @@ impl Sessions {
         let watch = self.streams.watch(session);
         let handle = token.handle();
         let (entry, tier) = self.look_up(&handle, session).await?;
-        let stages = Stages { open: opened - begun, lookup: opened.elapsed() };
+        let stages = Stages { begun, open: opened - begun, lookup: opened.elapsed() };
         // Our token ends before Entra's does; unless a clock was set, this never happens.
         if entry.ends.has_passed(self.clock.now()) {
             return Err(Denied::Expired);

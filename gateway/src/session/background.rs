@@ -8,6 +8,7 @@ use super::renewal::Occasion;
 use super::token::AccessToken;
 use super::{NotRefreshed, Sessions, reference};
 use crate::sealed::Index;
+use crate::traces;
 
 /// The sessions for which something is being done in the background.
 #[derive(Default)]
@@ -31,7 +32,7 @@ impl Sessions {
             return;
         }
         let (sessions, handle) = (self.clone(), token.handle());
-        tokio::spawn(async move {
+        tokio::spawn(traces::following("renew in background", async move {
             let running = running;
             match sessions.up_to_date(&handle, session, Occasion::Call).await {
                 // What Entra said is logged where it was asked.
@@ -39,7 +40,7 @@ impl Sessions {
                 Err(error) => tracing::warn!(session = reference(session), %error, "not renewed in the background"),
             }
             drop(running);
-        });
+        }));
     }
 }
 

@@ -20,6 +20,7 @@ use crate::audit::Context;
 use crate::clock::Timestamp;
 use crate::sealed::Index;
 use crate::secret::random_fraction;
+use crate::traces::{self, What};
 
 impl Sessions {
     /// The session, with tokens of Entra's that are worth something and a life that goes on. Asks Entra only when its token
@@ -44,7 +45,7 @@ impl Sessions {
                 return self.worth_something(record);
             }
             if let Some(held) = self.locks.acquire(session).await? {
-                let written = self.write_on(handle, session, occasion).await;
+                let written = traces::stage(What::Renewal, self.write_on(handle, session, occasion)).await;
                 self.locks.release(held).await;
                 return written;
             }

@@ -41,3 +41,4 @@ mod support;
 mod tenants;
 mod threat_model;
 mod tls;
+mod traces;

@@ -2,6 +2,7 @@
 
 pub mod browser;
 pub mod chance;
+pub mod collector;
 pub mod fault_proxy;
 pub mod gateway;
 pub mod http2_server;

@@ -48,7 +48,7 @@ fn each_wrong_value_is_one_mistake_with_its_line_and_key() {
 #[test]
 fn what_nobody_knows_is_a_mistake() {
     for (to, key, meant) in [
-        ("[telemetry]", "telemetry", ""),
+        ("[tracing]", "tracing", ""),
         ("\"a\\nb\" = 1", "cors.a\\nb", ""),
         ("[upstreams]", "upstreams", ". Did you mean upstream?"),
         ("allow_origins = []", "cors.allow_origins", ". Did you mean allowed_origins?"),

@@ -21,6 +21,7 @@ use super::held::Held;
 use super::http2::{self, NOT_PROCESSED};
 use super::turns::Turns;
 use crate::pool::{Peer, Pool};
+use crate::traces::What;
 
 /// So many connections over HTTP/2 that turn out to be dead are passed over for one request.
 const DEAD: usize = 3;
@@ -150,6 +151,10 @@ impl Edge {
         let link = self.upstreams.connect(peer, silence).await;
         if let Ok(link) = &link {
             self.metrics.connected(link.reused, begun.elapsed());
+        }
+        if let Some(trace) = &journey.trace {
+            let reused = link.as_ref().ok().map(|link| link.reused);
+            trace.note(begun, What::Connect { server: peer.address, reused });
         }
         link.inspect_err(|error| self.no_answer(journey, pool, peer.address, error))
     }

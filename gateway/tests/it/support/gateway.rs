@@ -362,6 +362,7 @@ fn settings(entra: &FakeEntra, options: Options, port: u16, admin_port: u16) -> 
         allowed_origins: vec!["http://page.example".to_owned()],
         access_log: true,
         audit: None,
+        traces: None,
         drain: drain::Settings { delay: Duration::ZERO, window: Duration::from_secs(10) },
     }
 }
