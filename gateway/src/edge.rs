@@ -118,7 +118,8 @@ impl ProxyHttp for Edge {
             return self.refuse(session, journey, Refusal::BadRequest).await;
         }
         if !self.is_for_us(session) {
-            return self.refuse(session, journey, Refusal::ForeignHost).await;
+            let refusal = Self::misdirected(session);
+            return self.refuse(session, journey, refusal).await;
         }
         let path = session.req_header().uri.path();
         if let Some(endpoint) = self.oauth.endpoint(path) {

@@ -1,5 +1,6 @@
 //! The commands. Each makes a [`Report`]; here it is shown, written where it was asked for, and turned into an exit code.
 
+mod attack;
 mod bench;
 mod calls;
 mod output;
@@ -18,8 +19,8 @@ use tokio::runtime::{Builder, Runtime};
 use crate::report::Report;
 use output::Output;
 
-/// Puts load on an edge at this machine's loopback, and says what it cost. A run with failures, or whose rate was not
-/// kept, is void: it ends with 1 and has no latencies.
+/// Puts load on an edge at this machine's loopback, and says what it cost; or attacks one. A run with failures, or whose
+/// rate was not kept, is void: it ends with 1 and has no latencies.
 #[derive(Parser)]
 #[command(name = "loadtest", version)]
 struct Arguments {
@@ -46,6 +47,8 @@ enum Command {
     SignIn(sign_in::SignIn),
     /// Sallyport side by side with a bare Pingora and others.
     Bench(bench::SideBySide),
+    /// The abuse cases of OAuth and MCP, against any server, with a grade.
+    Attack(attack::Attack),
     /// A stand-in for an MCP server, to be put behind an edge; serves until it is ended.
     Upstream(upstream::Serve),
 }
@@ -71,6 +74,7 @@ fn run(arguments: Arguments) -> anyhow::Result<bool> {
         Command::Storm(storm) => runtime.block_on(storm.run()),
         Command::Streams(streams) => runtime.block_on(streams.run()),
         Command::SignIn(sign_in) => runtime.block_on(sign_in.run()),
+        Command::Attack(attack) => return runtime.block_on(attack.run(&arguments.output)),
         Command::Bench(bench) => return runtime.block_on(bench.run()),
         Command::Upstream(upstream) => return runtime.block_on(upstream.run()).map(|()| true),
     }?;

@@ -15,11 +15,13 @@
 //! | [`answers`], [`failure`] | what came back |
 //! | [`observe`] | what it cost the target: `/metrics` and `/proc` |
 //! | [`verdict`], [`report`] | what the run amounts to |
+//! | [`attack`] | what no client would do, tried against any MCP server that has authorization |
 //! | [`bench`] | everything started at once, and measured by turns |
 //! | [`upstream`] | a stand-in for an MCP server that costs next to nothing |
 //! | [`progress`], [`clock`], [`cli`] | the terminal, the time, the commands |
 
 pub mod answers;
+pub mod attack;
 pub mod bench;
 pub mod cli;
 pub mod clock;

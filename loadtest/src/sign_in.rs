@@ -3,7 +3,7 @@
 
 mod browser;
 mod client;
-mod page;
+pub(crate) mod page;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};

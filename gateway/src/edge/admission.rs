@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use bytes::Bytes;
 use http::header::{ACCEPT, AUTHORIZATION, HOST};
-use http::{HeaderMap, Method, Response, StatusCode};
+use http::{HeaderMap, Method, Response, StatusCode, Version};
 use pingora::http::RequestHeader;
 use pingora::prelude::Result;
 use pingora::protocols::l4::socket::SocketAddr;
@@ -30,6 +30,17 @@ impl Edge {
         let host = header.uri.authority().map(|authority| authority.as_str());
         let host = host.or_else(|| header.headers.get(HOST).and_then(|value| value.to_str().ok()));
         host.is_some_and(|host| self.public_url.is_at(host))
+    }
+
+    /// What somebody is told who asks for another host, or for none.
+    pub(super) fn misdirected(session: &Session) -> Refusal {
+        let header = session.req_header();
+        let old = header.version < Version::HTTP_11;
+        if old || header.uri.authority().is_some() || header.headers.contains_key(HOST) {
+            return Refusal::ForeignHost;
+        }
+        // RFC 9112 section 3.2 leaves no choice.
+        Refusal::BadRequest
     }
 
     /// Who a request is from; `None` on a Unix socket, where nobody has an address.

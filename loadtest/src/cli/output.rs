@@ -1,11 +1,13 @@
 //! Where a report goes.
 
-use std::fs;
 use std::path::{Path, PathBuf};
+use std::{fmt, fs};
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use clap::Args;
+use serde::Serialize;
 
+use crate::attack;
 use crate::report::{self, Report};
 
 #[derive(Args)]
@@ -24,19 +26,34 @@ pub struct Output {
 impl Output {
     /// # Errors
     /// When a file cannot be written.
-    #[expect(clippy::print_stdout, reason = "the report is what the program is for")]
     pub fn write(&self, report: &Report) -> anyhow::Result<()> {
+        self.tell(report)?;
+        if let Some(path) = &self.plot
+            && let Some(svg) = report::draw(report)?
+        {
+            write(path, &svg)?;
+        }
+        Ok(())
+    }
+
+    /// A report without latencies.
+    ///
+    /// # Errors
+    /// When a file cannot be written, or there is to be a drawing.
+    pub fn write_table(&self, report: &attack::report::Report) -> anyhow::Result<()> {
+        self.tell(report)?;
+        ensure!(self.plot.is_none(), "an attack has no latencies to draw");
+        Ok(())
+    }
+
+    #[expect(clippy::print_stdout, reason = "the report is what the program is for")]
+    fn tell(&self, report: &(impl fmt::Display + Serialize)) -> anyhow::Result<()> {
         print!("{report}");
         if let Some(path) = &self.json {
             write(path, &serde_json::to_string_pretty(report)?)?;
         }
         if let Some(path) = &self.markdown {
             write(path, &report.to_string())?;
-        }
-        if let Some(path) = &self.plot
-            && let Some(svg) = report::draw(report)?
-        {
-            write(path, &svg)?;
         }
         Ok(())
     }

@@ -5,6 +5,7 @@
     reason = "helpers of tests are tests too; the lint only knows functions marked as tests"
 )]
 
+mod attack;
 mod bench;
 mod loops;
 mod program;

@@ -281,7 +281,7 @@ const FIELDS: [(&str, Wanted); 40] = [
 ];
 
 /// Whole requests, and what comes behind them.
-const WHOLE: [(&str, Wanted); 35] = [
+const WHOLE: [(&str, Wanted); 37] = [
     ("GET /mcp HTTP/1.1\r\n§\r\n", Carried("GET", "")),
     ("GET /mcp HTTP/1.1\n§\n", Carried("GET", "")),
     ("POST /mcp HTTP/1.1\r\n§\r\n", Carried("POST", "")),
@@ -292,7 +292,10 @@ const WHOLE: [(&str, Wanted); 35] = [
     ("GET /mcp HTTP/1.0\r\n§connection: keep-alive\r\n\r\n", Carried("GET", "")),
     ("POST /mcp HTTP/1.0\r\n§transfer-encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n", Refused),
     ("POST /mcp HTTP/1.0\r\n§content-length: 2\r\ntransfer-encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n", Refused),
-    ("GET /mcp HTTP/1.1\r\n\r\n", Answered(421)),
+    // A finding of `loadtest attack` (H4): it was 421.
+    ("GET /mcp HTTP/1.1\r\n\r\n", Answered(400)),
+    ("GET /mcp HTTP/1.0\r\n\r\n", Answered(421)),
+    ("GET http://evil.example/mcp HTTP/1.1\r\n\r\n", Answered(400)),
     ("GET /mcp HTTP/1.1\r\nhost:\r\n\r\n", Answered(421)),
     ("GET /mcp HTTP/1.1\r\nhost: localhost:PORT, evil.example\r\n\r\n", Answered(421)),
     ("GET /mcp HTTP/1.1\r\nhost: localhost:PORT.\r\n\r\n", Answered(421)),
