@@ -73,7 +73,7 @@ impl Edge {
         }
         headers.insert(X_REQUEST_ID, value(journey.id.as_str())?);
         if let Some(trace) = &journey.trace {
-            headers.insert(TRACEPARENT, value(trace.exchange(journey.peer()?.address))?);
+            headers.insert(TRACEPARENT, trace.exchange(journey.peer()?.address));
             if !trace.is_continued() {
                 headers.remove(TRACESTATE);
             }
