@@ -27,6 +27,7 @@ use std::time::Duration;
 use anyhow::Context;
 use tokio::time::timeout;
 
+use crate::awake::Awake;
 use contestant::Contestant;
 use results::Results;
 use sallyport::Installation;
@@ -150,6 +151,7 @@ impl Bench {
     async fn measure(self) -> anyhow::Result<Results> {
         let mut results = Results::begin(&self);
         let mut stage = Stage::open(&self)?;
+        let _awake = stage::pins(&self).then(Awake::stay);
         let upstream = stage.upstream(None).await?;
         let (installation, sign_ins) = Installation::begin(&mut stage, &upstream, &self.sizes).await?;
         results.sign_ins = sign_ins;

@@ -18,10 +18,12 @@
 //! | [`attack`] | what no client would do, tried against any MCP server that has authorization |
 //! | [`bench`] | everything started at once, and measured by turns |
 //! | [`upstream`] | a stand-in for an MCP server that costs next to nothing |
+//! | `awake` | an end that never sleeps, so that nobody pays for waking it |
 //! | [`progress`], [`clock`], [`cli`] | the terminal, the time, the commands |
 
 pub mod answers;
 pub mod attack;
+mod awake;
 pub mod bench;
 pub mod cli;
 pub mod clock;

@@ -113,6 +113,9 @@ impl Stage {
         if let Some(milliseconds) = event_every_ms {
             command.arg("--event-every-ms").arg(milliseconds.to_string());
         }
+        if self.cores.is_some() {
+            command.arg("--awake");
+        }
         self.serve("upstream", command, address).await
     }
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use clap::Args;
 
+use crate::awake::Awake;
 use crate::upstream::Upstream;
 
 #[derive(Args)]
@@ -17,6 +18,9 @@ pub struct Serve {
     /// Milliseconds between the events of a stream; without it streams are silent.
     #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u64).range(1..))]
     event_every_ms: Option<u64>,
+    /// Never sleep: nobody pays for waking it.
+    #[arg(long)]
+    awake: bool,
 }
 
 impl Serve {
@@ -28,6 +32,7 @@ impl Serve {
             answer_bytes: self.answer_bytes,
             event_interval: self.event_every_ms.map(Duration::from_millis),
         };
+        let _awake = self.awake.then(Awake::stay);
         let bound = upstream.bind(self.port).await?;
         println!("listening on http://{}", bound.address()?);
         bound.serve().await?;
