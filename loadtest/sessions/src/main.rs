@@ -30,6 +30,9 @@ struct Arguments {
     /// Of the installation, without a path.
     #[arg(long, value_name = "URL")]
     public_url: String,
+    /// Whose users they are: a gateway admits none of a tenant that it does not know.
+    #[arg(long, value_name = "GUID")]
+    tenant: String,
     /// What the tokens are for.
     #[arg(long, default_value = "/mcp")]
     path: String,
@@ -59,7 +62,10 @@ async fn main() -> anyhow::Result<()> {
     let begun = if arguments.expired { Timestamp::from_unix(now.unix() - LONG_AGO) } else { now };
     let (sessions, mut out) = (sessions(&arguments, &public_url, begun)?, Writer::create(&arguments.out)?);
     let resource = public_url.join(&arguments.path);
-    let all = iter(0..arguments.sessions).map(|number| begin(&sessions, &resource, number, number % arguments.clients));
+    let all = iter(0..arguments.sessions).map(|number| {
+        let user = user(&arguments.tenant, number);
+        begin(&sessions, &resource, user, number % arguments.clients)
+    });
     let mut all = all.buffer_unordered(AT_ONCE);
     while let Some(token) = all.next().await {
         let (access_token, lives) = token?;
@@ -78,29 +84,33 @@ fn sessions(arguments: &Arguments, public_url: &PublicUrl, begun: Timestamp) -> 
         Arc::new(store),
         sealer,
         clock,
-        Arc::new(nobody()?),
+        Arc::new(nobody(&arguments.tenant)?),
         Access::default(),
         audit,
     ))
 }
 
 /// Its access token, and for how long that is good.
-async fn begin(sessions: &Sessions, resource: &str, number: u32, client: u32) -> anyhow::Result<(String, Duration)> {
+async fn begin(sessions: &Sessions, resource: &str, user: User, client: u32) -> anyhow::Result<(String, Duration)> {
     let grant = Grant { client: Sha256::digest(client.to_be_bytes()).into(), resource: resource.to_owned() };
-    let begun = sessions.begin(&sign_in(number), SCOPE, &grant, "loadtest").await?;
+    let begun = sessions.begin(&sign_in(user), SCOPE, &grant, "loadtest").await?;
     let issued = sessions.issue(&begun, &grant);
     ensure!(!issued.expires_in.is_zero(), "the session is over already");
     Ok((issued.access_token, issued.expires_in))
 }
 
-fn sign_in(number: u32) -> SignIn {
+fn user(tenant: &str, number: u32) -> User {
+    User {
+        tenant_id: tenant.to_owned(),
+        object_id: format!("00000000-0000-4000-8000-{number:012}"),
+        name: None,
+        username: None,
+    }
+}
+
+fn sign_in(user: User) -> SignIn {
     SignIn {
-        user: User {
-            tenant_id: TENANT.to_owned(),
-            object_id: format!("00000000-0000-4000-8000-{number:012}"),
-            name: None,
-            username: None,
-        },
+        user,
         memberships: Memberships::default(),
         access_token: entra::AccessToken {
             token: Secret::new("e".repeat(ENTRA_TOKEN)),
@@ -113,7 +123,7 @@ fn sign_in(number: u32) -> SignIn {
 }
 
 /// An Entra that nobody asks: a session begins with what Entra gave.
-fn nobody() -> anyhow::Result<entra::Client> {
+fn nobody(tenant: &str) -> anyhow::Result<entra::Client> {
     struct NoCredential;
 
     #[async_trait]
@@ -128,8 +138,8 @@ fn nobody() -> anyhow::Result<entra::Client> {
     let provider = rustls::crypto::aws_lc_rs::default_provider().install_default();
     provider.map_err(|_| anyhow::anyhow!("there is a TLS provider already"))?;
     let settings = entra::Settings {
-        authority: Authority::new("http://127.0.0.1:9", TENANT)?,
-        client_id: TENANT.to_owned(),
+        authority: Authority::new("http://127.0.0.1:9", tenant)?,
+        client_id: "bench".to_owned(),
         extra_ca_file: None,
         cae: false,
         accept_emulator: false,
@@ -137,7 +147,6 @@ fn nobody() -> anyhow::Result<entra::Client> {
     Ok(entra::Client::new(settings, Arc::new(NoCredential))?)
 }
 
-const TENANT: &str = "8f0c1c5e-0c3d-4b8e-9f59-5a3f1a2b3c4d";
 const SCOPE: &str = "api://bench/access offline_access";
 /// Characters.
 const ENTRA_TOKEN: usize = 1868;

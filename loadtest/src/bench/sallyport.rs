@@ -106,6 +106,7 @@ impl Installation {
         let file = stage.folder().join(format!("more-{}.jsonl", free_address()?.port()));
         let mut command = stage.command(Side::Load, &stage.program("bench-sessions"));
         command.args(["--public-url", &self.target.url().origin().ascii_serialization()]);
+        command.args(["--tenant", &self.tenant.tenant_id]);
         command.args(["--redis", &format!("redis://{}", self.redis.address)]).arg("--keys").arg(&self.ring);
         command.args(["--sessions", &sessions.to_string()]).arg("--out").arg(&file);
         if let Some(clients) = clients {

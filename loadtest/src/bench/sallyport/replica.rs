@@ -33,7 +33,7 @@ pub enum Logs {
 #[derive(Deserialize)]
 pub(super) struct Tenant {
     authority: String,
-    tenant_id: String,
+    pub(super) tenant_id: String,
     gateway_client_id: String,
     gateway_identity: String,
     imds_url: String,
