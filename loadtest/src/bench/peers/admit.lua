@@ -31,16 +31,20 @@ local function at_hand(file)
     return function(id) return sessions:get(id) end
 end
 
--- Asked each time, over connections that stay open.
+-- Asked each time (`GET` of the serialization protocol), over connections that stay open.
 local function in_redis(port)
-    local redis = require "resty.redis"
     return function(id)
-        local connection = redis:new()
-        connection:set_timeouts(1000, 1000, 1000)
+        local connection = ngx.socket.tcp()
+        connection:settimeout(1000)
         if not connection:connect("127.0.0.1", port) then return end
-        local bearer = connection:get("lua:" .. id)
-        connection:set_keepalive(60000, 256)
-        return bearer ~= ngx.null and bearer
+        local key = "lua:" .. id
+        if not connection:send("*2\r\n$3\r\nGET\r\n$" .. #key .. "\r\n" .. key .. "\r\n") then return end
+        local header = connection:receive()
+        local length = header and tonumber(header:match("^%$(%d+)$"))
+        local value = length and connection:receive(length + 2)
+        -- One whose answer was not read to its end must not be another's.
+        if value or header == "$-1" then connection:setkeepalive(60000, 256) else connection:close() end
+        return value and value:sub(1, -3)
     end
 end
 

@@ -50,7 +50,6 @@ pub async fn with_lua_and_redis(
     redis: &Serving,
     sessions: usize,
 ) -> anyhow::Result<Contestant> {
-    ensure!(Path::new(RESTY_REDIS).is_file(), "nginx's Lua has no Redis (.ci/install bench)");
     let sealed = Sealed::new(sessions)?;
     let records = sealed.tokens.iter().map(|(id, _)| ([b"lua:", &id[..]].concat(), bearer().into_bytes()));
     redis::put(redis.address, records).await?;
@@ -185,7 +184,5 @@ http {{
 pub const PLAIN: &str = "nginx";
 pub const LUA: &str = "nginx + Lua";
 pub const LUA_REDIS: &str = "nginx + Lua, Redis at every request";
-/// Debian's lua-nginx-redis.
-const RESTY_REDIS: &str = "/usr/share/lua/5.1/resty/redis.lua";
 /// Characters.
 const ENTRA_TOKEN: usize = 1868;
