@@ -153,6 +153,8 @@ fn since_epoch() -> Duration {
 
 #[cfg(test)]
 mod tests {
+    use std::net::SocketAddr;
+
     use super::*;
 
     fn line(format: Format) -> String {
@@ -175,6 +177,18 @@ mod tests {
             "upstream": "a \"b\"\\\n\u{e9}", "status": 200, "target": "access",
         });
         assert_eq!(value, expected);
+    }
+
+    #[test]
+    fn addresses_are_written_as_the_standard_library_writes_them() {
+        for address in ["0.0.0.0:1", "255.9.10.100:65535", "[::1]:80", "[2001:db8::5]:443", "[::ffff:10.0.0.1]:8080"] {
+            let address: SocketAddr = address.parse().unwrap();
+            let mut text = String::new();
+            let mut line = Line { text: &mut text, format: Format::Json };
+            line.address("server", address.ip(), Some(address.port()));
+            line.address("client", address.ip(), None);
+            assert_eq!(text, format!(",\"server\":\"{address}\",\"client\":\"{}\"", address.ip()));
+        }
     }
 
     #[test]

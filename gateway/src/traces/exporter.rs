@@ -7,6 +7,7 @@ use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use anyhow::Chain;
 use async_trait::async_trait;
 use http::{Request, Response};
 use opentelemetry_http::{Bytes, HttpClient, HttpError};
@@ -145,21 +146,15 @@ impl Exporter {
 impl HttpClient for Client {
     async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
         let answer = self.inside.send_bytes(request).await;
-        *self.broke.lock().unwrap_or_else(PoisonError::into_inner) = answer.as_ref().err().map(|error| chain(&**error));
+        *self.broke.lock().unwrap_or_else(PoisonError::into_inner) =
+            answer.as_ref().err().map(|error| with_sources(&**error));
         answer
     }
 }
 
 /// reqwest's own words stop where it could not send; the reason is in the sources.
-fn chain(error: &(dyn Error + Send + Sync)) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
+fn with_sources(error: &(dyn Error + 'static)) -> String {
+    Chain::new(error).map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 /// What has come within a moment after the first, as far as there is room. Whether there was any: none will come any more.

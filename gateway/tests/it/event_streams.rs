@@ -175,6 +175,24 @@ async fn a_client_that_does_not_read_cannot_keep_its_stream_beyond_its_session()
     assert_eq!(open.gateway.metric("sallyport_streams_open").await, 0.0);
 }
 
+/// What calls itself no stream may be one. Its client reads so slowly that there is always more to pass on.
+#[tokio::test]
+async fn an_answer_that_always_goes_on_ends_with_its_session() {
+    let open = Open::with(StreamSettings::default()).await;
+    let mut client = Wire::to(&open.gateway).await;
+    client.call(&open.gateway, &open.token, "GET", "", "").await;
+    let (mut upstream, _) = open.server.request().await;
+    upstream.send("HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: 1000000000000\r\n\r\n").await;
+    let flooding = tokio::spawn(async move { upstream.flood().await });
+    assert!(client.header().await.starts_with("http/1.1 200"));
+    let sipping = tokio::spawn(async move { client.sip().await });
+    tokio::time::sleep(SECOND / 2).await;
+    assert!(!flooding.is_finished());
+    revoke(&open.gateway, &open.client, &open.token).await;
+    tokio::time::timeout(2 * SECOND, flooding).await.expect("the server is told").unwrap();
+    sipping.abort();
+}
+
 #[tokio::test]
 async fn what_one_replica_ends_is_cut_at_another_within_a_second() {
     let Some(redis) = RedisServer::start() else { return };

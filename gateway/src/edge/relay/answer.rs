@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
+use futures_util::FutureExt;
 use http::StatusCode;
 use http::response::Parts;
 use pingora::http::ResponseHeader;
@@ -17,6 +19,8 @@ use crate::session::Denied;
 
 /// How long an upstream that took no more of the body may need to say why.
 const LAST_WORDS: Duration = Duration::from_secs(5);
+/// Pieces of a body that are passed on before its session is looked at again: the only one of most, and its end.
+const AT_HAND: usize = 2;
 
 /// The final header, while the request's body goes on. It may take as long as the call does, within the limit of silence.
 /// The inner error when the session is `over` before it comes.
@@ -78,23 +82,38 @@ pub async fn body(
     body: &mut RequestBody,
     over: impl Future<Output = Denied>,
 ) -> Result<()> {
+    // Most answers have come whole by now. Of them the end of the session is not waited for, which costs timers.
+    for _ in 0..AT_HAND {
+        match link.read_body().now_or_never() {
+            Some(piece) => match piece? {
+                Some(piece) => write(session, piece).await?,
+                None => return finish(session).await,
+            },
+            None => break,
+        }
+    }
     pin!(over);
     loop {
         tokio::select! {
-            // First what has come already, which is all of most answers: to wait for an end costs timers. Tokio has even a
-            // socket that always has more seem empty now and then.
+            // The end first: a body that always has more would keep a reader's session for ever.
             biased;
-            piece = link.read_body() => match piece? {
-                Some(piece) => {
-                    session.write_response_body(Some(piece), false).await.map_err(|error| error.into_down())?;
-                }
-                None => break,
-            },
             _ = &mut over => {
                 return Err(Error::explain(ErrorType::ConnectionClosed, "the session ended before its answer").into_down());
             }
+            piece = link.read_body() => match piece? {
+                Some(piece) => write(session, piece).await?,
+                None => break,
+            },
             piece = body.next(session), if body.is_watched() => body.pass_on(session, link, piece?).await?,
         }
     }
+    finish(session).await
+}
+
+async fn write(session: &mut Session, piece: Bytes) -> Result<()> {
+    session.write_response_body(Some(piece), false).await.map_err(|error| error.into_down())
+}
+
+async fn finish(session: &mut Session) -> Result<()> {
     session.write_response_body(None, true).await.map_err(|error| error.into_down())
 }

@@ -98,6 +98,20 @@ impl Wire {
         sent
     }
 
+    /// Sends without a pause until the other side has gone.
+    pub async fn flood(&mut self) {
+        let piece = vec![b'x'; 64 * 1024];
+        while self.stream.write_all(&piece).await.is_ok() {}
+    }
+
+    /// Takes what comes in sips, slower than it could come, until the other side has gone.
+    pub async fn sip(&mut self) {
+        let mut sip = vec![0; 16 * 1024];
+        while self.stream.read(&mut sip).await.is_ok_and(|length| length > 0) {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+
     /// The next header block, first line and all, in lower case.
     pub async fn header(&mut self) -> String {
         self.until("\r\n\r\n").await.to_ascii_lowercase()
