@@ -151,7 +151,7 @@ impl Bench {
     async fn measure(self) -> anyhow::Result<Results> {
         let mut results = Results::begin(&self);
         let mut stage = Stage::open(&self)?;
-        let _awake = stage::pins(&self).then(Awake::stay);
+        let _awake = stage::stays_awake(&self).then(Awake::stay);
         let upstream = stage.upstream(None).await?;
         let (installation, sign_ins) = Installation::begin(&mut stage, &upstream, &self.sizes).await?;
         results.sign_ins = sign_ins;

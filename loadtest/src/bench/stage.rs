@@ -20,6 +20,8 @@ pub struct Stage {
     /// How many there were before this process was bound to some of them; None: nobody is bound.
     cores: Option<usize>,
     realtime: bool,
+    /// Whether the upstream is started so that it never sleeps.
+    awake: bool,
     count: usize,
 }
 
@@ -49,7 +51,8 @@ impl Stage {
         let folder = std::env::temp_dir().join(format!("sallyport-bench-{}-{number}", process::id()));
         fs::create_dir(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
         let cores = pins(bench).then(cores);
-        let stage = Self { folder, programs: bench.programs.clone(), cores, realtime: bench.realtime, count: 0 };
+        let (realtime, awake) = (bench.realtime, stays_awake(bench));
+        let stage = Self { folder, programs: bench.programs.clone(), cores, realtime, awake, count: 0 };
         let own = process::id().to_string();
         if let Some(cores) = stage.cores_of(Side::Load) {
             tell("taskset", &["-a", "-c", "-p", &cores, &own])?;
@@ -113,7 +116,7 @@ impl Stage {
         if let Some(milliseconds) = event_every_ms {
             command.arg("--event-every-ms").arg(milliseconds.to_string());
         }
-        if self.cores.is_some() {
+        if self.awake {
             command.arg("--awake");
         }
         self.serve("upstream", command, address).await
@@ -195,6 +198,12 @@ pub fn free_address() -> anyhow::Result<SocketAddr> {
 /// Whether each side gets cores of its own.
 pub fn pins(bench: &Bench) -> bool {
     bench.pin && cores() > 1
+}
+
+/// Whether generator and upstream never sleep. Not in the real-time class, where the kernel halts whoever is always busy for a
+/// twentieth of each second (sched(7)): nothing could be offered at a fixed rate.
+pub fn stays_awake(bench: &Bench) -> bool {
+    pins(bench) && !bench.realtime
 }
 
 pub fn cores() -> usize {
