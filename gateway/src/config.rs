@@ -5,6 +5,7 @@
 //! words are those of the `example`.
 
 mod catalogue;
+mod effect;
 mod effective;
 mod environment;
 mod example;

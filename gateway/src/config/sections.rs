@@ -111,7 +111,7 @@ fn tls(section: &Section<'_>) -> Option<TlsFiles> {
     let files = section.is_given().then(|| {
         let file = |key| section.text(key).required("a PEM file").parse(|file| readable(section.file(file)));
         let (certificate, key) = (file("certificate"), file("key"));
-        let client_ca = section.text("client_ca").parse(|file| readable(section.file(file)));
+        let client_ca = section.text("client_ca").parse(|file| readable(section.content("client_ca", file)));
         Some(TlsFiles { certificate: certificate?, key: key?, client_ca })
     });
     section.finish();

@@ -29,6 +29,7 @@ mod program;
 mod prometheus;
 mod refresh;
 mod relay;
+mod reload;
 mod scaling;
 mod secretless;
 mod sign_in;
