@@ -29,6 +29,7 @@ mod start_check;
 mod states;
 mod subject;
 mod tls;
+mod unix_socket;
 mod upkeep;
 
 use std::sync::{Arc, Mutex};
@@ -58,10 +59,12 @@ pub use redis_token::RedisToken;
 pub use reload::{Content, Fresh, Key, Keys, ReloadSignal, Source};
 use reload::{Inside, Reload};
 pub use ring::RingSource;
-pub use settings::{BuildError, LiveSettings, Settings, UpstreamSettings};
+pub use settings::{AdminSettings, BuildError, LiveSettings, Settings, UpstreamSettings};
 use start_check::StartCheck;
 pub use subject::Subject;
 pub use tls::{TlsError, TlsFiles};
+use unix_socket::SocketFile;
+pub use unix_socket::UnixSocketError;
 use upkeep::Upkeep;
 
 /// A server that is ready to run.
@@ -76,6 +79,8 @@ pub struct Server {
     live: Arc<ArcSwap<Live>>,
     pools: Pools,
     reloads: Reloads,
+    /// Removed when nobody is served any more.
+    _socket: Option<SocketFile>,
     /// When and from where the configuration is read anew, and what it was at the start.
     reloading: Option<(Box<dyn ReloadSignal>, Source, Keys)>,
 }
@@ -89,7 +94,7 @@ impl Server {
         pingora.bootstrap();
 
         let leave = settings.drain;
-        let listeners = Listeners::new(&settings, inherited, &clock, &metrics)?;
+        let mut listeners = Listeners::new(&settings, inherited, &clock, &metrics)?;
         let tenants = settings.entra.authority.allowed_tenants().to_vec();
         let trusted_proxies = settings.trusted_proxies.clone();
         let (parts, live, kept) = Parts::new(settings, clock.clone(), metrics.clone())?;
@@ -134,6 +139,7 @@ impl Server {
             traces: traces.clone(),
             trusted_proxies,
         };
+        let socket = listeners.open_socket()?;
         pingora.add_service(background_service("status", Sampler { history, metrics }));
         pingora.add_service(background_service("servers of upstreams", Upkeep { pools: pools.clone() }));
         let proxy = listeners.open(&mut pingora, edge, admin, &drain);
@@ -145,7 +151,20 @@ impl Server {
         if let Some(watch) = kept.ring {
             pingora.add_service(background_service("key ring", watch));
         }
-        Ok(Self { pingora, drain, leave, proxy, audit, traces, parts, live, pools, reloads, reloading: None })
+        Ok(Self {
+            pingora,
+            drain,
+            leave,
+            proxy,
+            audit,
+            traces,
+            parts,
+            live,
+            pools,
+            reloads,
+            _socket: socket,
+            reloading: None,
+        })
     }
 
     /// Takes the configuration anew whenever the signal comes. `started` is what it was when these settings were made of it.

@@ -1,6 +1,8 @@
 //! What listens: for clients, for whoever comes by plain HTTP, and for operators.
 
+use std::fs::Permissions;
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 
 use pingora::apps::HttpServerOptions;
@@ -23,7 +25,8 @@ use super::listening::Announcer;
 use super::redirect::Redirect;
 use super::sign_of_life::{Shown, SignOfLife};
 use super::tls::{self, CertificateFiles};
-use super::{BuildError, ConnectionLimits, Settings};
+use super::unix_socket::{self, SocketFile, UnixSocket, UnixSocketError};
+use super::{AdminSettings, BuildError, ConnectionLimits, Settings};
 use crate::admin::Admin;
 use crate::clock::Clock;
 use crate::drain::Drain;
@@ -40,7 +43,7 @@ const NO_READ_BUFFER: usize = 0;
 pub struct Listeners {
     pub bounds: Arc<Bounds>,
     listen: Vec<SocketAddr>,
-    admin: SocketAddr,
+    admin: AdminSettings,
     redirect: Option<SocketAddr>,
     rules: Arc<Rules>,
     limits: ConnectionLimits,
@@ -58,7 +61,7 @@ impl Listeners {
         metrics: &Arc<Metrics>,
     ) -> Result<Self, BuildError> {
         let listen = settings.listen.clone();
-        let addresses: Vec<_> = listen.iter().copied().chain(settings.redirect).chain([settings.admin]).collect();
+        let addresses: Vec<_> = listen.iter().copied().chain(settings.redirect).chain(settings.admin.address).collect();
         let inherited = inherited.claim(&addresses)?;
         let tls = settings.tls.clone().map(|files| tls::open(files, clock.clone(), metrics)).transpose()?;
         let (tls, certificate) = tls.unzip();
@@ -71,15 +74,29 @@ impl Listeners {
             bounds: bounds.clone(),
             metrics: metrics.clone(),
         });
-        let (admin, redirect, announcer) = (settings.admin, settings.redirect, Announcer { addresses });
+        let announcer = Announcer { addresses, socket: settings.admin.socket.clone() };
+        let (admin, redirect) = (settings.admin.clone(), settings.redirect);
         Ok(Self { bounds, listen, admin, redirect, rules, limits, tls, certificate, inherited, announcer })
+    }
+
+    /// Opens the socket in the file system, before Pingora would: that removes whatever is there, and lets everybody in for a moment.
+    pub fn open_socket(&mut self) -> Result<Option<SocketFile>, UnixSocketError> {
+        let Some(path) = &self.admin.socket else { return Ok(None) };
+        let socket = UnixSocket::open(path)?;
+        self.inherited.hold(path.to_string_lossy().into_owned(), socket.listener);
+        Ok(Some(socket.file))
     }
 
     /// Gives them to Pingora, which opens them when it runs.
     pub fn open(self, pingora: &mut PingoraServer, edge: Edge, admin: Admin, drain: &Drain) -> Arc<HttpProxy<Edge>> {
         let mut admin_service = Service::new("admin".to_owned(), admin);
         admin_service.threads = Some(1);
-        admin_service.add_tcp(&self.admin.to_string());
+        for address in self.admin.address {
+            admin_service.add_tcp(&address.to_string());
+        }
+        for socket in &self.admin.socket {
+            admin_service.add_uds(&socket.to_string_lossy(), Some(Permissions::from_mode(unix_socket::MODE)));
+        }
         let redirect = self.redirect.map(|address| {
             // Its connections are files that this process has open, like all others.
             let inside = Arc::new(Redirect { public_url: edge.public_url.clone(), live: edge.live.clone() });

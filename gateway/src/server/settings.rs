@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use entra::Credential;
 
-use super::{ConnectionLimits, InheritedError, RingSource, TlsError, TlsFiles};
+use super::{ConnectionLimits, InheritedError, RingSource, TlsError, TlsFiles, UnixSocketError};
 use crate::access::{Requirement, UpstreamAccess};
 use crate::audit;
 use crate::drain;
@@ -34,7 +34,7 @@ pub struct Settings {
     pub bounds: Bounds,
     pub oauth_limits: oauth::LimitSettings,
     pub edge_limits: edge::LimitSettings,
-    pub admin: SocketAddr,
+    pub admin: AdminSettings,
     pub entra: entra::Settings,
     pub credential: Credential,
     /// Who may sign in; `None`: every user of the tenants that are allowed.
@@ -57,6 +57,20 @@ pub struct Settings {
     /// Where traces go; `None`: none are made.
     pub traces: Option<traces::Settings>,
     pub drain: drain::Settings,
+}
+
+/// Where operators ask; at least at one of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AdminSettings {
+    pub address: Option<SocketAddr>,
+    /// In the file system. Who may open it may ask for everything.
+    pub socket: Option<PathBuf>,
+}
+
+impl AdminSettings {
+    pub fn at(address: SocketAddr) -> Self {
+        Self { address: Some(address), socket: None }
+    }
 }
 
 #[derive(Clone)]
@@ -123,6 +137,8 @@ pub enum BuildError {
     Audit(#[from] audit::FileError),
     #[error("traces: {0}")]
     Traces(#[from] traces::StartError),
+    #[error("the admin listener: {0}")]
+    Admin(#[from] UnixSocketError),
     #[error("the listening sockets that were passed: {0}")]
     Inherited(#[from] InheritedError),
 }

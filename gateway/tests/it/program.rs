@@ -17,6 +17,7 @@ use crate::support::journey::{ADELE, REDIRECT_URI, VERIFIER, query, sign_in_at_e
 use crate::support::redis_server::RedisServer;
 use crate::support::{free_port, install_crypto_provider};
 
+mod admin_socket;
 mod commands;
 mod dev_mark;
 

@@ -19,8 +19,8 @@ use sallyport::oauth::{ClientSettings, Remember};
 use sallyport::public_url::PublicUrl;
 use sallyport::sealed::KeyRing;
 use sallyport::server::{
-    ConnectionLimits, Inherited, Keys, ReloadSignal, RingSource, Server, Settings, Source, StreamSettings, TlsFiles,
-    UpstreamSettings,
+    AdminSettings, ConnectionLimits, Inherited, Keys, ReloadSignal, RingSource, Server, Settings, Source,
+    StreamSettings, TlsFiles, UpstreamSettings,
 };
 use sallyport::source::TrustedProxies;
 use sallyport::{drain, edge, oauth, pool, session, store};
@@ -228,7 +228,7 @@ impl Gateway {
         clock: Clock,
         see_to: impl FnOnce(Server) -> Server + Send + 'static,
     ) -> Self {
-        let (port, admin_port) = (settings.listen[0].port(), settings.admin.port());
+        let (port, admin_port) = (settings.listen[0].port(), settings.admin.address.unwrap().port());
         let public_url = settings.public_url.as_str().to_owned();
         let (sender, receiver) = oneshot::channel();
         let stop = Stop(Mutex::new(Some(receiver)));
@@ -365,7 +365,7 @@ fn settings(entra: &FakeEntra, options: Options, port: u16, admin_port: u16) -> 
         edge_limits: options.edge_limits,
         bounds: edge::Bounds::default(),
         connections: ConnectionLimits { per_address: u32::MAX, ..ConnectionLimits::default() },
-        admin: SocketAddr::from((Ipv4Addr::LOCALHOST, admin_port)),
+        admin: AdminSettings::at(SocketAddr::from((Ipv4Addr::LOCALHOST, admin_port))),
         entra: entra::Settings {
             authority: Authority::new(&entra.authority(), entra.tenant_id()).unwrap(),
             client_id: entra.gateway_client_id().to_owned(),
