@@ -91,10 +91,10 @@ impl Listeners {
     pub fn open(self, pingora: &mut PingoraServer, edge: Edge, admin: Admin, drain: &Drain) -> Arc<HttpProxy<Edge>> {
         let mut admin_service = Service::new("admin".to_owned(), admin);
         admin_service.threads = Some(1);
-        for address in self.admin.address {
+        if let Some(address) = self.admin.address {
             admin_service.add_tcp(&address.to_string());
         }
-        for socket in &self.admin.socket {
+        if let Some(socket) = &self.admin.socket {
             admin_service.add_uds(&socket.to_string_lossy(), Some(Permissions::from_mode(unix_socket::MODE)));
         }
         let redirect = self.redirect.map(|address| {
