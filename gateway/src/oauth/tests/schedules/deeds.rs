@@ -54,7 +54,8 @@ pub enum Outcome {
     /// With the code, if there is one.
     SignedIn(Option<String>),
     Told(Result<Told, String>),
-    Ended(Result<Answer, String>),
+    /// And how many sessions were ended there.
+    Ended(Result<(Answer, usize), String>),
     /// For which session, and with what of Entra's.
     Called(Answer, Option<(Index, String)>),
 }

@@ -140,6 +140,11 @@ impl Desk {
         (waiting.replica, waiting.call)
     }
 
+    /// Where the first question of this kind waits.
+    pub fn place_of(&self, replica: usize, call: &str) -> Option<usize> {
+        self.state().waiting.iter().position(|waiting| waiting.replica == replica && waiting.call == call)
+    }
+
     pub fn announce(&self, message: &[u8]) {
         for ear in self.state().ears.iter_mut().filter(|ear| ear.inbox.is_some() && !ear.cut_off) {
             ear.on_the_way.push_back(message.to_vec());

@@ -202,6 +202,12 @@ impl Run<'_> {
                         self.tally.moved("a deed is done twice");
                         self.begin(deed.clone());
                     }
+                    // Or who ends what is just used.
+                    if self.chance.percent(15)
+                        && let Deed::Refresh { token, .. } = &deed
+                    {
+                        self.begin(Deed::SignOut { token: token.clone(), client: Who::Owner });
+                    }
                     self.begin(deed);
                 }
             }
@@ -358,7 +364,7 @@ impl Run<'_> {
                 self.settle().await?;
             }
         }
-        for round in 0..2 {
+        for (round, seconds) in [31, 302, 0].into_iter().enumerate() {
             for place in 0..self.families.len() {
                 for replica in 0..REPLICAS {
                     let token = self.families[place].access_tokens.last().cloned();
@@ -374,7 +380,7 @@ impl Run<'_> {
                     self.one(place % REPLICAS, Deed::Refresh { token, generation, client: Who::Owner }).await?;
                 }
             }
-            self.pass(31_000).await;
+            self.pass(seconds * 1000).await;
         }
         Ok(())
     }

@@ -205,21 +205,25 @@ pub async fn refresh(server: &AuthorizationServer, client: &support::Client, tok
     told(server, client, post(server, "/token", &pairs).await)
 }
 
-pub async fn sign_out(server: &AuthorizationServer, client: &support::Client, token: &str) -> Result<Answer, String> {
+pub async fn sign_out(
+    server: &AuthorizationServer,
+    client: &support::Client,
+    token: &str,
+) -> Result<(Answer, usize), String> {
     match post(server, "/revoke", &[("client_id", client.id.as_str()), ("token", token)]).await {
-        (200, _) => Ok(Answer::Done),
-        (503, _) => Ok(Answer::Later),
+        (200, _) => Ok((Answer::Done, 1)),
+        (503, _) => Ok((Answer::Later, 0)),
         (status, body) => Err(format!("signing out was answered {status} {body}")),
     }
 }
 
 /// Ends all sessions of a user, as an operator does.
-pub async fn revoke(server: &AuthorizationServer, user: &str) -> Result<Answer, String> {
+pub async fn revoke(server: &AuthorizationServer, user: &str) -> Result<(Answer, usize), String> {
     let selector = Selector::user(user, &[TENANT.to_owned()]).unwrap();
     let revoked = server.sessions.revoke_selected(&selector, "test", &Context::default()).await;
     match revoked.failure {
-        None if revoked.unknown == 0 => Ok(Answer::Done),
-        Some(session::NotRevoked::Store(_)) => Ok(Answer::Later),
+        None if revoked.unknown == 0 => Ok((Answer::Done, revoked.ended)),
+        Some(session::NotRevoked::Store(_)) => Ok((Answer::Later, revoked.ended)),
         _ => Err(format!("an operator was told {revoked:?}")),
     }
 }

@@ -135,7 +135,7 @@ impl Run<'_> {
         let judged = match outcome {
             Outcome::SignedIn(code) => self.signed_in(number, &done, code, failed),
             Outcome::Told(told) => told.and_then(|told| self.told(number, &done, told, amiss)),
-            Outcome::Ended(ended) => ended.and_then(|answer| self.ended(number, &done, answer, amiss)),
+            Outcome::Ended(ended) => ended.and_then(|ended| self.ended(number, &done, ended, amiss)),
             Outcome::Called(answer, admitted) => self.called(number, &done, answer, admitted, failed),
         };
         judged.map_err(|violation| format!("{number} {}: {violation}", done.deed.name()))
@@ -185,7 +185,13 @@ impl Run<'_> {
         family.given(tokens.access_token, tokens.expires_in, done.since, now)
     }
 
-    fn ended(&mut self, number: u64, done: &UnderWay, answer: Answer, amiss: Amiss) -> Result<(), String> {
+    fn ended(
+        &mut self,
+        number: u64,
+        done: &UnderWay,
+        (answer, ended): (Answer, usize),
+        amiss: Amiss,
+    ) -> Result<(), String> {
         let now = self.now();
         self.note(|| format!("{number} -> {answer:?}"));
         self.tally.deed(done.deed.name(), format!("{answer:?}"));
@@ -195,7 +201,8 @@ impl Run<'_> {
         for place in &done.families {
             let family = &mut self.families[*place];
             family.answered(number, Some(answer), amiss, true, now)?;
-            let ends = !matches!(done.deed, Deed::SignOut { client: Who::Other, .. });
+            // An operator may find that there is nothing to end any more, and then nothing is remembered here.
+            let ends = !matches!(done.deed, Deed::SignOut { client: Who::Other, .. }) && ended == done.families.len();
             if ends && answer == Answer::Done && family.over.is_some() {
                 family.ended_at.insert(done.replica);
             }
