@@ -114,7 +114,7 @@ impl Run<'_> {
         self.tally.deed(gone.deed.name(), "unheard".to_owned());
         if gone.deed.step().is_some() {
             for family in gone.families {
-                let explained = self.families[family].answered(number, None, Amiss::Fault, false, now);
+                let explained = self.families[family].answered(number, None, Amiss::FaultInACrowd, false, now);
                 explained.expect("nothing was answered");
             }
         }
@@ -128,7 +128,8 @@ impl Run<'_> {
             self.troubled = Some(now);
         }
         let amiss = match (failed, done.crossed) {
-            (true, _) => Amiss::Fault,
+            (true, true) => Amiss::FaultInACrowd,
+            (true, false) => Amiss::Fault,
             (false, true) => Amiss::Crowd,
             (false, false) => Amiss::Nothing,
         };
@@ -195,7 +196,7 @@ impl Run<'_> {
         let now = self.now();
         self.note(|| format!("{number} -> {answer:?}"));
         self.tally.deed(done.deed.name(), format!("{answer:?}"));
-        if done.families.is_empty() && answer == Answer::Later && amiss != Amiss::Fault {
+        if done.families.is_empty() && answer == Answer::Later && amiss < Amiss::Fault {
             return Err("nothing was amiss".to_owned());
         }
         for place in &done.families {

@@ -93,11 +93,12 @@ pub enum Amiss {
     Crowd,
     /// The store failed meanwhile, or whoever asked went away.
     Fault,
+    FaultInACrowd,
 }
 
 pub type Outcome = (Answer, World, Amiss);
 
-use Amiss::{Crowd, Fault, Nothing};
+use Amiss::{Crowd, Fault, FaultInACrowd, Nothing};
 use Answer::{Done, Later, Refused, Tokens};
 
 impl World {
@@ -147,6 +148,9 @@ impl World {
                 }
                 if good && right {
                     outcomes.extend(give(when));
+                    // It was claimed and nobody heard of it; before it was asked for again, somebody with another verifier spent it.
+                    let robbed = spent.end(Refused).into_iter();
+                    outcomes.extend(robbed.map(|(answer, world, _)| (answer, world, FaultInACrowd)));
                 }
             }
             Code::Claimed { kept_until, .. } | Code::Spent { kept_until } if when.1 >= kept_until.0 => {
