@@ -7,7 +7,7 @@
 #   ARTIFACTS         where the client tests keep logs and pictures; likewise
 
 .DEFAULT_GOAL := help
-.PHONY: help dev build test test-rust test-clients test-interop test-register test-load test-models test-prometheus test-deploy test-docs docs-reference instructions bench dist reproducible flood chaos scaling check fmt fmt-check clippy shellcheck
+.PHONY: help dev build test test-rust test-clients test-interop test-register test-load test-models test-prometheus test-deploy test-docs docs-reference instructions bench dist reproducible flood schedules chaos scaling check fmt fmt-check clippy shellcheck
 
 help:
 	@echo 'make dev           build and run everything on loopback: the edge, a sample MCP server, a stand-in for Entra'
@@ -28,6 +28,8 @@ help:
 	@echo 'make dist          everything that a release consists of, into dist/ of the target folder: docs/release.md'
 	@echo 'make reproducible  builds the commit twice, and compares'
 	@echo 'make flood         offers a million registrations and measures memory (half a minute; make test offers 100000)'
+	@echo 'make schedules     codes, refresh tokens and the end of sessions in a million orders of events, beside a model of them;'
+	@echo '                   SCHEDULES says how many, SEED from which on'
 	@echo 'make chaos         three replicas while Redis and Entra fail, in the long form (half an hour); SEED=1 chooses the run'
 	@echo 'make scaling       what sessions cost in Redis: bytes, commands, listing and ending all; SESSIONS=100000 says how many'
 	@echo 'make check         formatting and lints'
@@ -110,6 +112,13 @@ flood:
 	@.ci/install build
 	@.ci/total cargo test --locked -p sallyport --lib -- --ignored --exact --nocapture \
 		oauth::tests::corpora::a_million_registrations_leave_memory_as_it_was
+
+# The same test as in test-rust, which plays some thousands: docs/schedules.md says what it shows. What it plays is optimised, or a
+# million would take hours; what it stands on is not compiled anew for that.
+schedules:
+	@.ci/install build
+	@SCHEDULES=$(or $(SCHEDULES),1000000) CARGO_PROFILE_DEV_OPT_LEVEL=2 .ci/total cargo test --locked -p sallyport --lib -- \
+		--exact --nocapture oauth::tests::schedules::no_schedule_gives_an_answer_that_the_model_does_not
 
 # One after another, in the dev profile, as `make test` has them in short: docs/chaos.md says what each shows.
 chaos:

@@ -10,6 +10,7 @@ mod canaries;
 mod chaos;
 mod clients;
 mod connections;
+mod counterexamples;
 mod docs;
 mod doctor;
 mod drain;
