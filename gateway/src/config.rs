@@ -8,6 +8,8 @@ mod catalogue;
 mod effective;
 mod environment;
 mod example;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod mistake;
 mod reader;
 mod sections;

@@ -4,6 +4,8 @@ mod closing;
 mod connections;
 mod entrance;
 mod file_watch;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod inherited;
 mod listening;
 mod proxy_protocol;
