@@ -29,8 +29,8 @@ fn are_told_well(mistakes: &Mistakes, text: &str) {
     assert!(!mistakes.found.is_empty(), "refused without a reason");
     for mistake in &mistakes.found {
         assert!(!mistake.words.is_empty());
-        let is_toml = !mistake.words.starts_with("not TOML: ");
-        assert_eq!(is_toml, !mistake.key.is_empty(), "{mistake:?}");
+        let says_where = !mistake.key.is_empty() || matches!(mistake.place, Place::Variable(_));
+        assert!(says_where || mistake.words.starts_with("not TOML: "), "{mistake:?}");
         if let Place::Line(line) = mistake.place {
             assert!((1..=text.matches('\n').count() + 1).contains(&line), "{mistake:?}");
         }
