@@ -23,6 +23,8 @@ mod cloud;
 pub mod credential;
 mod error;
 mod exchange;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod http;
 mod keys;
 mod observe;

@@ -10,6 +10,8 @@ mod pages;
 mod person;
 mod transaction;
 
+#[cfg(any(test, fuzzing))]
+pub use cookies::fuzzing;
 pub use cookies::{ConsentState, Cookies, CsrfToken, EntraState, Jar, OPEN_TRANSACTIONS};
 pub use csrf::{CrossOrigin, same_origin};
 pub use fault::{Fault, Reference};

@@ -9,6 +9,8 @@ mod effect;
 mod effective;
 mod environment;
 mod example;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod mistake;
 mod reader;
 mod sections;

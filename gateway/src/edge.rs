@@ -15,6 +15,8 @@ mod bounds;
 mod challenge;
 mod connected;
 mod framing;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod header_deadline;
 mod headers;
 mod http_messages;

@@ -29,6 +29,8 @@ pub mod doctor;
 mod documented;
 pub mod drain;
 pub mod edge;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod locked;
 pub mod log;
 pub mod metrics;

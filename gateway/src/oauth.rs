@@ -29,6 +29,8 @@ mod client_name;
 mod connections;
 mod consent;
 mod error;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod json;
 mod limits;
 mod metadata;

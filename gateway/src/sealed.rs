@@ -8,6 +8,8 @@
 //! Wire form: `prefix` + base64url of `version u8 | key id u32 | nonce 12 | ciphertext | tag 16`.
 
 mod audit_key;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod in_use;
 mod key_ring;
 mod purpose;

@@ -12,6 +12,8 @@ mod closing;
 mod connections;
 mod entrance;
 mod file_watch;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod inherited;
 mod listeners;
 mod listening;

@@ -16,6 +16,8 @@ mod cache;
 mod flights;
 #[cfg(test)]
 mod flights_tests;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod hearing;
 mod lookup;
 mod over;

@@ -3,6 +3,9 @@
 //! All are `__Host-`, `Secure`, `HttpOnly`, `Path=/` and `SameSite=Lax` (D-3): Entra's answer is a top-level GET, so Lax
 //! suffices. A cookie opens only under its own full name, and carries its own end of life.
 
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
+
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 

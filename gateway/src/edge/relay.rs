@@ -26,6 +26,8 @@ mod answer;
 mod connect;
 mod event_border;
 mod events;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod held;
 mod http2;
 mod pace;

@@ -4,6 +4,8 @@
 //! it (`mirrored`, T29), and goes on byte for byte. What could be read in two ways is refused: the server would read it its way.
 //! Lists of tools are left alone, since they say nothing that a call would not.
 
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod message;
 mod mirrored;
 

@@ -32,6 +32,10 @@ impl EndpointRewriter {
         self.pending.extend_from_slice(&chunk);
         let mut out = BytesMut::new();
         while let Some(end) = event_end(&self.pending) {
+            // Also one that came at once: what a stream is worth must not depend on how it is cut.
+            if end > EVENT_LIMIT {
+                return Err(SseError::TooLong);
+            }
             let event = self.pending.split_to(end);
             match endpoint(&event)? {
                 None => out.extend_from_slice(&event),
@@ -138,6 +142,21 @@ mod tests {
         let mut rewriter = EndpointRewriter::default();
         let broken = Bytes::from_static(b"event: endpoint\nid: \xff\ndata: https://evil.example/\n\n");
         assert_eq!(rewriter.feed(broken, ours), Err(SseError::NotText));
+    }
+
+    /// Found by fuzzing.
+    #[test]
+    fn an_event_that_is_too_long_is_so_in_one_piece_too() {
+        for (length, sent) in [(EVENT_LIMIT, true), (EVENT_LIMIT + 1, false)] {
+            for newline in ["\n", "\r\n"] {
+                let border = newline.repeat(2);
+                let text = format!("data: {}{border}: x", "x".repeat(length - "data: ".len() - border.len()));
+                for size in [1000, EVENT_LIMIT, text.len()] {
+                    let want = if sent { Ok(text[..length].to_owned()) } else { Err(SseError::TooLong) };
+                    assert_eq!(feed_in_pieces(&text, size), want, "{length} bytes in pieces of {size}");
+                }
+            }
+        }
     }
 
     #[test]

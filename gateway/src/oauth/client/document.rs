@@ -17,6 +17,8 @@ pub mod address;
 mod allowance;
 mod content;
 mod fetch;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod url;
 
 use std::collections::HashMap;

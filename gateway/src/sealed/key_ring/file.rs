@@ -109,7 +109,7 @@ impl KeyRing {
         written.map(|()| id).map_err(KeyRingError::Unwritable)
     }
 
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub(in crate::sealed) fn parse(text: &str) -> Result<Self, KeyRingError> {
         RingFile::parse(text)?.derive()
     }
