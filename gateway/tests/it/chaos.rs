@@ -26,6 +26,9 @@ mod slow_clients;
 mod store_out;
 mod upstream_death;
 
+pub use edge_process::{EdgeProcess, Launch};
+pub use hour::people::{Door, client};
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::time::{Duration, Instant};

@@ -6,10 +6,11 @@
 mod fault;
 mod invariants;
 mod load;
-mod people;
+pub mod people;
 mod redis_pair;
 mod report;
 pub mod server;
+mod soak;
 mod stand;
 mod steps;
 
@@ -59,7 +60,7 @@ async fn what_must_always_hold_holds_after_every_fault_that_a_seed_chooses() {
     }
     let (text, violations) = runner.finish(minutes).await;
     println!("{text}");
-    if let Ok(file) = std::env::var("REPORT") {
+    if let Some(file) = std::env::var("REPORT").ok().filter(|file| !file.is_empty()) {
         std::fs::write(&file, &text).unwrap_or_else(|error| panic!("{file}: {error}"));
     }
     assert!(violations.is_empty(), "{} violations:\n{}", violations.len(), violations.join("\n"));

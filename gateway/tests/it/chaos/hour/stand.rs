@@ -45,7 +45,6 @@ pub struct Stand {
     pub servers: [McpServer; 2],
     /// Before the first server; the second one is left alone.
     pub to_server: FaultProxy,
-    pub started: Instant,
     entra_port: u16,
     socket: TcpListener,
     ports: Vec<[u16; 2]>,
@@ -78,7 +77,7 @@ impl Stand {
         let (probes, over, edges) = (None, Arc::default(), Vec::new());
         let mut stand = Self {
             probes, over, edges, balancer, door, redis, entra, to_entra, servers, to_server, socket, ports, folder,
-            started: Instant::now(), entra_port,
+            entra_port,
         };
         for replica in 0..REPLICAS {
             let edge = stand.launch(replica, None, Launch::default()).await;
@@ -130,11 +129,6 @@ impl Stand {
             sleep(Duration::from_millis(20)).await;
         }
         true
-    }
-
-    /// How often Entra was asked to renew a token.
-    pub fn renewals(&self) -> u64 {
-        self.entra.counters().token.get("refresh_token").copied().unwrap_or_default()
     }
 
     /// How long Entra's tokens live that are given from now on.
