@@ -197,7 +197,8 @@ impl Fault {
             // The client is told `server_error` where an answer makes no sense, and a browser's own way to Entra may be cut.
             Self::Entra(..) => Expected { sign_ins: &[200, 303, 503], ..well },
             Self::EntraNet(..) => Expected { sign_ins: &[0, 200, 303, 503], ..well },
-            Self::KeysRolled => well,
+            // Whoever finds out that the proof was signed by a key that is withdrawn.
+            Self::KeysRolled => Expected { sign_ins: &[200, 303, 503], ..well },
             Self::ServerKilled(_) | Self::ServerFrozen(_) | Self::ServerReset => Expected {
                 calls: &[200, 502, 503, 504],
                 known_are_served: false,
