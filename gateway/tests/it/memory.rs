@@ -15,8 +15,8 @@ use tokio::time::sleep;
 use crate::chaos::{Door, EdgeProcess, Launch, client};
 use crate::program::Folder;
 use crate::support::free_port;
-use crate::support::journey::{ADELE, ALEX, Client};
 use crate::support::gateway::Gateway;
+use crate::support::journey::{ADELE, ALEX, Client};
 use crate::support::upstream::Upstream;
 
 /// So much of a secret is enough to know it by.

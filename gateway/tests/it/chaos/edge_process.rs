@@ -43,12 +43,7 @@ pub struct EdgeProcess {
 
 impl EdgeProcess {
     /// `configuration` says the ports too. What it says goes to `log`, after what stands there.
-    pub async fn start(
-        configuration: &PathBuf,
-        ports: [u16; 2],
-        log: &PathBuf,
-        launch: Launch<'_>,
-    ) -> Self {
+    pub async fn start(configuration: &PathBuf, ports: [u16; 2], log: &PathBuf, launch: Launch<'_>) -> Self {
         let arguments = ["--exact", "chaos::edge_process::serve", "--ignored", "--nocapture", "--test-threads", "1"];
         let mut script = String::from("exec 3<&0 0</dev/null; ");
         if let Some(files) = launch.files {

@@ -51,7 +51,9 @@ async fn what_must_always_hold_holds_after_every_fault_that_a_seed_chooses() {
     let Some(mut runner) = Runner::start(seed).await else { return };
     let limit = Duration::from_secs_f64(minutes * 60.0);
     for number in 0.. {
-        if runner.started.elapsed() >= limit || selected.as_ref().is_some_and(|steps| steps.iter().all(|at| *at < number)) {
+        if runner.started.elapsed() >= limit
+            || selected.as_ref().is_some_and(|steps| steps.iter().all(|at| *at < number))
+        {
             break;
         }
         if selected.as_ref().is_none_or(|steps| steps.contains(&number)) {
@@ -60,7 +62,7 @@ async fn what_must_always_hold_holds_after_every_fault_that_a_seed_chooses() {
     }
     let (text, violations) = runner.finish(minutes).await;
     println!("{text}");
-    if let Some(file) = std::env::var("REPORT").ok().filter(|file| !file.is_empty()) {
+    if let Some(file) = report_file() {
         std::fs::write(&file, &text).unwrap_or_else(|error| panic!("{file}: {error}"));
     }
     assert!(violations.is_empty(), "{} violations:\n{}", violations.len(), violations.join("\n"));
@@ -68,6 +70,10 @@ async fn what_must_always_hold_holds_after_every_fault_that_a_seed_chooses() {
 
 fn minutes() -> f64 {
     std::env::var("MINUTES").map_or(SHORT, |minutes| minutes.parse().expect("MINUTES is a number"))
+}
+
+fn report_file() -> Option<String> {
+    std::env::var("REPORT").ok().filter(|file| !file.is_empty())
 }
 
 /// The steps that are wanted alone.
@@ -104,6 +110,11 @@ impl Runner {
         let shared = self.load.shared.clone();
         let (at, during) = (self.started.elapsed(), shared.next_phase());
         let begun = Instant::now();
+        if fault.expected().loses {
+            // What was acknowledged before has reached the replica.
+            let _paused = shared.paused.write().await;
+            sleep(Duration::from_millis(200)).await;
+        }
         let mut chance = Chance::new(self.seed ^ 0xC4A0 ^ (number as u64) << 20);
         let primary = self.stand.redis.primary();
         let mut found = steps::run(fault, &mut self.stand, &shared, &mut chance).await;
@@ -117,7 +128,7 @@ impl Runner {
             found.notes.push("failed over".to_owned());
         }
         let after = shared.next_phase();
-        found.violations.extend(self.invariants.check(&self.stand, &shared, fault).await);
+        found.violations.extend(self.invariants.check(&self.stand, &shared, fault, during).await);
         sleep(QUIET).await;
         if (number + 1) % fault::ROUND == 0 {
             self.renew_known().await;
@@ -153,7 +164,8 @@ impl Runner {
             cuts: [false; 2],
         };
         for (when, seen, expected) in [("", &row.during, row.fault.expected()), ("after it, ", &row.after, quiet)] {
-            row.violations.extend(judge(seen, &expected).into_iter().map(|what| format!("{what} ({when}{})", row.fault)));
+            row.violations
+                .extend(judge(seen, &expected).into_iter().map(|what| format!("{what} ({when}{})", row.fault)));
         }
         let verdict = if row.violations.is_empty() { "held" } else { "VIOLATED" };
         println!("MEASURED chaos {verdict} {}", row.line());
@@ -188,9 +200,14 @@ impl Runner {
         let again = format!("SEED={} MINUTES={minutes} make chaos", self.seed);
         let violations = self.rows.iter().flat_map(|row| {
             let again = &again;
-            row.violations.iter().map(move |what| format!("step {}: {what}\n  again: STEPS={} {again}", row.number, row.number))
+            row.violations
+                .iter()
+                .map(move |what| format!("step {}: {what}\n  again: STEPS={} {again}", row.number, row.number))
         });
-        let violations = violations.collect();
+        let violations: Vec<String> = violations.collect();
+        if let Some(report) = report_file().filter(|_| !violations.is_empty()) {
+            self.stand.keep_logs(&format!("{report}.logs"));
+        }
         self.load.stop().await;
         (text, violations)
     }

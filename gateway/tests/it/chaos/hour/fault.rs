@@ -22,7 +22,10 @@ pub enum Fault {
     /// R5: `FLUSHALL`.
     Flushed,
     /// R6: so many codes, each redeemed forty times at once; a replica may be killed meanwhile.
-    Races { codes: usize, kill: bool },
+    Races {
+        codes: usize,
+        kill: bool,
+    },
     /// R7: so many calls, and as many refreshes, of one session whose token is due.
     Herd(usize),
     /// R8: what Entra's token endpoint does for so many milliseconds.
@@ -40,9 +43,15 @@ pub enum Fault {
     /// R12: the next process serves at the held socket before the last one leaves.
     Upgrade,
     /// R13: one replica's clock, in seconds.
-    Clock { replica: usize, seconds: i64 },
+    Clock {
+        replica: usize,
+        seconds: i64,
+    },
     /// R16: one replica may open 300 files, and this many clients come and stay.
-    FewFiles { replica: usize, clients: usize },
+    FewFiles {
+        replica: usize,
+        clients: usize,
+    },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -129,10 +138,7 @@ impl Fault {
             },
             16 => Self::Rolling,
             17 => Self::Upgrade,
-            18 => Self::Clock {
-                replica: chance.below(2) as usize,
-                seconds: *chance.one_of(&[-110, -30, 30, 110]),
-            },
+            18 => Self::Clock { replica: chance.below(2) as usize, seconds: *chance.one_of(&[-110, -30, 30, 110]) },
             _ => Self::FewFiles { replica: chance.below(2) as usize, clients: 300 + chance.below(300) as usize },
         }
     }
@@ -170,12 +176,9 @@ impl Fault {
         match self {
             Self::RedisSlow(_) | Self::RedisPaused(_) | Self::RedisReset | Self::RedisAway(..) => store,
             // Replication is behind by a moment: what was acknowledged within the fault may be lost, and nothing else.
-            Self::PrimaryKilled(_) | Self::PrimaryFrozen(_) | Self::FailOver => Expected {
-                sign_ins: &[200, 400, 503],
-                guests: &[200, 400, 401, 503],
-                loses: true,
-                ..store
-            },
+            Self::PrimaryKilled(_) | Self::PrimaryFrozen(_) | Self::FailOver => {
+                Expected { sign_ins: &[200, 400, 503], guests: &[200, 400, 401, 503], loses: true, ..store }
+            }
             Self::Flushed => Expected {
                 calls: &[200, 401],
                 known_are_served: false,

@@ -23,6 +23,8 @@ const SIGN_IN_DEADLINE: Duration = Duration::from_secs(20);
 /// Events come twice a second: so long without one is longer than any fault here lasts.
 const SILENCE: Duration = Duration::from_secs(15);
 
+const RETRIED: Duration = Duration::from_secs(25);
+
 #[derive(Clone, Copy)]
 pub struct Rates {
     pub calls_per_second: u32,
@@ -210,6 +212,20 @@ impl Shared {
         }
     }
 
+    /// As a client does that must know: whoever is told to come again does, well within the grace of a token that may have been
+    /// used. Nothing where that is of no use; such a guest signs in again.
+    async fn refresh_at_last(&self, signed: &Signed) -> Option<Signed> {
+        let started = Instant::now();
+        while started.elapsed() < RETRIED {
+            let renewed = self.refresh(&self.door, signed).await;
+            if renewed.refresh != signed.refresh {
+                return Some(renewed);
+            }
+            sleep(Duration::from_millis(500)).await;
+        }
+        None
+    }
+
     async fn leave(&self, signed: &Signed) -> u16 {
         let (phase, begun) = (self.phase(), Instant::now());
         let status = self.door.revoke(&signed.refresh).await;
@@ -278,7 +294,8 @@ async fn listen(shared: Arc<Shared>, number: usize) {
         let status = match timeout(CALL_DEADLINE, request.send()).await {
             Ok(Ok(answer)) if answer.status() == 200 => {
                 shared.add(phase, "stream", 200, begun.elapsed(), "");
-                read(&shared, answer, &signed).await;
+                let hint = read(&shared, answer, &signed).await;
+                sleep(hint.unwrap_or_default()).await;
                 continue;
             }
             Ok(Ok(answer)) => answer.status().as_u16(),
@@ -293,25 +310,26 @@ async fn listen(shared: Arc<Shared>, number: usize) {
     }
 }
 
-/// To its end; each event must be for who listens.
-async fn read(shared: &Shared, mut answer: reqwest::Response, signed: &Signed) {
+/// To its end, which may tell when to come again; each event must be for who listens.
+async fn read(shared: &Shared, mut answer: reqwest::Response, signed: &Signed) -> Option<Duration> {
     let (mut text, mut server) = (String::new(), 0);
     while !shared.is_over() {
         match timeout(SILENCE, answer.chunk()).await {
             Err(_) => {
                 shared.violated(shared.phase(), format!("I5: nothing came to {} for {SILENCE:?}", signed.oid));
-                return;
+                return None;
             }
             Ok(Ok(Some(piece))) => text += &String::from_utf8_lossy(&piece),
             Ok(Ok(None)) => {
                 let phase = shared.phase();
                 shared.note(phase).get_mut(&phase).unwrap().ended += 1;
-                return;
+                let hint = text.rsplit_once("retry: ")?.1.trim().parse().ok()?;
+                return Some(Duration::from_millis(hint));
             }
             Ok(Err(_)) => {
                 let phase = shared.phase();
                 shared.note(phase).get_mut(&phase).unwrap().cut[server] += 1;
-                return;
+                return None;
             }
         }
         while let Some((event, rest)) = text.split_once("\n\n") {
@@ -324,9 +342,14 @@ async fn read(shared: &Shared, mut answer: reqwest::Response, signed: &Signed) {
                     shared.violated(phase, format!("I1: {} listens and is told {data}", signed.oid));
                 }
             }
-            text = rest.to_owned();
+            // What tells when to come again has no data, and is the last.
+            text = if event.contains("retry: ") { event.to_owned() } else { rest.to_owned() };
+            if !text.contains("\n\n") {
+                break;
+            }
         }
     }
+    None
 }
 
 /// Guests: up to twenty at a time.
@@ -349,15 +372,16 @@ async fn come_and_go(shared: Arc<Shared>, pause: Duration, seed: u64) {
         let guest = shared.guests.lock().unwrap().swap_remove(at);
         match what {
             0..6 => {
-                let (status, since) = (shared.call_once(&shared.door, "guest's call", &guest.signed).await, guest.since);
+                let (status, since) =
+                    (shared.call_once(&shared.door, "guest's call", &guest.signed).await, guest.since);
                 if status != 401 {
                     shared.guests.lock().unwrap().push(Guest { signed: guest.signed, since });
                 }
             }
             6..9 => {
-                let signed = shared.refresh(&shared.door, &guest.signed).await;
-                let since = if signed.refresh == guest.signed.refresh { guest.since } else { shared.phase() };
-                shared.guests.lock().unwrap().push(Guest { signed, since });
+                if let Some(signed) = shared.refresh_at_last(&guest.signed).await {
+                    shared.guests.lock().unwrap().push(Guest { signed, since: shared.phase() });
+                }
             }
             _ => match shared.leave(&guest.signed).await {
                 200 => shared.left.lock().unwrap().push(guest.signed),

@@ -82,7 +82,8 @@ impl Door {
         let url: String = Url::parse_with_params(&format!("{}/authorize", self.public), parameters).unwrap().into();
         let asked = self.go(&mut jar, Method::GET, &url, None).await.expect(303, "authorize")?;
         let page = self.go(&mut jar, Method::GET, &asked.next(), None).await.expect(200, "consent")?;
-        let form = [("request", page.hidden("request")), ("csrf", page.hidden("csrf")), ("decision", "allow".to_owned())];
+        let form =
+            [("request", page.hidden("request")), ("csrf", page.hidden("csrf")), ("decision", "allow".to_owned())];
         let allowed = self.go(&mut jar, Method::POST, &page.action(), Some(&form)).await.expect(200, "allow")?;
         let users = self.go(&mut jar, Method::GET, &allowed.next(), None).await.expect(200, "entra")?;
         let form = [("flow", users.hidden("flow")), ("user", upn(user))];
@@ -167,7 +168,8 @@ impl Door {
             request = request.header(COOKIE, cookies.join("; "));
         }
         if let Some(form) = form {
-            request = request.form(form).header(ORIGIN, format!("http://{host}")).header("sec-fetch-site", "same-origin");
+            request =
+                request.form(form).header(ORIGIN, format!("http://{host}")).header("sec-fetch-site", "same-origin");
         }
         let answered = async {
             let answer = request.send().await?;

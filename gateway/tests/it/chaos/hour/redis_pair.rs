@@ -45,9 +45,8 @@ impl RedisPair {
             let words = ["--replica-announce-ip", "127.0.0.1", "--replica-announce-port", &port];
             [words.as_slice(), &["--repl-diskless-sync-delay", "0"]].concat().into_iter().map(str::to_owned).collect()
         };
-        let start = |arguments: Vec<String>| {
-            RedisServer::start_with(&arguments.iter().map(String::as_str).collect::<Vec<_>>())
-        };
+        let start =
+            |arguments: Vec<String>| RedisServer::start_with(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
         let first = start(announced(ports[0]))?;
         let mut follows: Vec<String> = announced(ports[1]);
         follows.extend(["--replicaof".to_owned(), "127.0.0.1".to_owned(), ports[0].to_string()]);
@@ -72,7 +71,10 @@ impl RedisPair {
 
     /// Which of the two the sentinels name; the first that answers is believed.
     pub fn primary(&self) -> Option<usize> {
-        let named = self.sentinel_ports.iter().find_map(|port| ask(*port, &["SENTINEL", "GET-MASTER-ADDR-BY-NAME", SERVICE]))?;
+        let named = self
+            .sentinel_ports
+            .iter()
+            .find_map(|port| ask(*port, &["SENTINEL", "GET-MASTER-ADDR-BY-NAME", SERVICE]))?;
         self.proxies.iter().position(|proxy| named.lines().any(|line| line == proxy.port().to_string()))
     }
 
@@ -147,7 +149,9 @@ impl RedisPair {
 
     /// A failover as an operator asks for it.
     pub fn fail_over(&self) -> bool {
-        self.sentinel_ports.iter().any(|port| ask(*port, &["SENTINEL", "FAILOVER", SERVICE]).is_some_and(|said| said == "OK"))
+        self.sentinel_ports
+            .iter()
+            .any(|port| ask(*port, &["SENTINEL", "FAILOVER", SERVICE]).is_some_and(|said| said == "OK"))
     }
 
     /// All is well again, and what was killed is back: empty, and told by the sentinels whom to follow.
@@ -176,9 +180,9 @@ fn sentinel(folder: &Folder, number: usize, ports: &[u16], servers: [u16; 2]) ->
     ];
     // They need not wait to hear of each other.
     let others = (0..ports.len()).filter(|other| *other != number);
-    lines.extend(others.map(|other| {
-        format!("sentinel known-sentinel {SERVICE} 127.0.0.1 {} {}", ports[other], id(other + 1))
-    }));
+    lines.extend(
+        others.map(|other| format!("sentinel known-sentinel {SERVICE} 127.0.0.1 {} {}", ports[other], id(other + 1))),
+    );
     let config = folder.file(&format!("sentinel-{number}.conf"), &(lines.join("\n") + "\n"));
     let log = PathBuf::from(&config).with_extension("log");
     Command::new("redis-server")

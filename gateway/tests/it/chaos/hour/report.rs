@@ -116,20 +116,30 @@ impl Report<'_> {
         text += "| invariant | looked at | violations |\n| --- | --- | --- |\n";
         let lines = [
             ("I1", format!("{compared} answers and {} events, each of the one who asked", all.events)),
-            ("I2", format!(
-                "{} MB of logs, metrics and what Redis holds, searched for {} secrets",
-                it.bytes_searched / 1_000_000, it.secrets
-            )),
-            ("I3", format!(
-                "{} codes raced and replayed, {} chains of refresh tokens used twice, and what R5 to R7 do",
-                it.probes, it.probes
-            )),
+            (
+                "I2",
+                format!(
+                    "{} MB of logs, metrics and what Redis holds, searched for {} secrets",
+                    it.bytes_searched / 1_000_000,
+                    it.secrets
+                ),
+            ),
+            (
+                "I3",
+                format!(
+                    "{} codes raced and replayed, {} chains of refresh tokens used twice, and what R5 to R7 do",
+                    it.probes, it.probes
+                ),
+            ),
             ("I4", format!("{} calls of those who were signed in before a step", it.sessions_asked)),
             ("I5", format!("every answer; {} streams ended whole, {} were cut", all.ended, all.cut[0] + all.cut[1])),
-            ("I6", format!(
-                "files, threads and memory of each process; the most that was left: {} files, {} KiB",
-                it.grown[0], it.grown[1]
-            )),
+            (
+                "I6",
+                format!(
+                    "files, threads and memory of each process; the most that was left: {} files, {} KiB",
+                    it.grown[0], it.grown[1]
+                ),
+            ),
             ("I7", "every status, against those of its row".to_owned()),
             ("R10", format!("{} calls that reached a server, each once", it.calls())),
         ];

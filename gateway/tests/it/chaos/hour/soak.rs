@@ -58,7 +58,7 @@ async fn under_a_steady_load_nothing_fails_and_memory_does_not_grow() {
     let seen = shared.take(&[0]);
     let (text, violations) = verdict(&seen, &samples, took, rates);
     println!("MEASURED soak\n{text}");
-    if let Some(file) = std::env::var("REPORT").ok().filter(|file| !file.is_empty()) {
+    if let Some(file) = super::report_file() {
         std::fs::write(&file, &text).unwrap_or_else(|error| panic!("{file}: {error}"));
     }
     assert!(violations.is_empty(), "{violations:#?}\n{text}");
@@ -88,12 +88,16 @@ fn verdict(seen: &Seen, samples: &[Samples], took: Duration, rates: Rates) -> (S
     for (op, tally) in &seen.ops {
         text += &format!("| {op} | {tally} | {:.1?} |\n", seen.slowest.get(op).copied().unwrap_or_default());
     }
-    text += &format!("| events | {} | |\n\n{all} requests, {} failed; {cut} streams cut, {} ended whole.\n\n", seen.events, all - good, seen.ended);
+    text += &format!(
+        "| events | {} | |\n\n{all} requests, {} failed; {cut} streams cut, {} ended whole.\n\n",
+        seen.events,
+        all - good,
+        seen.ended
+    );
     text += "| replica | KiB at first | after ten minutes | at last | slope, KiB in ten minutes |\n";
     text += "| --- | --- | --- | --- | --- |\n";
     for (replica, samples) in samples.iter().enumerate() {
-        let settled: Samples =
-            samples.iter().copied().filter(|(at, _)| *at >= WARMED_UP.as_secs_f64()).collect();
+        let settled: Samples = samples.iter().copied().filter(|(at, _)| *at >= WARMED_UP.as_secs_f64()).collect();
         let [first, last] = [samples.first(), samples.last()].map(|it| it.map_or(0.0, |(_, kib)| *kib));
         // A line through few points says nothing.
         let (from, slope) = match settled.len() {

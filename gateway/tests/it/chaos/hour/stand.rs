@@ -76,7 +76,19 @@ impl Stand {
         let door = Door { http: client(true), public, port: balancer.port(), client_id: String::new() };
         let (probes, over, edges) = (None, Arc::default(), Vec::new());
         let mut stand = Self {
-            probes, over, edges, balancer, door, redis, entra, to_entra, servers, to_server, socket, ports, folder,
+            probes,
+            over,
+            edges,
+            balancer,
+            door,
+            redis,
+            entra,
+            to_entra,
+            servers,
+            to_server,
+            socket,
+            ports,
+            folder,
             entra_port,
         };
         for replica in 0..REPLICAS {
@@ -114,6 +126,14 @@ impl Stand {
 
     pub fn log(&self, replica: usize) -> PathBuf {
         PathBuf::from(self.folder.path(&format!("edge-{replica}.log")))
+    }
+
+    /// Beside a report of what they may explain.
+    pub fn keep_logs(&self, folder: &str) {
+        std::fs::create_dir_all(folder).unwrap();
+        for replica in 0..REPLICAS {
+            std::fs::copy(self.log(replica), format!("{folder}/edge-{replica}.log")).unwrap();
+        }
     }
 
     pub fn at(&self, replica: usize) -> Door {

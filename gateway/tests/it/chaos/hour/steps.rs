@@ -314,10 +314,9 @@ async fn herd(stand: &Stand, shared: &Shared, calls: usize, found: &mut Found) {
     }
     forget_faults(stand).await;
     found.requests += answers.all() + refreshes.all();
-    found.notes.push(format!(
-        "calls [{answers}], {asked} to Entra; refreshes [{refreshes}], {} successors",
-        successors.len()
-    ));
+    found
+        .notes
+        .push(format!("calls [{answers}], {asked} to Entra; refreshes [{refreshes}], {} successors", successors.len()));
     found.must(answers.only(&[200]), || format!("R7: calls when a token is due: [{answers}]"));
     found.must(asked == 1, || format!("R7: {asked} calls to Entra"));
     found.must(refreshes.only(&[200, 503]), || format!("R7: refreshes: [{refreshes}]"));
