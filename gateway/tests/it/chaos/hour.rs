@@ -28,6 +28,7 @@ use report::{Report, Row};
 use stand::Stand;
 
 const KNOWN: usize = 20;
+const BETWEEN_EVENTS: Duration = Duration::from_millis(500);
 /// Without a fault, after each step.
 const QUIET: Duration = Duration::from_secs(2);
 const WHOLE_AGAIN: Duration = Duration::from_secs(30);
@@ -89,7 +90,7 @@ fn selected() -> Option<Vec<usize>> {
 
 impl Runner {
     async fn start(seed: u64) -> Option<Self> {
-        let stand = Stand::start(seed).await?;
+        let stand = Stand::start(seed, BETWEEN_EVENTS).await?;
         let mut known: Vec<Signed> = Vec::new();
         for user in 0..KNOWN {
             known.push(stand.door.sign_in(user).await.unwrap_or_else(|refusal| panic!("{refusal}")));

@@ -20,8 +20,8 @@ use crate::support::chance::Chance;
 /// A call that takes longer hangs (I5); of the steps of a sign-in each may wait for Entra, which has ten seconds.
 const CALL_DEADLINE: Duration = Duration::from_secs(10);
 const SIGN_IN_DEADLINE: Duration = Duration::from_secs(20);
-/// Events come twice a second: so long without one is longer than any fault here lasts.
-const SILENCE: Duration = Duration::from_secs(15);
+/// Events come every five seconds at the least: so long without one is longer than any fault here lasts.
+const SILENCE: Duration = Duration::from_secs(20);
 
 const RETRIED: Duration = Duration::from_secs(25);
 

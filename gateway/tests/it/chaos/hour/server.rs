@@ -1,5 +1,5 @@
 //! MCP servers in processes of their own: they say whose token they were shown and what they were told, note each call that
-//! they got, and tell who listens something twice a second. This very program, started for the one test that is none.
+//! they got, and tell who listens something now and then. This very program, started for the one test that is none.
 
 use std::io::{BufRead, BufReader, Write as _};
 use std::process::{Child, Command, Stdio};
@@ -18,23 +18,26 @@ use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::sleep;
 
+use crate::support::free_port;
+
 /// Says where to listen, and which of the servers it is. Without it the test below has nothing to do.
 const PLACE: &str = "SALLYPORT_TEST_HOUR_SERVER";
 const SEEN: &str = "seen ";
-pub const BETWEEN_EVENTS: Duration = Duration::from_millis(500);
 
 /// Killed, by its process id, when dropped.
 pub struct McpServer {
     pub port: u16,
-    number: usize,
+    /// What the process is told: its port, which of the servers it is, and the milliseconds between events.
+    place: String,
     process: Child,
     seen: Arc<Mutex<Vec<String>>>,
 }
 
 impl McpServer {
-    pub async fn start(port: u16, number: usize) -> Self {
-        let seen = Arc::default();
-        let server = Self { port, number, process: launch(port, number, &seen), seen };
+    pub async fn start(number: usize, between_events: Duration) -> Self {
+        let (port, seen) = (free_port(), Arc::default());
+        let place = format!("{port} {number} {}", between_events.as_millis());
+        let server = Self { port, process: launch(&place, &seen), place, seen };
         server.until_open().await;
         server
     }
@@ -53,7 +56,7 @@ impl McpServer {
 
     /// At the same port, after [`McpServer::kill`].
     pub async fn start_again(&mut self) {
-        self.process = launch(self.port, self.number, &self.seen);
+        self.process = launch(&self.place, &self.seen);
         self.until_open().await;
     }
 
@@ -76,10 +79,10 @@ impl Drop for McpServer {
     }
 }
 
-fn launch(port: u16, number: usize, seen: &Arc<Mutex<Vec<String>>>) -> Child {
+fn launch(place: &str, seen: &Arc<Mutex<Vec<String>>>) -> Child {
     let mut process = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "chaos::hour::server::serve", "--ignored", "--nocapture", "--test-threads", "1"])
-        .env(PLACE, format!("{port} {number}"))
+        .env(PLACE, place)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
@@ -102,35 +105,42 @@ fn launch(port: u16, number: usize, seen: &Arc<Mutex<Vec<String>>>) -> Child {
 #[ignore = "it is no test: other tests start it as a server"]
 fn serve() {
     let Ok(place) = std::env::var(PLACE) else { return println!("SKIPPED: there is nothing to serve") };
-    let (port, number) = place.split_once(' ').unwrap();
-    let (port, number): (u16, usize) = (port.parse().unwrap(), number.parse().unwrap());
+    let figures: Vec<u64> = place.split(' ').map(|figure| figure.parse().unwrap()).collect();
+    let (port, server) =
+        (figures[0] as u16, Server { number: figures[1] as usize, between: Duration::from_millis(figures[2]) });
     // The harness has begun a line.
     println!();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async move {
         let listener = TcpListener::bind(("127.0.0.1", port)).await.unwrap();
-        let router = Router::new().route("/mcp", post(answer).get(listen)).with_state(number);
+        let router = Router::new().route("/mcp", post(answer).get(listen)).with_state(server);
         axum::serve(listener, router).await.unwrap();
     });
 }
 
+#[derive(Clone, Copy)]
+struct Server {
+    number: usize,
+    between: Duration,
+}
+
 /// `oid` is whom Entra's token is about, `said` the body, `server` which server this is.
-async fn answer(State(server): State<usize>, headers: HeaderMap, body: Bytes) -> axum::Json<Value> {
+async fn answer(State(server): State<Server>, headers: HeaderMap, body: Bytes) -> axum::Json<Value> {
     let said: Value = serde_json::from_slice(&body).unwrap_or_default();
     let mut output = std::io::stdout().lock();
     // Whoever started it is gone when this fails.
     let _ = writeln!(output, "{SEEN}{}", said["id"].as_str().unwrap_or("?"));
     let _ = output.flush();
-    axum::Json(json!({ "oid": owner(&headers), "said": said, "server": server }))
+    axum::Json(json!({ "oid": owner(&headers), "said": said, "server": server.number }))
 }
 
-async fn listen(State(server): State<usize>, headers: HeaderMap) -> ([(&'static str, &'static str); 1], Body) {
-    let event = format!("data: {}\n\n", json!({ "oid": owner(&headers), "server": server }));
+async fn listen(State(server): State<Server>, headers: HeaderMap) -> ([(&'static str, &'static str); 1], Body) {
+    let event = format!("data: {}\n\n", json!({ "oid": owner(&headers), "server": server.number }));
     let events = unfold(true, move |first| {
         let event = event.clone();
         async move {
             if !first {
-                sleep(BETWEEN_EVENTS).await;
+                sleep(server.between).await;
             }
             Some((Ok::<_, std::io::Error>(event), false))
         }

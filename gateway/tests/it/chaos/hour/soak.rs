@@ -14,6 +14,7 @@ use crate::chaos::rig::Signed;
 use crate::chaos::seed;
 
 const KNOWN: usize = 30;
+const BETWEEN_EVENTS: Duration = Duration::from_secs(5);
 const SAMPLED: Duration = Duration::from_secs(10);
 /// Before it memory is only getting used to the load.
 const WARMED_UP: Duration = Duration::from_secs(600);
@@ -30,7 +31,7 @@ async fn under_a_steady_load_nothing_fails_and_memory_does_not_grow() {
         Ok("long") => Rates { calls_per_second: 100, streams: 200, churn: Duration::from_secs(1) },
         _ => Rates { calls_per_second: 30, streams: 30, churn: Duration::from_secs(1) },
     };
-    let Some(stand) = Stand::start(seed()).await else { return };
+    let Some(stand) = Stand::start(seed(), BETWEEN_EVENTS).await else { return };
     let mut known: Vec<Signed> = Vec::new();
     for user in 0..KNOWN {
         known.push(stand.door.sign_in(user).await.unwrap_or_else(|refusal| panic!("{refusal}")));
@@ -76,7 +77,7 @@ fn verdict(seen: &Seen, samples: &[Samples], took: Duration, rates: Rates) -> (S
         violations.push("there was no load".to_owned());
     }
     let mut text = format!(
-        "Seed {}, commit `{}`, {:.1} minutes at {} calls a second and {} event streams over {REPLICAS} replicas, and a guest \
+        "Seed {}, commit `{}`, {:.1} minutes at {} calls a second and {} event streams, an event every 5 s on each, over {REPLICAS} replicas, and a guest \
          who comes, calls, refreshes or leaves every {:?}.\n\n| | answers | slowest |\n| --- | --- | --- |\n",
         seed(),
         commit(),

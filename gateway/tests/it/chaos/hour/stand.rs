@@ -53,7 +53,7 @@ pub struct Stand {
 
 impl Stand {
     /// `None` without Redis, which is said aloud.
-    pub async fn start(seed: u64) -> Option<Self> {
+    pub async fn start(seed: u64, between_events: Duration) -> Option<Self> {
         let redis = RedisPair::start(seed).await?;
         crate::support::install_crypto_provider();
         let mut directory = Seed::default();
@@ -64,7 +64,7 @@ impl Stand {
         let seen_at = Some(to_entra.port());
         let options = fake_entra::Options { port: entra_port, seen_at, seed: directory, ..Default::default() };
         let entra = Arc::new(FakeEntra::start(options).await.unwrap());
-        let servers = [McpServer::start(free_port(), 0).await, McpServer::start(free_port(), 1).await];
+        let servers = [McpServer::start(0, between_events).await, McpServer::start(1, between_events).await];
         let to_server = FaultProxy::before(servers[0].port, seed);
         let folder = Folder::new(&format!("hour-{entra_port}"));
         KeyRing::create(&PathBuf::from(folder.path("keys.json")), Clock::system().now()).unwrap();
