@@ -213,7 +213,8 @@ impl Jar {
     }
 }
 
-/// As patient as the slowest answer that may come; `kept` keeps connections for later.
+/// As patient as the slowest answer that may come; `kept` keeps a few connections for later. Who came in a crowd leaves, or the
+/// edge would seem to hold what clients do.
 pub fn client(kept: bool) -> Client {
     crate::support::install_crypto_provider();
     let builder = Client::builder()
@@ -222,7 +223,7 @@ pub fn client(kept: bool) -> Client {
         // Whatever a client would try again by itself would be hidden here.
         .retry(reqwest::retry::never())
         .timeout(Duration::from_secs(20));
-    if kept { builder } else { builder.pool_max_idle_per_host(0) }.build().unwrap()
+    builder.pool_max_idle_per_host(if kept { 4 } else { 0 }).pool_idle_timeout(Duration::from_secs(10)).build().unwrap()
 }
 
 /// Whether this is an answer to the person who asked.
