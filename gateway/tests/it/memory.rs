@@ -21,10 +21,11 @@ use crate::support::upstream::Upstream;
 
 /// So much of a secret is enough to know it by.
 const ENOUGH: usize = 32;
-/// No more copies than these a second after the end: one more than was measured, for threads have stacks of their own. They are
+/// No more copies than these a second after the end: more than were ever measured by one or two, for which connection a call takes is
+/// chance. They are
 /// in buffers that were freed, of the libraries that carry requests, which do not wipe what they free.
 const AT_MOST: [(&str, usize); 4] =
-    [("Entra's access token", 4), ("Entra's refresh token", 2), ("our access token", 2), ("our refresh token", 5)];
+    [("Entra's access token", 8), ("Entra's refresh token", 3), ("our access token", 4), ("our refresh token", 6)];
 
 struct Secret {
     name: &'static str,
