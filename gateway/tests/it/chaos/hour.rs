@@ -93,7 +93,7 @@ impl Runner {
         let stand = Stand::start(seed, BETWEEN_EVENTS).await?;
         let mut known: Vec<Signed> = Vec::new();
         for user in 0..KNOWN {
-            known.push(stand.door.sign_in(user).await.unwrap_or_else(|refusal| panic!("{refusal}")));
+            known.push(stand.door.sign_in_again(user).await.unwrap_or_else(|refusal| panic!("{refusal}")));
         }
         let load = Load::start(&stand.door, known, Self::rates(), seed);
         // Everybody knows everybody, and the first guests are there.
@@ -131,7 +131,7 @@ impl Runner {
         let after = shared.next_phase();
         found.violations.extend(self.invariants.check(&self.stand, &shared, fault, during).await);
         sleep(QUIET).await;
-        if (number + 1) % fault::ROUND == 0 {
+        if (number + 1).is_multiple_of(fault::ROUND) {
             self.renew_known().await;
         }
         self.tell();
@@ -146,8 +146,9 @@ impl Runner {
         let shared = &self.load.shared;
         let known = shared.known.lock().unwrap().clone();
         for (at, signed) in known.iter().enumerate() {
-            let renewed = shared.refresh(&shared.door, signed).await;
-            shared.known.lock().unwrap()[at] = renewed;
+            if let Ok(renewed) = shared.refresh(&shared.door, signed).await {
+                shared.known.lock().unwrap()[at] = renewed;
+            }
         }
     }
 

@@ -100,7 +100,7 @@ impl Invariants {
     async fn single_use(&mut self, stand: &Stand, violations: &mut Vec<String>) {
         self.probes += 1;
         let doors: Vec<Door> = (0..REPLICAS).map(|replica| stand.at(replica)).collect();
-        match stand.door.code(OF_STEPS).await {
+        match stand.door.code_again(OF_STEPS).await {
             Err(refusal) => violations.push(format!("no code after the step: {refusal}")),
             Ok(code) => {
                 let (answers, token) = race(&doors, &code, 6).await;
@@ -123,7 +123,7 @@ impl Invariants {
     }
 
     async fn rotation(stand: &Stand, doors: &[Door]) -> Result<(), String> {
-        let first = stand.door.sign_in(OF_STEPS).await.map_err(|refusal| format!("after the step: {refusal}"))?;
+        let first = stand.door.sign_in_again(OF_STEPS).await.map_err(|refusal| format!("after the step: {refusal}"))?;
         let refresh = async |door: &Door, token: &str| {
             // A busy machine may have Redis late once.
             for _ in 0..3 {

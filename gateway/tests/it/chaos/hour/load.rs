@@ -146,7 +146,13 @@ impl Shared {
         seen
     }
 
-    fn add(&self, phase: u64, op: &'static str, status: u16, took: Duration, said: &str) {
+    /// Of which phase something is that began in that one: what a fault overtakes is the fault's. Faults are the odd ones.
+    fn phase_of(&self, begun: u64) -> u64 {
+        if begun.is_multiple_of(2) && self.phase() > begun { begun + 1 } else { begun }
+    }
+
+    fn add(&self, begun: u64, op: &'static str, status: u16, took: Duration, said: &str) {
+        let phase = self.phase_of(begun);
         let mut seen = self.note(phase);
         let seen = seen.get_mut(&phase).unwrap();
         seen.ops.entry(op).or_default().add(status);
@@ -196,8 +202,8 @@ impl Shared {
         status
     }
 
-    /// The successor of what they had; whoever is told to come later keeps it.
-    pub async fn refresh(&self, door: &Door, signed: &Signed) -> Signed {
+    /// The successor of what they had, or with which status there is none.
+    pub async fn refresh(&self, door: &Door, signed: &Signed) -> Result<Signed, u16> {
         let (phase, begun) = (self.phase(), Instant::now());
         let (status, said) = door.refresh(&signed.refresh).await;
         self.add(phase, "refresh", status, begun.elapsed(), &format!("user {} {}", signed.oid, said["error"]));
@@ -206,9 +212,9 @@ impl Shared {
             (Some(access), Some(refresh)) => {
                 let renewed = Signed { oid: signed.oid.clone(), access, refresh };
                 self.keep_secrets(&renewed);
-                renewed
+                Ok(renewed)
             }
-            _ => signed.clone(),
+            _ => Err(status),
         }
     }
 
@@ -217,11 +223,11 @@ impl Shared {
     async fn refresh_at_last(&self, signed: &Signed) -> Option<Signed> {
         let started = Instant::now();
         while started.elapsed() < RETRIED {
-            let renewed = self.refresh(&self.door, signed).await;
-            if renewed.refresh != signed.refresh {
-                return Some(renewed);
+            match self.refresh(&self.door, signed).await {
+                Ok(renewed) => return Some(renewed),
+                Err(0 | 503) => sleep(Duration::from_millis(500)).await,
+                Err(_) => return None,
             }
-            sleep(Duration::from_millis(500)).await;
         }
         None
     }
@@ -383,11 +389,12 @@ async fn come_and_go(shared: Arc<Shared>, pause: Duration, seed: u64) {
                     shared.guests.lock().unwrap().push(Guest { signed, since: shared.phase() });
                 }
             }
-            _ => match shared.leave(&guest.signed).await {
-                200 => shared.left.lock().unwrap().push(guest.signed),
-                // Perhaps it was done; a guest of whom it is not known is neither here nor gone.
-                _ => {}
-            },
+            _ => {
+                // Otherwise perhaps it was done; a guest of whom it is not known is neither here nor gone.
+                if shared.leave(&guest.signed).await == 200 {
+                    shared.left.lock().unwrap().push(guest.signed);
+                }
+            }
         }
     }
 }

@@ -65,6 +65,16 @@ impl Door {
         Ok(Signed::new(user, &tokens))
     }
 
+    /// Likewise, where nothing is wrong: whoever is told to come again does, for a busy machine may have Redis late once.
+    pub async fn sign_in_again(&self, user: usize) -> Result<Signed, Refusal> {
+        again(async || self.sign_in(user).await).await
+    }
+
+    /// Likewise.
+    pub async fn code_again(&self, user: usize) -> Result<String, Refusal> {
+        again(async || self.code(user).await).await
+    }
+
     /// To the code, which nobody has redeemed.
     pub async fn code(&self, user: usize) -> Result<String, Refusal> {
         let mut jar = Jar::default();
@@ -185,6 +195,17 @@ impl Door {
             Err(error) => Gone(Err(format!("{error:?}"))),
         }
     }
+}
+
+/// Bounded.
+async fn again<T>(what: impl AsyncFn() -> Result<T, Refusal>) -> Result<T, Refusal> {
+    for _ in 0..5 {
+        match what().await {
+            Err(refusal) if refusal.status == 503 => tokio::time::sleep(Duration::from_millis(300)).await,
+            other => return other,
+        }
+    }
+    what().await
 }
 
 struct Gone(Result<Page, String>);

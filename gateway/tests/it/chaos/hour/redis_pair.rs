@@ -16,6 +16,9 @@ pub const SERVICE: &str = "sallyport";
 /// After so long without an answer sentinels take a server for down. A fault that is shorter is none to them.
 pub const DOWN_AFTER: Duration = Duration::from_secs(1);
 
+/// Twice what sentinels wait before they try a failover once more, and some seconds.
+const PROMOTED: Duration = Duration::from_secs(20);
+
 pub struct RedisPair {
     servers: [RedisServer; 2],
     proxies: [FaultProxy; 2],
@@ -154,11 +157,17 @@ impl RedisPair {
             .any(|port| ask(*port, &["SENTINEL", "FAILOVER", SERVICE]).is_some_and(|said| said == "OK"))
     }
 
-    /// All is well again, and what was killed is back: empty, and told by the sentinels whom to follow.
-    pub fn heal(&mut self) {
+    /// All is well again, and what was killed is back: empty, and told by the sentinels whom to follow. Not before they have
+    /// promoted the other one: it would come back as what its command line says, without what sentinels have written since, and the
+    /// two could follow each other.
+    pub async fn heal(&mut self) {
         for number in 0..2 {
             self.proxies[number].heal();
             if std::mem::take(&mut self.stopped[number]) {
+                let stopped = Instant::now();
+                while self.primary() == Some(number) && stopped.elapsed() < PROMOTED {
+                    sleep(Duration::from_millis(100)).await;
+                }
                 self.servers[number].start_again();
             } else {
                 self.servers[number].thaw();

@@ -194,7 +194,7 @@ impl Stand {
             [entra.credential]
             kind = "managed-identity"
             client_id = "{identity}"
-            endpoint = "{imds}"
+            endpoint = "http://127.0.0.1:{imds}"
             [store]
             url = "{redis}"
             [keys]
@@ -223,7 +223,7 @@ impl Stand {
             scope = entra.scope(),
             identity = entra.gateway_identity(),
             // Not through the proxy: the machine's own service is no net away.
-            imds = format!("http://127.0.0.1:{}", self.entra_port),
+            imds = self.entra_port,
             redis = self.redis.url(),
             first = self.to_server.port(),
             second = self.servers[1].port,

@@ -130,7 +130,7 @@ pub async fn run(fault: Fault, stand: &mut Stand, shared: &Shared, chance: &mut 
         Fault::Clock { replica, seconds } => clock(stand, replica, seconds, &mut found).await,
         Fault::FewFiles { replica, clients } => few_files(stand, shared, replica, clients, &mut found).await,
     }
-    stand.redis.heal();
+    stand.redis.heal().await;
     found
 }
 
@@ -181,7 +181,7 @@ async fn flushed(stand: &Stand, shared: &Shared, found: &mut Found) {
     }
     let mut again = Vec::new();
     for user in 0..known.len() {
-        match stand.door.sign_in(user).await {
+        match stand.door.sign_in_again(user).await {
             Ok(signed) => again.push(signed),
             Err(refusal) => found.violations.push(format!("R5: user {user} cannot sign in again: {refusal}")),
         }
@@ -200,7 +200,7 @@ async fn races(stand: &mut Stand, codes: usize, kill: bool, chance: &mut Chance,
     let victim = chance.below(2) as usize;
     let mut all = Tally::default();
     for number in 0..codes {
-        let code = match stand.door.code(OF_STEPS).await {
+        let code = match stand.door.code_again(OF_STEPS).await {
             Ok(code) => code,
             Err(refusal) => {
                 found.violations.push(format!("R6: no code: {refusal}"));
@@ -277,7 +277,7 @@ async fn herd(stand: &Stand, shared: &Shared, calls: usize, found: &mut Found) {
         // Nobody else's tokens are to live so short.
         let _alone = shared.lives.write().await;
         stand.let_tokens_live(LIFE).await;
-        let signed = stand.door.sign_in(OF_STEPS + 1).await;
+        let signed = stand.door.sign_in_again(OF_STEPS + 1).await;
         stand.let_tokens_live(2 * 3600).await;
         signed
     };
@@ -360,10 +360,10 @@ async fn keys_rolled(stand: &Stand, found: &mut Found) {
         sleep(ms(pause)).await;
         for replica in 0..REPLICAS {
             found.requests += 1;
-            let mut signed = stand.at(replica).sign_in(OF_STEPS).await;
+            let mut signed = stand.at(replica).sign_in_again(OF_STEPS).await;
             if matches!(step, Rotation::Retire) && signed.is_err() {
                 found.notes.push(format!("replica {replica} brings a new proof"));
-                signed = stand.at(replica).sign_in(OF_STEPS).await;
+                signed = stand.at(replica).sign_in_again(OF_STEPS).await;
             }
             found.must(signed.is_ok(), || format!("R9: replica {replica} after {step:?}: {}", signed.err().unwrap()));
         }
@@ -413,7 +413,7 @@ async fn clock(stand: &mut Stand, replica: usize, seconds: i64, found: &mut Foun
     found.must(stand.until_all_are_targets().await, || format!("R13: replica {replica} is not ready"));
     for _ in 0..5 {
         found.requests += 1 + REPLICAS as u64;
-        match stand.at(replica).sign_in(OF_STEPS + 2).await {
+        match stand.at(replica).sign_in_again(OF_STEPS + 2).await {
             Ok(signed) => {
                 for other in 0..REPLICAS {
                     let (status, _) = stand.at(other).call(&signed.access, "clock").await;
