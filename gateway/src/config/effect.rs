@@ -3,7 +3,7 @@
 /// Whether a running server takes another value of the key, by its path as the catalogue has it.
 pub fn is_live(path: &str) -> bool {
     let under = |section: &&str| path.strip_prefix(*section).is_some_and(|rest| rest.starts_with(['.', '[']));
-    SECTIONS.iter().any(|section| under(&section)) || KEYS.contains(&path)
+    SECTIONS.iter().any(under) || KEYS.contains(&path)
 }
 
 /// `upstream[3].headers.x-key.file` is `upstream[].headers.*.file`.

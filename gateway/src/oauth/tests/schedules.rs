@@ -36,7 +36,7 @@ fn no_schedule_gives_an_answer_that_the_model_does_not() {
         if let Some(violation) = violation(seed, None) {
             panic!("{violation}");
         }
-        return println!("SCHEDULE_SEED={seed}: nothing is wrong with it");
+        return eprintln!("SCHEDULE_SEED={seed}: nothing is wrong with it");
     }
     let (first, schedules) = (number("SEED").unwrap_or(SEED), number("SCHEDULES").unwrap_or(SCHEDULES));
     let begun = std::time::Instant::now();
@@ -53,7 +53,7 @@ fn no_schedule_gives_an_answer_that_the_model_does_not() {
             panic!("{}", violation(seed, None).unwrap_or_else(|| format!("seed {seed} does not do it again")));
         }
     }
-    println!("seeds from {first}, {:?}: {tally}", begun.elapsed());
+    eprintln!("seeds from {first}, {:?}: {tally}", begun.elapsed());
     assert!(tally.deeds.len() > 25 && tally.crossed > schedules, "too little is tried");
 }
 
@@ -72,7 +72,7 @@ fn a_schedule_without_a_protection_is_found_out() {
     ] {
         let (found, tally) = search(SEED..SEED + 4000, Some(missing));
         let seed = found.unwrap_or_else(|| panic!("{missing:?}: nobody notices in {} schedules", tally.schedules));
-        println!("without {missing:?}: seed {seed}, after {} schedules", tally.schedules);
+        eprintln!("without {missing:?}: seed {seed}, after {} schedules", tally.schedules);
     }
 }
 
