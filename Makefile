@@ -7,7 +7,7 @@
 #   ARTIFACTS         where the client tests keep logs and pictures; likewise
 
 .DEFAULT_GOAL := help
-.PHONY: help dev build test test-rust test-clients test-interop test-register test-load test-models test-prometheus test-deploy test-docs test-fuzz fuzz docs-reference instructions bench dist reproducible flood chaos scaling check fmt fmt-check clippy shellcheck
+.PHONY: help dev build test test-rust test-clients test-interop test-register test-load test-models test-prometheus test-deploy test-docs test-fuzz fuzz docs-reference instructions bench dist reproducible flood schedules chaos chaos-rows soak scaling check fmt fmt-check clippy shellcheck
 
 help:
 	@echo 'make dev           build and run everything on loopback: the edge, a sample MCP server, a stand-in for Entra'
@@ -30,7 +30,11 @@ help:
 	@echo 'make dist          everything that a release consists of, into dist/ of the target folder: docs/release.md'
 	@echo 'make reproducible  builds the commit twice, and compares'
 	@echo 'make flood         offers a million registrations and measures memory (half a minute; make test offers 100000)'
-	@echo 'make chaos         three replicas while Redis and Entra fail, in the long form (half an hour); SEED=1 chooses the run'
+	@echo 'make schedules     codes, refresh tokens and the end of sessions in a million orders of events, beside a model of them;'
+	@echo '                   SCHEDULES says how many, SEED from which on'
+	@echo 'make chaos         an hour of faults that SEED chooses, the invariants looked at after each; MINUTES, STEPS=3-5,9, REPORT=file.md'
+	@echo 'make chaos-rows    the single faults of docs/chaos.md in the long form (half an hour); SEED=1 chooses the run'
+	@echo 'make soak          an hour in which nothing may fail and memory may not grow; MINUTES, REPORT=file.md'
 	@echo 'make scaling       what sessions cost in Redis: bytes, commands, listing and ending all; SESSIONS=100000 says how many'
 	@echo 'make check         formatting and lints'
 	@echo 'make fmt           format the Rust code'
@@ -123,11 +127,33 @@ flood:
 	@.ci/total cargo test --locked -p sallyport --lib -- --ignored --exact --nocapture \
 		oauth::tests::corpora::a_million_registrations_leave_memory_as_it_was
 
-# One after another, in the dev profile, as `make test` has them in short: docs/chaos.md says what each shows.
+# The same test as in test-rust, which plays some thousands: docs/schedules.md says what it shows. What it plays is optimised, or a
+# million would take hours; what it stands on is not compiled anew for that.
+schedules:
+	@.ci/install build
+	@SCHEDULES=$(or $(SCHEDULES),1000000) CARGO_PROFILE_DEV_OPT_LEVEL=2 .ci/total cargo test --locked -p sallyport --lib -- \
+		--exact --nocapture oauth::tests::schedules::no_schedule_gives_an_answer_that_the_model_does_not
+
+# In the dev profile, as `make test` has a minute of each. What is given to make is in the environment too: SEED, STEPS.
+# REPORT is relative to here, and a test runs elsewhere.
+chaos soak: export MINUTES := $(or $(MINUTES),60)
+chaos soak: export REPORT := $(and $(REPORT),$(abspath $(REPORT)))
+
 chaos:
 	@.ci/install test
+	@SALLYPORT_REQUIRE_REDIS=1 .ci/total cargo test --locked -p sallyport --test it -- --nocapture --exact \
+		chaos::hour::what_must_always_hold_holds_after_every_fault_that_a_seed_chooses
+
+soak:
+	@.ci/install test
+	@SALLYPORT_SOAK=long SALLYPORT_REQUIRE_REDIS=1 .ci/total cargo test --locked -p sallyport --test it -- --nocapture \
+		--exact chaos::hour::soak::under_a_steady_load_nothing_fails_and_memory_does_not_grow
+
+# One after another, in the dev profile, as `make test` has them in short: docs/chaos.md says what each shows.
+chaos-rows:
+	@.ci/install test
 	@SALLYPORT_CHAOS=long SALLYPORT_REQUIRE_REDIS=1 .ci/total cargo test --locked -p sallyport --test it -- \
-		--nocapture --test-threads 1 chaos::
+		--nocapture --test-threads 1 --skip chaos::hour chaos::
 
 # What docs/scaling.md reckons with. SESSIONS says how many; a hundred thousand take half a gigabyte.
 scaling:

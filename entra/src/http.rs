@@ -74,9 +74,19 @@ pub(crate) async fn send(request: RequestBuilder) -> Result<Answer, Silence> {
         if body.len() + chunk.len() > LARGEST_BODY {
             return Err(Silence { sent: true, cause: format!("an answer of status {status} beyond 256 KiB") });
         }
-        body.extend_from_slice(&chunk);
+        append(&mut body, &chunk);
     }
     Ok(Answer { status, retry_after, request_id, date, location, body })
+}
+
+/// A buffer that grows by itself leaves what it held where it was; this one wipes that.
+fn append(body: &mut Zeroizing<Vec<u8>>, chunk: &[u8]) {
+    if body.capacity() - body.len() < chunk.len() {
+        let mut larger = Zeroizing::new(Vec::with_capacity((body.len() + chunk.len()).next_power_of_two()));
+        larger.extend_from_slice(body);
+        *body = larger;
+    }
+    body.extend_from_slice(chunk);
 }
 
 impl Answer {

@@ -101,6 +101,8 @@ pub struct Options {
     pub port: u16,
     /// Port of the control listener, likewise.
     pub control_port: u16,
+    /// Port on 127.0.0.1 of a proxy that leads to `port`: then all URLs and issuers are of that one.
+    pub seen_at: Option<u16>,
     /// Serve TLS, by a certificate of [`FakeEntra::authority_certificate`]. The control listener stays plain.
     pub tls: bool,
     pub seed: Seed,
@@ -141,7 +143,8 @@ impl FakeEntra {
     async fn start_at(options: Options, origin: Option<String>) -> Result<FakeEntra> {
         let tls = options.tls.then(Tls::generate).transpose()?;
         let (listener, address) = bind(options.port).await?;
-        let base = format!("{}://{address}", if options.tls { "https" } else { "http" });
+        let seen_at = SocketAddr::from((Ipv4Addr::LOCALHOST, options.seen_at.unwrap_or(address.port())));
+        let base = format!("{}://{seen_at}", if options.tls { "https" } else { "http" });
         let (control_listener, control_address) = bind(options.control_port).await?;
         let control_url = format!("http://{control_address}");
         // Key generation takes tenths of a second of pure computing.

@@ -80,6 +80,7 @@ async fn run(arguments: Arguments) -> Result<()> {
     let entra = FakeEntra::start(Options {
         port: arguments.port,
         control_port: arguments.control_port,
+        seen_at: None,
         tls: arguments.tls_ca.is_some(),
         seed,
         state_dir: arguments.state_dir,

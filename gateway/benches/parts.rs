@@ -14,6 +14,7 @@ use sallyport::access::{Access, ToolRules};
 use sallyport::audit::Audit;
 use sallyport::clock::{Clock, Timestamp};
 use sallyport::edge::{Routes, Upstream, kept_from_client, to_upstream};
+use sallyport::metrics::Metrics;
 use sallyport::oauth::Resource;
 use sallyport::pool::{self, EndpointRewriter, Pool};
 use sallyport::public_url::PublicUrl;
@@ -58,6 +59,7 @@ impl Parts {
             resource: Resource::new(&public_url, path, "api://server/access"),
             pool: Arc::new(Pool::new(pool::Settings::single(path, "http://127.0.0.1:9")).expect("it is a server")),
             tools: ToolRules::default(),
+            counts: Metrics::default().upstream(path),
         };
         let mut answer = ResponseHeader::build(200, None).expect("200 is a status");
         for (name, value) in ANSWER {

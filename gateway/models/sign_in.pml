@@ -8,7 +8,9 @@
  * knows each request that he or M began, each `state` and each code of ours (they are in addresses, which leak). He does not know
  * a request that the victim's own client began, nor a code of Entra's for the victim: no server can help where those leak.
  *
- * Each protection is a macro that is 1; `check` runs the model with each of them 0, and demands a counterexample.
+ * Each protection is a macro that is 1; `check` runs the model with each of them 0, and demands a counterexample: the events in the
+ * file of its name in `counterexamples`, one a line, as they are printed below. Those are then tried at the true edge, by
+ * `gateway/tests/it/counterexamples.rs`, which reads the same files. A transaction is written `request/browser`.
  */
 
 #ifndef BINDING      /* the callback wants a cookie that Allow has set in this browser */
@@ -42,6 +44,10 @@
 #define REQUEST(t) ((t) / 2)
 #define BROWSER(t) ((t) % 2)
 
+/* As events are printed. */
+#define PERSON_NAME(p) ((p) == V -> 'V' : 'A')
+#define CLIENT_NAME(c) ((c) == H -> 'H' : 'M')
+
 bool begun[REQUESTS];
 bit client[REQUESTS];
 bit starter[REQUESTS];
@@ -71,7 +77,8 @@ inline begin(r) {
         !begun[r] ->
         begun[r] = true;
         if :: client[r] = H :: client[r] = M fi;
-        if :: starter[r] = V :: starter[r] = A fi
+        if :: starter[r] = V :: starter[r] = A fi;
+        printf("event: begin %d %c %c\n", r, CLIENT_NAME(client[r]), PERSON_NAME(starter[r]))
     }
 }
 
@@ -81,7 +88,8 @@ inline allow(r, b) {
         begun[r] && !record[TXN(r, b)] && codes[TXN(r, b)] == 0 && (b == starter[r] || (b == A && KNOWN(r))) ->
         willed[TXN(r, b)] = true;
         record[TXN(r, b)] = true;
-        cookie[TXN(r, b)] = true
+        cookie[TXN(r, b)] = true;
+        printf("event: allow %d %c\n", r, PERSON_NAME(b))
     }
 }
 
@@ -90,7 +98,8 @@ inline forged_allow(r) {
     atomic {
         !FORM_TOKEN && KNOWN(r) && !record[TXN(r, V)] && codes[TXN(r, V)] == 0 ->
         record[TXN(r, V)] = true;
-        cookie[TXN(r, V)] = true
+        cookie[TXN(r, V)] = true;
+        printf("event: forged_allow %d\n", r)
     }
 }
 
@@ -98,7 +107,8 @@ inline forged_allow(r) {
 inline sign_in(t, u) {
     atomic {
         record[t] && !entra_code[t * 2 + u] && (u == V || BROWSER(t) == A) ->
-        entra_code[t * 2 + u] = true
+        entra_code[t * 2 + u] = true;
+        printf("event: sign_in %d/%c %c\n", REQUEST(t), PERSON_NAME(BROWSER(t)), PERSON_NAME(u))
     }
 }
 
@@ -112,6 +122,8 @@ inline callback(b, t, u, s) {
         user[t] = u;
         sessions[t] = 0;
         codes[t]++;
+        printf("event: callback %c %d/%c %c %d/%c\n", PERSON_NAME(b), REQUEST(t), PERSON_NAME(BROWSER(t)),
+            PERSON_NAME(u), REQUEST(s), PERSON_NAME(BROWSER(s)));
         assert(codes[t] == 1)
     }
 }
@@ -121,6 +133,7 @@ inline redeem(p, t) {
         code[t] && sessions[t] < 2 && (!PKCE || HAS_VERIFIER(p, REQUEST(t))) ->
         if :: CODE_ONCE -> code[t] = false :: else fi;
         sessions[t]++;
+        printf("event: redeem %c %d/%c\n", PERSON_NAME(p), REQUEST(t), PERSON_NAME(BROWSER(t)));
         assert(sessions[t] == 1);
         /* The attacker has the victim's session only if the victim wanted the attacker's client to have it. */
         assert(!(p == A && user[t] == V) || (client[REQUEST(t)] == M && willed[TXN(REQUEST(t), V)]));

@@ -14,6 +14,7 @@ use http::header::{ALLOW, CONTENT_LENGTH, CONTENT_TYPE};
 use http::{Method, Response, StatusCode};
 use pingora::apps::http_app::ServeHttp;
 use pingora::protocols::http::ServerSession;
+use pingora::protocols::l4::socket::SocketAddr;
 
 use self::request::{Refusal, refused};
 use crate::drain::Drain;
@@ -56,8 +57,11 @@ impl ServeHttp for Admin {
     }
 }
 
+/// At a socket in the file system nobody has an address; who may open it is let in by its permissions.
 fn is_local(session: &ServerSession) -> bool {
-    session.client_addr().and_then(|address| address.as_inet()).is_some_and(|address| is_this_machine(address.ip()))
+    let of_this_machine = |address: &SocketAddr| address.as_inet().is_some_and(|at| is_this_machine(at.ip()));
+    let in_the_file_system = |address: &SocketAddr| matches!(address, SocketAddr::Unix(_));
+    session.client_addr().is_some_and(of_this_machine) || session.server_addr().is_some_and(in_the_file_system)
 }
 
 /// Whether connections from there are of this machine, as those of `ssh -L` and `kubectl port-forward` are.

@@ -5,6 +5,7 @@
 //! words are those of the `example`.
 
 mod catalogue;
+mod effect;
 mod effective;
 mod environment;
 mod example;
@@ -15,7 +16,6 @@ mod reader;
 mod sections;
 mod values;
 
-use std::net::SocketAddr;
 use std::path::Path;
 
 use toml::de::DeTable;
@@ -26,6 +26,7 @@ pub use environment::Environment;
 pub use example::EXAMPLE;
 pub use mistake::{Mistake, Mistakes, Place};
 
+use crate::server::AdminSettings;
 use crate::{log, server};
 use reader::Source;
 
@@ -53,22 +54,22 @@ impl Config {
         }
     }
 
-    /// Only where the admin listener is. What else is wrong with the file does not matter.
+    /// Only where the admin listeners are. What else is wrong with the file does not matter.
     ///
     /// # Errors
     /// When that cannot be read.
-    pub fn admin_address(file: &Path) -> Result<SocketAddr, Mistakes> {
+    pub fn admin(file: &Path) -> Result<AdminSettings, Mistakes> {
         let name = file.display().to_string();
         let text = std::fs::read_to_string(file)
             .map_err(|error| Mistakes::of_the_file(name.clone(), Place::File, format!("cannot be read: {error}")))?;
         let environment = Environment::of_the_process();
-        let source = Source::new(&text, Path::new(""), &environment);
+        let source = Source::new(&text, file.parent().unwrap_or(Path::new("")), &environment);
         let (document, errors) = DeTable::parse_recoverable(&text);
         if !errors.is_empty() {
             return Err(source.not_toml(&name, &errors));
         }
-        let address = sections::admin(&source.root(&document).section("admin"), None);
-        address.ok_or_else(|| source.mistakes(&name))
+        let admin = sections::admin(&source.root(&document).section("admin"), None);
+        admin.ok_or_else(|| source.mistakes(&name))
     }
 
     /// Reads a file's `text`. Relative paths in it start at `folder`, and mistakes call the file `name`.

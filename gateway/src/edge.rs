@@ -23,6 +23,7 @@ mod http_messages;
 mod idle;
 mod journey;
 mod limits;
+mod live;
 mod refusal;
 mod relay;
 mod route;
@@ -32,6 +33,7 @@ mod upstream_hop;
 
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use http::{HeaderName, Method};
 use pingora::ErrorSource;
@@ -44,6 +46,7 @@ pub use header_deadline::{HeaderDeadline, arrived as header_arrived};
 pub use headers::{Origins, kept_from_client, to_upstream};
 pub use idle::IdleConnections;
 pub use limits::{LimitSettings, Limits};
+pub use live::Live;
 pub use relay::{StreamSettings, Upstreams};
 pub use route::{Routes, Upstream};
 pub use tool_gate::LongBodies;
@@ -51,10 +54,8 @@ pub use tool_gate::LongBodies;
 use crate::audit::Audit;
 use crate::drain::Drain;
 use crate::metrics::Metrics;
-use crate::oauth::AuthorizationServer;
 use crate::public_url::PublicUrl;
 use crate::sealed::Sealer;
-use crate::session::Sessions;
 use crate::source::TrustedProxies;
 use crate::traces::{self, Traces};
 use framing::is_framed_once;
@@ -68,22 +69,16 @@ const MCP_SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
 /// Everything the edge works with. It is built once, in `server`.
 pub struct Edge {
     pub public_url: PublicUrl,
-    pub origins: Origins,
-    pub routes: Routes,
-    pub oauth: Arc<AuthorizationServer>,
-    pub sessions: Arc<Sessions>,
+    /// Asked once for each request, when its header has come.
+    pub live: Arc<ArcSwap<Live>>,
     pub sealer: Sealer,
     pub metrics: Arc<Metrics>,
     pub drain: Drain,
     /// The connections to every pool's servers.
     pub upstreams: Upstreams,
-    pub streams: StreamSettings,
     pub trusted_proxies: TrustedProxies,
-    pub limits: Limits,
     pub bounds: Arc<Bounds>,
     pub long_bodies: LongBodies,
-    /// Whether every request writes a line.
-    pub access_log: bool,
     pub audit: Audit,
     pub traces: Option<Traces>,
 }
@@ -93,7 +88,7 @@ impl ProxyHttp for Edge {
     type CTX = Journey;
 
     fn new_ctx(&self) -> Journey {
-        Journey::new(self.drain.enter())
+        Journey::new(self.live.load_full(), self.drain.enter())
     }
 
     async fn early_request_filter(&self, session: &mut Session, _journey: &mut Journey) -> Result<()> {
@@ -124,11 +119,11 @@ impl ProxyHttp for Edge {
             return self.refuse(session, journey, refusal).await;
         }
         let path = session.req_header().uri.path();
-        if let Some(endpoint) = self.oauth.endpoint(path) {
+        if let Some(endpoint) = journey.live.oauth.endpoint(path) {
             (journey.route, journey.endpoint) = ("oauth", Some(endpoint));
             return traces::within(journey.trace.clone(), Box::pin(self.authorize(session, journey))).await;
         }
-        match self.routes.find(path) {
+        match journey.live.routes.find(path) {
             Some(target) => {
                 // Boxed, for a stream would hold the room that admitting it once needed.
                 let admitted = traces::within(journey.trace.clone(), Box::pin(self.admit(session, journey, target)));
@@ -154,7 +149,7 @@ impl ProxyHttp for Edge {
         if let (Some(destination), Some(cause)) =
             (&journey.destination, refusal.as_ref().and_then(Refusal::upstream_cause))
         {
-            self.metrics.upstream_failed(&destination.pool().settings().name, cause);
+            destination.counts().failed(cause);
         }
         if let Some(refusal) = &refusal {
             self.count(refusal);
@@ -180,7 +175,7 @@ impl ProxyHttp for Edge {
             && error.is_some_and(|error| *error.esource() == ErrorSource::Downstream)
             && let Some(connected) = Connected::of(session.digest().and_then(|digest| digest.proxy_digest.as_ref()))
         {
-            connected.count_reset(self.limits.resets());
+            connected.count_reset(journey.live.limits.resets());
         }
         if error.is_some_and(|error| {
             *error.etype() == ErrorType::WriteTimedout && *error.esource() != ErrorSource::Upstream
@@ -191,7 +186,7 @@ impl ProxyHttp for Edge {
         let took = journey.started.elapsed();
         self.metrics.answered(journey.route, status, took, journey.streamed);
         self.note_calls(session, journey, status, took);
-        if self.access_log {
+        if journey.live.access_log {
             self.write_access_line(session, journey, status, took, error);
         }
         self.end_trace(session, journey, status, error);

@@ -41,6 +41,7 @@ pub mod pool;
 pub mod public_url;
 pub mod rate;
 pub mod readiness;
+mod reloads;
 pub mod sealed;
 pub mod secret;
 pub mod server;

@@ -7,11 +7,12 @@ mod last_net;
 pub mod trouble;
 
 use std::io;
+use std::sync::OnceLock;
 
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
-use tracing_subscriber::{EnvFilter, Layer};
+use tracing_subscriber::{EnvFilter, Layer, Registry, reload};
 
 pub use access::{Line, access, flush};
 pub use last_net::{redactions, without_secrets};
@@ -37,14 +38,17 @@ pub enum Format {
 ///
 /// Only the first call has an effect: a process has one log.
 pub fn start(settings: &Settings) {
-    let filter = EnvFilter::new(format!("{},{ALWAYS},{QUIET}", settings.level));
+    let (filter, handle) = reload::Layer::new(filter(settings.level));
     let lines = tracing_subscriber::fmt::layer().with_writer(Net(io::stderr)).with_ansi(false);
     let lines = match settings.format {
         Format::Json => lines.json().flatten_event(true).with_current_span(false).boxed(),
         Format::Text => lines.boxed(),
     };
     // A second call (several servers in one test process) finds the log started.
-    let _ = tracing_subscriber::registry().with(filter).with(trouble::Keep).with(lines).try_init();
+    if tracing_subscriber::registry().with(filter).with(trouble::Keep).with(lines).try_init().is_ok() {
+        // The log was not started before, so neither was this kept.
+        let _ = LEVEL.set(handle);
+    }
     let format = settings.format;
     let to = Net(io::stderr).make_writer();
     let started = access::start(|| Background::start(to).map(|background| AccessLog { format, background }));
@@ -52,6 +56,21 @@ pub fn start(settings: &Settings) {
         tracing::error!(%cause, "no access log: its thread does not start");
     }
 }
+
+/// From now on lines of this level and above, where the log was started.
+pub fn set_level(level: tracing::Level) {
+    if let Some(handle) = LEVEL.get()
+        && let Err(cause) = handle.reload(filter(level))
+    {
+        tracing::error!(%cause, "the level of the log stays as it was");
+    }
+}
+
+fn filter(level: tracing::Level) -> EnvFilter {
+    EnvFilter::new(format!("{level},{ALWAYS},{QUIET}"))
+}
+
+static LEVEL: OnceLock<reload::Handle<EnvFilter, Registry>> = OnceLock::new();
 
 /// Lines that must not be lost for a level.
 const ALWAYS: &str = "audit=info";

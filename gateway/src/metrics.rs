@@ -4,6 +4,7 @@
 //! 2,000 series for sixteen upstreams. What is counted for each request is found without a lock (`family`).
 
 mod audit;
+mod configuration;
 mod entra;
 mod family;
 pub mod labels;
@@ -20,10 +21,12 @@ use prometheus::{
     Encoder, Histogram, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder, proto::MetricFamily,
 };
 
+pub use self::configuration::ConfigurationMetrics;
 pub use self::entra::EntraMetrics;
 use self::family::{Family, Maker};
 use self::labels::{FAILED, OK};
 pub use self::store::StoreMetrics;
+pub use self::upstreams::UpstreamCounts;
 use self::upstreams::UpstreamMetrics;
 use crate::audit::Counts;
 use crate::traces;
@@ -62,6 +65,7 @@ pub struct Metrics {
     draining: IntGauge,
     sessions_at_hand: IntGauge,
     redis_breakers: IntGauge,
+    configuration: ConfigurationMetrics,
     entra: Arc<EntraMetrics>,
     store: Arc<StoreMetrics>,
     audit: Counts,
@@ -78,13 +82,6 @@ pub struct StreamOpen(IntGauge);
 
 impl Default for Metrics {
     fn default() -> Self {
-        Self::for_upstreams([])
-    }
-}
-
-impl Metrics {
-    /// With the names of all upstreams: what is counted of others is not shown.
-    pub fn for_upstreams<'a>(names: impl IntoIterator<Item = &'a str>) -> Self {
         let registry = Registry::new();
         let make = Maker(&registry);
         build_info(&make);
@@ -93,7 +90,8 @@ impl Metrics {
             entra: Arc::new(EntraMetrics::new(&registry)),
             store: Arc::new(StoreMetrics::new(&make)),
             audit: audit::register(&registry),
-            upstreams: UpstreamMetrics::new(&make, names),
+            configuration: ConfigurationMetrics::new(&make),
+            upstreams: UpstreamMetrics::new(&make),
             requests: make.counter_grid(
                 "sallyport_http_requests_total",
                 "Requests answered, by what for and by class of status; none: the client went away before an answer.",
@@ -237,7 +235,9 @@ impl Metrics {
             registry,
         }
     }
+}
 
+impl Metrics {
     /// `status` 0: the client went away before an answer.
     pub fn answered(&self, route: &'static str, status: u16, took: Duration, streamed: bool) {
         self.requests.with(route, |of_route| of_route.count(code_class(status)));
@@ -263,22 +263,21 @@ impl Metrics {
         self.rejected.count(reason);
     }
 
-    /// A server's answer began.
-    pub fn upstream_answered(&self, upstream: &str, status: u16) {
-        self.upstreams.answered(upstream, code_class(status));
+    /// What is counted for an upstream.
+    pub fn upstream(&self, name: &str) -> Arc<UpstreamCounts> {
+        self.upstreams.of(name)
     }
 
-    pub fn upstream_failed(&self, upstream: &str, cause: &'static str) {
-        self.upstreams.failed(upstream, cause);
+    /// How many servers of an upstream are ready, down, ejected, and draining now. Nothing, if it has left.
+    pub fn upstream_servers(&self, name: &str, counts: [i64; labels::SERVER_STATES.len()]) {
+        if let Some(upstream) = self.upstreams.find(name) {
+            upstream.servers(counts);
+        }
     }
 
-    pub fn upstream_ejected(&self, upstream: &str) {
-        self.upstreams.ejected(upstream);
-    }
-
-    /// How many servers of an upstream are ready, down, ejected, and draining now.
-    pub fn upstream_servers(&self, upstream: &str, counts: [i64; labels::SERVER_STATES.len()]) {
-        self.upstreams.servers(upstream, counts);
+    /// There are no upstreams but these any more.
+    pub fn keep_upstreams(&self, names: &[&str]) {
+        self.upstreams.keep(names);
     }
 
     /// There is a connection to a server; whether it is one that waited for a request.
@@ -375,6 +374,11 @@ impl Metrics {
 
     pub fn redis_breakers(&self, open: usize) {
         self.redis_breakers.set(i64::try_from(open).unwrap_or(i64::MAX));
+    }
+
+    /// Shows how reloads went.
+    pub fn configuration(&self) -> &ConfigurationMetrics {
+        &self.configuration
     }
 
     /// What the audit log counts with.

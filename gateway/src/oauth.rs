@@ -155,6 +155,11 @@ impl AuthorizationServer {
         })
     }
 
+    /// Goes on with what the one `before` has counted and fetched, as far as its settings are the same.
+    pub fn after(self, before: &Self) -> Self {
+        Self { limits: self.limits.after(&before.limits), clients: self.clients.after(&before.clients), ..self }
+    }
+
     /// What logs call a path that is answered here. Exact and undecoded, except that all of `/.well-known/` is ours: what is
     /// not there must be a 404 that discovery understands (A6).
     pub fn endpoint(&self, path: &str) -> Option<&'static str> {

@@ -6,6 +6,7 @@
 mod affinity;
 mod ejection;
 mod health;
+mod pools;
 mod question;
 mod resolve;
 mod server;
@@ -14,7 +15,7 @@ mod tls;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
@@ -25,6 +26,7 @@ use pingora::prelude::HttpPeer;
 use url::Url;
 
 pub use affinity::{McpSession, Name};
+pub use pools::Pools;
 pub use question::Answer;
 pub use resolve::Resolver;
 pub use sse::{EndpointRewriter, SseError};
@@ -76,7 +78,7 @@ pub enum HttpVersion {
     Negotiated,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HealthSettings {
     pub path: String,
     pub interval: Duration,
@@ -150,13 +152,23 @@ impl Settings {
             headers: Vec::new(),
         }
     }
+
+    /// Whether a group of the one is a group of the other. How names are looked up is no setting of an operator's.
+    pub fn is_like(&self, other: &Self) -> bool {
+        let Self { name, servers, resolver: _, resolve_interval, tls, http, endpoint, sse_endpoint, health, headers } =
+            self;
+        (name, servers, resolve_interval) == (&other.name, &other.servers, &other.resolve_interval)
+            && (tls, http, health, headers) == (&other.tls, &other.http, &other.health, &other.headers)
+            && (endpoint, sse_endpoint) == (&other.endpoint, &other.sse_endpoint)
+    }
 }
 
 impl Pool {
     /// Looks the servers' names up for the first time: this blocks, and belongs to starting up.
     pub fn new(settings: Settings) -> Result<Self, PoolError> {
-        let name = &settings.name;
-        let parse = |(index, url): (usize, &Url)| match Server::parse(index, url) {
+        static MADE: AtomicU64 = AtomicU64::new(0);
+        let (name, number) = (&settings.name, MADE.fetch_add(1, Ordering::Relaxed));
+        let parse = |(index, url): (usize, &Url)| match Server::parse(number, index, url) {
             Some(server) => Ok((server, url.clone())),
             None => Err(PoolError::NotAServer { name: name.clone(), server: url.clone() }),
         };
@@ -284,6 +296,15 @@ impl Pool {
         let index = self.settings.servers.iter().position(|configured| configured == server);
         let found = index.and_then(|index| self.draining.get(index));
         found.inspect(|found| found.store(draining, Ordering::Relaxed)).is_some()
+    }
+
+    /// What an operator drained in the group `before` is drained here too.
+    pub fn drain_as(&self, before: &Self) {
+        let drained = before.settings.servers.iter().zip(&before.draining);
+        for (server, _) in drained.filter(|(_, draining)| draining.load(Ordering::Relaxed)) {
+            // One that has left need not be drained.
+            self.set_draining(server, true);
+        }
     }
 
     fn is_draining(&self, server: &Server) -> bool {

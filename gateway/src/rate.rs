@@ -57,6 +57,11 @@ impl<K: Clone + Eq + Hash> Rates<K> {
     pub fn new(rate: Rate) -> Self {
         Self::with_clock(rate, DefaultClock::default())
     }
+
+    /// What was counted `before` if the rate is the same, else `fresh`.
+    pub fn after(fresh: Arc<Self>, before: &Arc<Self>) -> Arc<Self> {
+        if fresh.rate == before.rate { before.clone() } else { fresh }
+    }
 }
 
 impl<K: Clone + Eq + Hash, C: Clock + Clone> Rates<K, C> {

@@ -24,6 +24,7 @@ use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use hkdf::Hkdf;
 use hmac::{Hmac, Mac};
+use postcard::ser_flavors::Size;
 use prometheus::{IntCounter, IntCounterVec, Opts};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -347,7 +348,10 @@ fn record_cipher(root: &SecretKey, name: &str, secret: &SecretKey) -> Aes256Gcm 
 }
 
 fn encode<T: Serialize>(value: &T) -> Zeroizing<Vec<u8>> {
-    Zeroizing::new(postcard::to_stdvec(value).expect("a sealed type serialises"))
+    const SERIALISES: &str = "a sealed type serialises";
+    // Measured first: a buffer that grows leaves what it held where it was, and nobody wipes that.
+    let length = postcard::serialize_with_flavor::<T, Size, usize>(value, Size::default()).expect(SERIALISES);
+    Zeroizing::new(postcard::to_extend(value, Vec::with_capacity(length)).expect(SERIALISES))
 }
 
 fn decode<T: DeserializeOwned>(plain: &[u8]) -> Result<T, OpenError> {

@@ -39,6 +39,10 @@ impl fmt::Debug for SecretKey {
 /// When the operating system has no entropy to give: no token may be made then.
 pub fn random_bytes<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
+    #[cfg(test)]
+    if repeated::fill(&mut bytes) {
+        return bytes;
+    }
     SysRng.try_fill_bytes(&mut bytes).expect("the operating system gives random bytes");
     bytes
 }
@@ -46,12 +50,46 @@ pub fn random_bytes<const N: usize>() -> [u8; N] {
 /// A number by chance that tells things apart, and is no secret. Few of these ask the operating system: a generator of this
 /// thread that was seeded there makes them.
 pub fn random_number() -> u64 {
+    #[cfg(test)]
+    if let Some(number) = repeated::number() {
+        return number;
+    }
     rand::random()
 }
 
 /// A number from 0 to 1, likewise, to spread things out.
 pub fn random_fraction() -> f64 {
+    #[cfg(test)]
+    if let Some(number) = repeated::number() {
+        return (number >> 11) as f64 / (1_u64 << 53) as f64;
+    }
     rand::random()
+}
+
+/// Chance that comes the same way again, in the thread of a test that asks for it.
+#[cfg(test)]
+pub mod repeated {
+    use std::cell::RefCell;
+
+    use rand::rngs::SmallRng;
+    use rand::{Rng, SeedableRng};
+
+    thread_local! {
+        static CHANCE: RefCell<Option<SmallRng>> = const { RefCell::new(None) };
+    }
+
+    /// From here on this thread draws what it would draw after any other call with this seed.
+    pub fn from(seed: u64) {
+        CHANCE.set(Some(SmallRng::seed_from_u64(seed)));
+    }
+
+    pub(super) fn fill(bytes: &mut [u8]) -> bool {
+        CHANCE.with_borrow_mut(|chance| chance.as_mut().map(|chance| chance.fill_bytes(bytes))).is_some()
+    }
+
+    pub(super) fn number() -> Option<u64> {
+        CHANCE.with_borrow_mut(|chance| chance.as_mut().map(Rng::next_u64))
+    }
 }
 
 #[cfg(test)]

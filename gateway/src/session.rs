@@ -35,6 +35,7 @@ mod watch;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use entra::SignIn;
 use serde::{Deserialize, Serialize};
 
@@ -90,27 +91,31 @@ impl Default for Settings {
     }
 }
 
-/// Begins, admits, refreshes and ends sessions.
+/// Begins, admits, refreshes and ends sessions. Clones share them all, and may differ in the rules.
+#[derive(Clone)]
 pub struct Sessions {
     settings: Settings,
-    access: Access,
+    /// By which requests are admitted.
+    access: Arc<Access>,
+    /// The rules of now, for what outlives a request: what is open, and what a renewal keeps of a user.
+    access_now: Arc<ArcSwap<Access>>,
     sealer: Sealer,
     clock: Clock,
     entra: Arc<entra::Client>,
-    table: Table<Record>,
-    generations: Generations,
-    locks: Locks,
-    flights: Flights<Index>,
+    table: Arc<Table<Record>>,
+    generations: Arc<Generations>,
+    locks: Arc<Locks>,
+    flights: Arc<Flights<Index>>,
     streams: OpenStreams,
     store: Arc<dyn Store>,
     cache: Arc<Cache>,
-    hearing: Hearing,
+    hearing: Arc<Hearing>,
     background: Arc<Background>,
     roster: Arc<Roster>,
-    uses: Uses,
+    uses: Arc<Uses>,
     audit: Audit,
     /// Claims, as JSON.
-    step_ups: OpenTable<String>,
+    step_ups: Arc<OpenTable<String>>,
 }
 
 /// What opens a session: its name and the secret that its record is sealed with. Travels only inside sealed values.
@@ -140,26 +145,39 @@ impl Sessions {
         access: Access,
         audit: Audit,
     ) -> Self {
+        let access = Arc::new(access);
+        let step_ups = OpenTable::new(store.clone(), sealer.clone(), clock.clone(), step_up::KIND, Purpose::StepUp);
         Self {
-            table: Table::new(store.clone(), sealer.clone(), clock.clone(), record::KIND),
-            generations: Generations::new(store.clone()),
-            locks: Locks::new(store.clone()),
-            flights: Flights::default(),
+            table: Arc::new(Table::new(store.clone(), sealer.clone(), clock.clone(), record::KIND)),
+            generations: Arc::new(Generations::new(store.clone())),
+            locks: Arc::new(Locks::new(store.clone())),
+            flights: Arc::default(),
             streams: OpenStreams::default(),
             cache: Arc::new(Cache::new(settings.cached)),
-            hearing: Hearing::default(),
+            hearing: Arc::default(),
             background: Arc::default(),
             roster: Arc::new(Roster::new(store.clone(), sealer.clone(), clock.clone())),
-            uses: Uses::default(),
+            uses: Arc::default(),
             audit,
-            step_ups: OpenTable::new(store.clone(), sealer.clone(), clock.clone(), step_up::KIND, Purpose::StepUp),
+            step_ups: Arc::new(step_ups),
             store,
             settings,
+            access_now: Arc::new(ArcSwap::new(access.clone())),
             access,
             sealer,
             clock,
             entra,
         }
+    }
+
+    /// The same sessions, for requests that begin under other rules. What is open goes by them from [`Sessions::rule`] on.
+    pub fn under(&self, access: Access) -> Self {
+        Self { access: Arc::new(access), ..self.clone() }
+    }
+
+    /// These rules are the ones of now: a stream that they do not allow any more is cut within half a minute.
+    pub fn rule(&self) {
+        self.access_now.store(self.access.clone());
     }
 
     /// How many sessions are kept in memory.

@@ -1,7 +1,5 @@
 //! `/servers` of the admin listener: how the servers of every upstream are, and which of them take no new sessions.
 
-use std::sync::Arc;
-
 use http::{Response, StatusCode};
 use pingora::protocols::http::ServerSession;
 use serde::Deserialize;
@@ -10,7 +8,7 @@ use url::Url;
 
 use super::request::{Refusal, check_get, context, json_answer, read_post, refused};
 use crate::audit::{Audit, Event, Field, Kind, Outcome};
-use crate::pool::Pool;
+use crate::pool::Pools;
 
 pub const LIST: &str = "/servers";
 pub const DRAIN: &str = "/servers/drain";
@@ -18,7 +16,7 @@ pub const UNDRAIN: &str = "/servers/undrain";
 
 /// What operators may do with servers here. It counts for this replica, until it ends.
 pub struct ServersAdmin {
-    pub pools: Vec<Arc<Pool>>,
+    pub pools: Pools,
     pub audit: Audit,
 }
 
@@ -48,7 +46,7 @@ impl ServersAdmin {
         let wrong = || Refusal::Wrong("name upstream and server, as GET /servers does".to_owned());
         let wanted: Wanted = serde_json::from_slice(&read_post(session).await?).map_err(|_| wrong())?;
         let server = Url::parse(&wanted.server).map_err(|_| wrong())?;
-        let pool = self.pools.iter().find(|pool| pool.settings().name == wanted.upstream);
+        let pool = self.pools.all().into_iter().find(|pool| pool.settings().name == wanted.upstream);
         let pool = pool.ok_or(Refusal::Unknown("there is no such upstream"))?;
         if !pool.set_draining(&server, drains) {
             return Err(Refusal::Unknown("the upstream has no such server"));
@@ -60,7 +58,8 @@ impl ServersAdmin {
     }
 
     fn list(&self) -> Value {
-        let rows = self.pools.iter().flat_map(|pool| {
+        let pools = self.pools.all();
+        let rows = pools.iter().flat_map(|pool| {
             pool.servers().into_iter().map(|server| {
                 json!({
                     "upstream": pool.settings().name,

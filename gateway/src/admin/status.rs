@@ -23,8 +23,9 @@ use crate::clock::{Clock, Timestamp};
 use crate::drain::Drain;
 use crate::log::trouble::{self, Trouble};
 use crate::metrics::Metrics;
-use crate::pool::{Pool, ServerState};
+use crate::pool::{Pool, Pools, ServerState};
 use crate::readiness::Readiness;
+use crate::reloads::{Last, Reloads};
 use crate::secret::random_bytes;
 use crate::session::{Listed, NotRevoked, Selector, Sessions};
 pub use history::{History, Sampler};
@@ -41,7 +42,8 @@ pub struct StatusAdmin {
     pub drain: Drain,
     pub readiness: Readiness,
     pub history: History,
-    pub pools: Vec<Arc<Pool>>,
+    pub pools: Pools,
+    pub reloads: Reloads,
     pub sessions: Arc<Sessions>,
     pub token: FormToken,
 }
@@ -59,6 +61,8 @@ struct Page<'a> {
     well: bool,
     now: String,
     started: String,
+    /// Of the configuration.
+    reload: Last,
     charts: Vec<Drawn>,
     servers: Vec<(String, ServerState)>,
     figures: Vec<Figure>,
@@ -139,6 +143,7 @@ impl StatusAdmin {
             well,
             now: now.to_text(),
             started: self.started.to_text(),
+            reload: self.reloads.last(),
             charts: (0..history::CHARTS.len()).map(|index| drawn(&self.history, index)).collect(),
             servers: self.servers(),
             figures: FIGURES.iter().filter_map(|(title, family)| figure(&families, title, family)).collect(),
@@ -161,7 +166,7 @@ impl StatusAdmin {
             let name = pool.settings().name.clone();
             pool.servers().into_iter().map(move |server| (name.clone(), server)).collect::<Vec<_>>()
         };
-        self.pools.iter().flat_map(of).collect()
+        self.pools.all().iter().flat_map(of).collect()
     }
 }
 

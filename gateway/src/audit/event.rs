@@ -78,6 +78,8 @@ named! {
         ServerUndrained = "server-undrained",
         RingLoaded = "ring-loaded",
         RingRejected = "ring-rejected",
+        ConfigReloaded = "config-reloaded",
+        ConfigRejected = "config-rejected",
         KeyRotated = "key-rotated",
         KeyRevoked = "key-revoked",
     }
@@ -114,6 +116,8 @@ named! {
         Ended = "ended",
         Unknown = "unknown",
         Server = "server",
+        Changed = "changed",
+        AtNextStart = "at_next_start",
         ActiveKey = "active_key",
         OpeningKeys = "opening_keys",
         RingKey = "ring_key",
@@ -151,6 +155,8 @@ impl Kind {
             | Kind::ServerUndrained
             | Kind::RingLoaded
             | Kind::RingRejected
+            | Kind::ConfigReloaded
+            | Kind::ConfigRejected
             | Kind::KeyRotated
             | Kind::KeyRevoked => false,
         }

@@ -6,6 +6,7 @@
 
 use std::fmt::Write;
 
+use base16ct::lower::encode_string as hex;
 use sha2::{Digest, Sha256};
 
 use super::event::Value;
@@ -129,31 +130,18 @@ pub(super) fn told(entry: &Entry, key: &AuditKey) -> Vec<(Field, Value)> {
 
 fn push(line: &mut String, field: Field, value: &Value) {
     let _ = write!(line, r#","{}":"#, field.word());
-    let _ = match value {
-        Value::Text(text) => write!(line, "{}", serde_json::Value::from(&**text)),
-        Value::Number(number) => write!(line, "{number}"),
-        Value::Flag(flag) => write!(line, "{flag}"),
-    };
-}
-
-fn hex(bytes: &[u8]) -> String {
-    let mut text = String::with_capacity(bytes.len() * 2);
-    for byte in bytes {
-        let _ = write!(text, "{byte:02x}");
+    *line += &match value {
+        Value::Text(text) => serde_json::to_string(text),
+        Value::Number(number) => serde_json::to_string(number),
+        Value::Flag(flag) => serde_json::to_string(flag),
     }
-    text
+    .expect("text, numbers and flags have a form in JSON");
 }
 
 fn unhex(text: &str) -> Option<[u8; 32]> {
-    let digits = text.as_bytes();
-    if digits.len() != 64 || !digits.iter().all(u8::is_ascii_hexdigit) {
-        return None;
-    }
     let mut bytes = [0; 32];
-    for (byte, pair) in bytes.iter_mut().zip(digits.chunks(2)) {
-        *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
-    }
-    Some(bytes)
+    let decoded = base16ct::lower::decode(text, &mut bytes).ok()?.len();
+    (decoded == bytes.len()).then_some(bytes)
 }
 
 const PROOF: &str = r#","mac":""#;

@@ -59,6 +59,7 @@ impl Writer {
             if is_over {
                 return;
             }
+            std::thread::sleep(PAUSE);
         }
     }
 
@@ -103,4 +104,7 @@ impl Losses {
 
 /// A crash of the machine costs what was written since.
 const SYNC_EVERY: Duration = Duration::from_secs(1);
-const BATCH: usize = 512;
+/// Between two batches: to lock, look at and write the file costs more than a line, and whoever comes meanwhile wakes nobody.
+const PAUSE: Duration = Duration::from_millis(10);
+/// As many as can wait.
+const BATCH: usize = super::QUEUE;

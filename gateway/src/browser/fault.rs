@@ -2,9 +2,9 @@
 
 use std::fmt;
 
+use base16ct::lower::encode_string;
 use http::StatusCode;
 
-use super::transaction::hex;
 use crate::secret::random_bytes;
 
 /// A fault that is shown as a page. Nothing of the request is ever shown with it.
@@ -208,7 +208,7 @@ impl Reference {
 
 impl fmt::Display for Reference {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(&hex(&self.0))
+        formatter.write_str(&encode_string(&self.0))
     }
 }
 

@@ -1,7 +1,6 @@
 //! One authorization in one browser.
 
-use std::fmt::Write;
-
+use base16ct::lower::encode_string;
 use serde::{Deserialize, Serialize};
 
 use crate::secret::random_bytes;
@@ -21,13 +20,6 @@ impl Transaction {
     /// Eight hexadecimal digits that end the names of this transaction's cookies. They only tell cookies apart: whoever
     /// opens one compares the whole.
     pub fn suffix(&self) -> String {
-        hex(&self.0[..4])
+        encode_string(&self.0[..4])
     }
-}
-
-pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        write!(text, "{byte:02x}").expect("writing to a string does not fail");
-        text
-    })
 }

@@ -24,7 +24,9 @@ use crate::oauth::{CUSTOM_SCHEMES, ClientSettings, DocumentHost, DocumentSetting
 use crate::pool;
 use crate::public_url::PublicUrl;
 use crate::sealed::KeyRing;
-use crate::server::{ConnectionLimits, Inherited, RingSource, Server, Settings, StreamSettings, UpstreamSettings};
+use crate::server::{
+    AdminSettings, ConnectionLimits, Inherited, RingSource, Server, Settings, StreamSettings, UpstreamSettings,
+};
 use crate::source::TrustedProxies;
 use crate::store::{RedisSettings, RedisUrl};
 use crate::{drain, edge, oauth, session, store};
@@ -110,7 +112,7 @@ impl Dev {
             edge_limits: edge::LimitSettings::UNBOUNDED,
             bounds: edge::Bounds::default(),
             connections: ConnectionLimits { per_address: u32::MAX, ..ConnectionLimits::default() },
-            admin: SocketAddr::from((Ipv4Addr::LOCALHOST, self.admin_port)),
+            admin: AdminSettings::at(SocketAddr::from((Ipv4Addr::LOCALHOST, self.admin_port))),
             entra: emulated(entra, entra.gateway_client_id())?,
             credential: Credential::ManagedIdentity {
                 client_id: Some(entra.gateway_identity().to_owned()),

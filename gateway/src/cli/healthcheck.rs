@@ -10,10 +10,11 @@ use tokio::runtime;
 
 use super::FAILED;
 use crate::config::Config;
+use crate::server::AdminSettings;
 
 #[derive(Args)]
 pub struct Healthcheck {
-    /// The configuration, TOML. Only admin.address is read of it: a mistake elsewhere must not end an edge that serves.
+    /// The configuration, TOML. Only [admin] is read of it: a mistake elsewhere must not end an edge that serves.
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
 }
@@ -21,12 +22,12 @@ pub struct Healthcheck {
 impl Healthcheck {
     /// 0 when `/healthz` on the admin listener answers 200 within five seconds, else 1.
     pub fn run(&self) -> ExitCode {
-        let address = match Config::admin_address(&self.config) {
-            Ok(address) => address,
+        let admin = match Config::admin(&self.config) {
+            Ok(admin) => admin,
             Err(mistakes) => return super::check::report(&mistakes),
         };
         let runtime = runtime::Builder::new_current_thread().enable_all().build().map_err(|error| error.to_string());
-        match runtime.and_then(|runtime| runtime.block_on(ask(near(address)))) {
+        match runtime.and_then(|runtime| runtime.block_on(ask(admin))) {
             Ok(()) => ExitCode::SUCCESS,
             Err(words) => {
                 eprintln!("sallyport healthcheck: {words}");
@@ -36,15 +37,21 @@ impl Healthcheck {
     }
 }
 
-async fn ask(address: SocketAddr) -> Result<(), String> {
+/// At the address, or where there is none at the socket: both are one listener's.
+async fn ask(admin: AdminSettings) -> Result<(), String> {
     // Only ever plain HTTP on this machine: no roots of trust, of which a small container has none.
-    let client = reqwest::Client::builder().no_proxy().tls_certs_only([]).timeout(PATIENCE).build();
-    let client = client.map_err(|error| error.to_string())?;
-    let answer = client.get(format!("http://{address}/healthz")).send().await;
-    let answer = answer.map_err(|error| format!("{address} gives no answer: {}", error.without_url()))?;
+    let client = reqwest::Client::builder().no_proxy().tls_certs_only([]).timeout(PATIENCE);
+    let (client, authority, shown) = match (admin.address.map(near), admin.socket) {
+        (Some(address), _) => (client, address.to_string(), address.to_string()),
+        (None, Some(socket)) => (client.unix_socket(&*socket), "localhost".to_owned(), socket.display().to_string()),
+        (None, None) => return Err("there is no admin listener".to_owned()),
+    };
+    let client = client.build().map_err(|error| error.to_string())?;
+    let answer = client.get(format!("http://{authority}/healthz")).send().await;
+    let answer = answer.map_err(|error| format!("{shown} gives no answer: {}", error.without_url()))?;
     match answer.status().as_u16() {
         200 => Ok(()),
-        status => Err(format!("{address} answers {status}")),
+        status => Err(format!("{shown} answers {status}")),
     }
 }
 

@@ -6,12 +6,12 @@ use std::process::ExitCode;
 use clap::Args;
 
 use super::FAILED;
-use super::signal::Terminate;
+use super::signal::{Hangup, Terminate};
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{Config, Mistakes};
 use crate::core_dumps;
 use crate::log;
-use crate::server::{Inherited, Server};
+use crate::server::{Fresh, Inherited, Server, Source};
 
 #[derive(Args)]
 pub struct Serve {
@@ -34,9 +34,10 @@ impl Serve {
         if let Err(cause) = hidden {
             tracing::warn!(%cause, "the memory of this process can be dumped, with every token that passes through");
         }
+        let started = config.effective.keys();
         match Server::build(config.server, Clock::system(), inherited) {
             Ok(server) => {
-                server.run(Terminate);
+                server.reloading(Box::new(Hangup::default()), source(self.config.clone()), started).run(Terminate);
                 ExitCode::SUCCESS
             }
             Err(error) => {
@@ -45,4 +46,14 @@ impl Serve {
             }
         }
     }
+}
+
+/// The file as it is by then. The environment of a running process is what it was.
+fn source(file: PathBuf) -> Source {
+    let lines = |mistakes: Mistakes| mistakes.to_string().lines().map(str::to_owned).collect::<Vec<_>>();
+    Box::new(move || {
+        let config = Config::load(&file).map_err(lines)?;
+        let (live, keys) = (config.server.live(), config.effective.keys());
+        Ok(Fresh { public_url: config.server.public_url, live, level: config.log.level, keys })
+    })
 }

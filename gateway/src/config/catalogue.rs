@@ -7,6 +7,7 @@ use std::path::Path;
 use serde_json::{Map, Value, json};
 use toml::de::DeTable;
 
+use super::effect::{general, is_live};
 use super::reader::{Asked, Kind, Source};
 use super::{Environment, example, nearest, sections};
 
@@ -82,6 +83,9 @@ impl Catalogue {
             about.push(format!("environment {}", Environment::name_of(&key.path)));
         }
         let mut text = format!("{}\n  {}\n", key.path, about.join(" · "));
+        if !key.asked.kind.is_section() {
+            text += if is_live(&key.path) { LIVE } else { AT_START };
+        }
         if !key.words.is_empty() {
             text += &format!("\n{}\n", wrapped(&key.words));
         }
@@ -157,16 +161,6 @@ impl Catalogue {
     }
 }
 
-/// `upstream[0].headers.x-key.file` is `upstream[].headers.*.file`.
-fn general(path: &str) -> String {
-    let mut path = path.replace("[0]", "[]").replace("[1]", "[]");
-    if let Some(rest) = path.strip_prefix(NAMED) {
-        let end = rest.find('.').unwrap_or(rest.len());
-        path = format!("{NAMED}*{}", &rest[end..]);
-    }
-    path
-}
-
 fn without_numbers(name: &str) -> String {
     let mut plain = String::new();
     let mut inside = false;
@@ -214,10 +208,10 @@ fn wrapped(text: &str) -> String {
     lines.join("\n")
 }
 
-/// Here the names are the user's own.
-const NAMED: &str = "upstream[].headers.";
 /// What these are without being set, other keys say.
 const OF_OTHER_KEYS: [&str; 3] = ["consent.server_name", "entra.authority", "upstream[].scope"];
+const LIVE: &str = "  another value takes effect at a reload (SIGHUP)\n";
+const AT_START: &str = "  another value takes effect at the next start\n";
 const WIDTH: usize = 100;
 
 #[cfg(test)]
@@ -252,7 +246,7 @@ mod tests {
     #[test]
     fn a_key_is_explained_by_what_the_reader_knows() {
         let catalogue = Catalogue::read();
-        let explained = "streams.keep_alive\n  text · default 15s · environment SALLYPORT_STREAMS__KEEP_ALIVE\n\n  After this long \
+        let explained = "streams.keep_alive\n  text · default 15s · environment SALLYPORT_STREAMS__KEEP_ALIVE\n  another value takes effect at a reload (SIGHUP)\n\n  After this long \
                          without an event the client is sent a comment, so that no proxy between cuts the\n  stream. 1s to 5m.\n";
         assert_eq!(catalogue.explain("streams.keep_alive").unwrap(), explained);
         for (key, about, words) in [
@@ -279,8 +273,9 @@ mod tests {
         assert!(!catalogue.explain("nothing like it at all").unwrap_err().contains("Did you mean"));
     }
 
-    /// The keys of docs/configuration.md by their paths, each with what its row has as defaults, in backticks.
-    fn documented() -> Vec<(String, Option<String>)> {
+    /// The keys of docs/configuration.md by their paths, each with what its row has as defaults, in backticks, and when it says
+    /// that another value takes effect.
+    fn documented() -> Vec<(String, Option<String>, String)> {
         let mut found = Vec::new();
         let (mut section, mut head) = (None, String::new());
         for line in crate::documented::read("configuration.md").lines() {
@@ -302,33 +297,38 @@ mod tests {
             if head.is_empty() {
                 head = line.to_owned();
             }
-            if !head.starts_with("| key | default |") || !line.starts_with("| `") {
+            if !head.starts_with("| key | default | change |") || !line.starts_with("| `") {
                 continue;
             }
             let cells = cells(line);
             let defaults = names(&cells[1]);
             for (at, key) in names(&cells[0]).iter().enumerate() {
-                found.push((format!("{section}{}", key.replace("<name>", "*")), defaults.get(at).cloned()));
+                found.push((
+                    format!("{section}{}", key.replace("<name>", "*")),
+                    defaults.get(at).cloned(),
+                    cells[2].clone(),
+                ));
             }
         }
         found
     }
 
     #[test]
-    fn every_key_is_documented_with_its_default() {
+    fn every_key_is_documented_with_its_default_and_with_when_it_takes_effect() {
         let documented = documented();
         let catalogue = Catalogue::read();
         let keys: Vec<&Key> = catalogue.keys().iter().filter(|key| !key.asked.kind.is_section()).collect();
         for key in &keys {
-            let rows: Vec<_> = documented.iter().filter(|(path, _)| *path == key.path).collect();
-            let [(_, default)] = rows[..] else {
+            let rows: Vec<_> = documented.iter().filter(|(path, ..)| *path == key.path).collect();
+            let [(_, default, change)] = rows[..] else {
                 panic!("{} stands {} times in docs/configuration.md", key.path, rows.len())
             };
             if let Some(wanted) = &key.asked.default {
                 assert_eq!(default.as_ref(), Some(wanted), "the default of {}", key.path);
             }
+            assert_eq!(change, if is_live(&key.path) { "live" } else { "start" }, "{}", key.path);
         }
-        for (path, _) in &documented {
+        for (path, ..) in &documented {
             assert!(keys.iter().any(|key| key.path == *path), "docs/configuration.md has {path}, which there is not");
         }
     }

@@ -12,7 +12,9 @@ use std::path::{Path, PathBuf};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::values::pem_file;
 use super::{Effective, Environment, Mistake, Mistakes, Place, nearest};
+use crate::server::Content;
 use asked::Record;
 
 pub use asked::{Asked, Kind};
@@ -206,6 +208,16 @@ impl<'a> Section<'a> {
     /// A file that the configuration names; relative names start at the folder of the configuration.
     pub fn file(&self, name: &str) -> PathBuf {
         self.source.folder.join(name)
+    }
+
+    /// Likewise, for one that is read now and not again: what it holds is part of the key's value.
+    pub fn content(&self, key: &str, name: &str) -> PathBuf {
+        let file = self.file(name);
+        // What cannot be read is a mistake of whoever reads it for its sake.
+        if let Ok(bytes) = pem_file(&file) {
+            self.source.effective.borrow_mut().note_content(self.path_of(key), Content::of(&bytes));
+        }
+        file
     }
 
     /// Notes a mistake about a key, where it is set, or where it should be.

@@ -21,7 +21,7 @@ use crate::audit::AuditFile;
 use crate::oauth::Remember;
 use crate::public_url::PublicUrl;
 use crate::sealed::KeyRing;
-use crate::server::{RingSource, Settings, StreamSettings, TlsFiles};
+use crate::server::{AdminSettings, RingSource, Settings, StreamSettings, TlsFiles};
 use crate::source::TrustedProxies;
 use crate::{drain, log, session};
 
@@ -111,7 +111,7 @@ fn tls(section: &Section<'_>) -> Option<TlsFiles> {
     let files = section.is_given().then(|| {
         let file = |key| section.text(key).required("a PEM file").parse(|file| readable(section.file(file)));
         let (certificate, key) = (file("certificate"), file("key"));
-        let client_ca = section.text("client_ca").parse(|file| readable(section.file(file)));
+        let client_ca = section.text("client_ca").parse(|file| readable(section.content("client_ca", file)));
         Some(TlsFiles { certificate: certificate?, key: key?, client_ca })
     });
     section.finish();
@@ -125,14 +125,29 @@ fn tls(section: &Section<'_>) -> Option<TlsFiles> {
     }
 }
 
-/// Where the admin listener is.
-pub fn admin(section: &Section<'_>, listen: Option<SocketAddr>) -> Option<SocketAddr> {
+/// Where the admin listeners are.
+pub fn admin(section: &Section<'_>, listen: Option<SocketAddr>) -> Option<AdminSettings> {
     let address = section.text("address").or("127.0.0.1:9464").parse(|text| match address(text) {
+        _ if text == "none" => Ok(None),
         Ok(address) if Some(address) == listen => Err("must differ from listen.address: it is never public"),
-        parsed => parsed,
+        Ok(address) => Ok(Some(address)),
+        Err(_) => Err("must be an IP address and a port, such as 127.0.0.1:9464, or none"),
     });
+    let socket = section.text("socket");
+    let socket = if socket.is_absent() { Some(None) } else { socket.parse(|file| place(section.file(file))).map(Some) };
     section.finish();
-    address
+    let settings = AdminSettings { address: address?, socket: socket? };
+    if settings.address.is_none() && settings.socket.is_none() {
+        section.mistake("address", "must not be none without admin.socket: nobody could ask how the edge is");
+        return None;
+    }
+    Some(settings)
+}
+
+/// Of a socket in the file system, whose address has room for so much.
+fn place(file: PathBuf) -> Result<PathBuf, &'static str> {
+    let fits = file.to_str().is_some_and(|path| path.len() <= SOCKET_PATH_AT_MOST) && file.file_name().is_some();
+    if fits { Ok(file) } else { Err("must be the path of a file, of at most 107 bytes") }
 }
 
 fn keys(section: &Section<'_>) -> Option<RingSource> {
@@ -239,6 +254,8 @@ fn address(text: &str) -> Result<SocketAddr, &'static str> {
     address.ok_or("must be an IP address and a port, such as 127.0.0.1:8443 or [::]:8443")
 }
 
+/// Bytes (unix(7)).
+const SOCKET_PATH_AT_MOST: usize = 107;
 /// Each as large as a token of Entra's.
 const SESSIONS_AT_MOST: u32 = 1_000_000;
 const SECOND: Duration = Duration::from_secs(1);

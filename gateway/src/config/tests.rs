@@ -15,6 +15,7 @@ use crate::access::{Membership, Requirement};
 use crate::clock::Timestamp;
 use crate::oauth::Remember;
 use crate::sealed::KeyRing;
+use crate::server::AdminSettings;
 use crate::{log, store};
 
 /// A folder with every file that the example names. One for all tests: none writes to it afterwards.
@@ -75,7 +76,7 @@ const TOKEN_FILE: (&str, &str) = ("AZURE_FEDERATED_TOKEN_FILE", "federated-token
 fn the_example_is_valid_as_it_stands() {
     let config = parsed(EXAMPLE, &[TOKEN_FILE]);
     assert_eq!(config.server.public_url.as_str(), "https://mcp.example.com");
-    assert_eq!(config.server.admin.to_string(), "127.0.0.1:9464");
+    assert_eq!(config.server.admin, AdminSettings::at("127.0.0.1:9464".parse().unwrap()));
     assert_eq!(config.server.sessions.access_lifetime, Duration::from_secs(3600));
     assert_eq!(config.server.sessions.cached, 10_000);
     assert_eq!(config.server.server_name, "mcp.example.com");

@@ -56,7 +56,7 @@ impl Edge {
             Whole::Unreadable => self.refuse(session, journey, Refusal::BadRequest).await,
             Whole::Request(mut request) => {
                 request.extensions_mut().insert(self.context(session, journey));
-                let answer = self.oauth.handle(*request).await;
+                let answer = journey.live.oauth.handle(*request).await;
                 if let Some(served) = answer.extensions().get::<Served>() {
                     self.metrics.oauth_answered(served.endpoint, served.result, served.took);
                 }
@@ -85,7 +85,7 @@ impl Edge {
         journey.route = target.endpoint.name();
         journey.target = Some(target.clone());
         let header = session.req_header();
-        journey.caller = self.origins.caller(&header.headers);
+        journey.caller = journey.live.origins.caller(&header.headers);
         if journey.caller == Caller::Stranger {
             return self.refuse(session, journey, Refusal::ForeignOrigin).await;
         }
@@ -98,7 +98,7 @@ impl Edge {
         }
         // Nothing of an upstream is in it, and no token was shown: a page about the address that was typed.
         if header.method == Method::GET && target.endpoint != Endpoint::Message {
-            let page = self.oauth.how_to_connect(&header.headers, &target.upstream.resource);
+            let page = journey.live.oauth.how_to_connect(&header.headers, &target.upstream.resource);
             if let Some(page) = page {
                 // 401 all the same: a program that only looks like a browser still learns where to sign in.
                 let metadata = resource_metadata_url(&self.public_url, &target.path());
@@ -109,12 +109,12 @@ impl Edge {
         // One header, once: with two, whoever reads the other one would see another caller.
         let mut values = header.headers.get_all(AUTHORIZATION).iter();
         let authorization = values.next().filter(|_| values.next().is_none());
-        match self.sessions.admit(authorization, target.upstream.resource.url()).await {
+        match journey.live.sessions.admit(authorization, target.upstream.resource.url()).await {
             Ok(admitted) => {
                 let stages = admitted.stages();
                 self.metrics.admitted(admitted.tier().name(), stages.open, stages.lookup);
                 journey.stages.admitted = Some(journey.started.elapsed());
-                if let Err(wait) = self.limits.request(admitted.session(), admitted.watch().requests()) {
+                if let Err(wait) = journey.live.limits.request(admitted.session(), admitted.watch().requests()) {
                     self.metrics.limited("requests");
                     return self.refuse(session, journey, Refusal::TooManyRequests { wait }).await;
                 }
@@ -157,7 +157,7 @@ impl Edge {
         }
         let source = self.client(session).map_or(SourceAddress::UNKNOWN, SourceAddress::new);
         if !denied.is_trouble_behind_us()
-            && let Err(wait) = self.limits.refusal(source)
+            && let Err(wait) = journey.live.limits.refusal(source)
         {
             // Only who would be refused anyway: a good token is served from any address.
             self.metrics.limited("refusals");
@@ -182,7 +182,7 @@ impl Edge {
             self.metrics.limited("streams");
             Some(Refusal::TooManyStreams)
         } else {
-            journey.exchange = self.limits.exchange();
+            journey.exchange = journey.live.limits.exchange();
             let refused = journey.exchange.is_none();
             refused.then(|| {
                 self.metrics.limited("exchanges");
@@ -199,7 +199,7 @@ impl Edge {
     /// while there is no place, and never once its call has been made, so that calls in flight may pass the limit.
     fn has_room_for_a_stream(&self, header: &RequestHeader, journey: &mut Journey) -> Result<bool> {
         let destination = journey.destination()?;
-        let (watch, limit) = (destination.admitted.watch(), self.streams.per_session);
+        let (watch, limit) = (destination.admitted.watch(), journey.live.streams.per_session);
         let at_messages = destination.target.endpoint == Endpoint::Message;
         Ok(match header.method {
             _ if at_messages => true,

@@ -3,12 +3,13 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, COOKIE, EXPECT, HeaderName};
 use http::{HeaderMap, HeaderValue, Method, Request, Response};
 use pingora::http::ResponseHeader;
 use pingora::prelude::{Error, ErrorType, Result};
 use pingora_proxy::Session;
+use zeroize::Zeroizing;
 
 use super::bounds::Bounds;
 use crate::source::SourceAddress;
@@ -107,15 +108,17 @@ pub fn declared_length(headers: &HeaderMap) -> Option<u64> {
     headers.get(CONTENT_LENGTH).map(|value| value.to_str().ok().and_then(|text| text.parse().ok()).unwrap_or(u64::MAX))
 }
 
+/// Tokens and codes come in bodies: this copy is wiped when it is done with, and leaves none behind by growing.
 async fn read_body(session: &mut Session, limit: usize) -> Result<Option<Bytes>> {
-    let mut body = BytesMut::new();
+    let declared = declared_length(&session.req_header().headers).and_then(|length| usize::try_from(length).ok());
+    let mut body = Zeroizing::new(Vec::with_capacity(declared.unwrap_or(limit).min(limit)));
     while let Some(chunk) = session.read_request_body().await? {
         if body.len() + chunk.len() > limit {
             return Ok(None);
         }
         body.extend_from_slice(&chunk);
     }
-    Ok(Some(body.freeze()))
+    Ok(Some(Bytes::from_owner(body)))
 }
 
 /// An error that ends the request with `status`.

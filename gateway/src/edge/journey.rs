@@ -8,9 +8,11 @@ use pingora::prelude::{Error, ErrorType, Result};
 
 use super::headers::Caller;
 use super::limits::Exchange;
+use super::live::Live;
 use super::route::{Endpoint, Target};
 use super::tool_gate::ReadBody;
 use crate::drain::InFlight;
+use crate::metrics::UpstreamCounts;
 use crate::pool::{McpSession, Name, Peer, Pool};
 use crate::secret::random_number;
 use crate::session::{Admitted, StreamSlot};
@@ -18,6 +20,8 @@ use crate::trace_context::TraceId;
 use crate::traces::Trace;
 
 pub struct Journey {
+    /// The configuration that it began under, and goes by to its end.
+    pub live: Arc<Live>,
     /// Names the request in our logs, in the upstream's, and on error pages.
     pub id: String,
     /// A label, never the path itself.
@@ -72,8 +76,9 @@ pub struct Destination {
 }
 
 impl Journey {
-    pub fn new(in_flight: InFlight) -> Self {
+    pub fn new(live: Arc<Live>, in_flight: InFlight) -> Self {
         Self {
+            live,
             id: format!("{:016x}", random_number()),
             route: "none",
             endpoint: None,
@@ -114,6 +119,10 @@ impl Journey {
 impl Destination {
     pub fn pool(&self) -> &Pool {
         &self.target.upstream.pool
+    }
+
+    pub fn counts(&self) -> &UpstreamCounts {
+        &self.target.upstream.counts
     }
 
     /// Path and query on the server. The client's own query goes along, except where ours carries a sealed session.

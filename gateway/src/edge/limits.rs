@@ -2,9 +2,8 @@
 //! may be under way in all.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
-
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::rate::{Rate, Rates};
 use crate::sealed::Index;
@@ -25,16 +24,16 @@ pub struct LimitSettings {
 pub struct Limits {
     /// Of one session's requests, how many may be under way. Slow tools would otherwise let one session take all sockets.
     at_once: usize,
-    requests: Rates<Index>,
-    refusals: Rates<SourceAddress>,
-    exchanges: Arc<Semaphore>,
+    requests: Arc<Rates<Index>>,
+    refusals: Arc<Rates<SourceAddress>>,
+    exchanges: u32,
+    /// Exchanges, of these limits and of those before.
+    under_way: Arc<AtomicU32>,
     resets: u32,
 }
 
 /// The place of one exchange among all, until it is dropped.
-pub struct Exchange {
-    _place: OwnedSemaphorePermit,
-}
+pub struct Exchange(Arc<AtomicU32>);
 
 /// An answer costs more than a reset that forestalls it: rapid resets (CVE-2023-44487) are bounded over such a time.
 pub const RESETS_WITHIN: Duration = Duration::from_secs(10);
@@ -51,10 +50,22 @@ impl Limits {
     pub fn new(settings: LimitSettings) -> Self {
         Self {
             at_once: usize::try_from(settings.requests.at_once()).unwrap_or(usize::MAX),
-            requests: Rates::new(settings.requests),
-            refusals: Rates::new(settings.refusals),
-            exchanges: Arc::new(Semaphore::new(settings.exchanges as usize)),
+            requests: Arc::new(Rates::new(settings.requests)),
+            refusals: Arc::new(Rates::new(settings.refusals)),
+            exchanges: settings.exchanges,
+            under_way: Arc::default(),
             resets: settings.resets,
+        }
+    }
+
+    /// Goes on with what those `before` have counted: a reload must not give anybody a fresh start. A rate that is another one
+    /// begins anew.
+    pub fn after(self, before: &Self) -> Self {
+        Self {
+            requests: Rates::after(self.requests, &before.requests),
+            refusals: Rates::after(self.refusals, &before.refusals),
+            under_way: before.under_way.clone(),
+            ..self
         }
     }
 
@@ -72,9 +83,9 @@ impl Limits {
     /// A place for one more exchange with a server; `None` when too much is under way. Each has a connection of its own, and
     /// over HTTP/2 one client's connection can carry a hundred.
     pub fn exchange(&self) -> Option<Exchange> {
-        // It is never closed, so what fails is that none is left.
-        let place = self.exchanges.clone().try_acquire_owned().ok()?;
-        Some(Exchange { _place: place })
+        let one_more = |under_way| (under_way < self.exchanges).then_some(under_way + 1);
+        self.under_way.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).ok()?;
+        Some(Exchange(self.under_way.clone()))
     }
 
     pub fn resets(&self) -> u32 {
@@ -85,5 +96,32 @@ impl Limits {
     /// When the address was refused too often.
     pub fn refusal(&self, source: SourceAddress) -> Result<(), Duration> {
         self.refusals.count(&source)
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_under_way_counts_under_the_limits_that_follow_too() {
+        let limits = |exchanges| Limits::new(LimitSettings { exchanges, ..LimitSettings::UNBOUNDED });
+        let before = limits(2);
+        let (one, other) = (before.exchange().unwrap(), before.exchange().unwrap());
+        assert!(before.exchange().is_none());
+        let wider = limits(3).after(&before);
+        let third = wider.exchange().unwrap();
+        assert!(wider.exchange().is_none());
+        drop((one, other));
+        let narrower = limits(1).after(&wider);
+        assert!(narrower.exchange().is_none(), "the third one is still there");
+        drop(third);
+        assert!(narrower.exchange().is_some());
     }
 }

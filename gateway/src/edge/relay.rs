@@ -132,9 +132,9 @@ impl Edge {
     }
 
     /// Waits for what ends the exchange before its answer does.
-    fn over<'a>(&'a self, journey: &'a Journey) -> Result<impl Future<Output = Denied> + use<'a>> {
+    fn over<'a>(&self, journey: &'a Journey) -> Result<impl Future<Output = Denied> + use<'a>> {
         let destination = journey.destination()?;
-        Ok(self.sessions.over(&destination.admitted, destination.target.upstream.resource.url()))
+        Ok(journey.live.sessions.over(&destination.admitted, destination.target.upstream.resource.url()))
     }
 
     async fn exchange(
@@ -177,7 +177,7 @@ impl Edge {
         };
         let pool = journey.destination()?.pool();
         pool.answered(journey.peer()?.address);
-        self.metrics.upstream_answered(&pool.settings().name, response.status.as_u16());
+        journey.destination()?.counts().answered(response.status.as_u16());
         journey.trace.iter().for_each(|trace| trace.answered(response.status.as_u16()));
         if response.status == StatusCode::UNAUTHORIZED {
             let challenges = response.headers.get_all(WWW_AUTHENTICATE).iter().map(HeaderValue::as_bytes);
@@ -213,8 +213,8 @@ impl Edge {
         let upstream = &destination.target.upstream.pool.settings().name;
         let wants_claims = claims.is_some();
         tracing::warn!(request_id = journey.id, upstream, wants_claims, "the upstream refused Entra's token");
-        self.metrics.upstream_failed(upstream, if wants_claims { "insufficient_claims" } else { "refused_token" });
-        let renewed = Box::pin(self.sessions.renew_refused(&mut destination.admitted, claims));
+        destination.counts().failed(if wants_claims { "insufficient_claims" } else { "refused_token" });
+        let renewed = Box::pin(journey.live.sessions.renew_refused(&mut destination.admitted, claims));
         traces::within(journey.trace.clone(), renewed).await
     }
 }

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use crate::access::ToolRules;
+use crate::metrics::UpstreamCounts;
 use crate::oauth::Resource;
 use crate::pool::Pool;
 
@@ -15,6 +16,7 @@ pub struct Upstream {
     pub pool: Arc<Pool>,
     /// Who may call which tool.
     pub tools: ToolRules,
+    pub counts: Arc<UpstreamCounts>,
 }
 
 /// Where a request for an upstream goes.
@@ -47,6 +49,11 @@ impl Routes {
 
     pub fn pools(&self) -> impl Iterator<Item = &Arc<Pool>> {
         self.upstreams.iter().map(|upstream| &upstream.pool)
+    }
+
+    /// Of each upstream the path of its resource.
+    pub fn paths(&self) -> impl Iterator<Item = &str> {
+        self.upstreams.iter().map(|upstream| upstream.resource.path())
     }
 
     pub fn find(&self, path: &str) -> Option<Target> {
@@ -91,6 +98,7 @@ impl Endpoint {
 mod tests {
     use super::*;
     use crate::documented::{names, rows};
+    use crate::metrics::Metrics;
     use crate::pool;
     use crate::public_url::PublicUrl;
 
@@ -100,6 +108,7 @@ mod tests {
             resource: Resource::new(&public_url, path, "scope"),
             pool: Arc::new(Pool::new(pool::Settings::single(path, "http://127.0.0.1:9")).unwrap()),
             tools: ToolRules::default(),
+            counts: Metrics::default().upstream(path),
         };
         Routes::new(vec![upstream("/mcp"), upstream("/mcp-two")])
     }

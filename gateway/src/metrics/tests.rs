@@ -18,7 +18,7 @@ const UPSTREAMS: [&str; 16] = [
 
 /// Every value that a label can take, beside every other.
 fn touched() -> Metrics {
-    let metrics = Metrics::for_upstreams(UPSTREAMS);
+    let metrics = Metrics::default();
     let moment = Duration::from_millis(1);
     for route in labels::ROUTES {
         for status in [0, 200, 300, 400, 500] {
@@ -38,10 +38,12 @@ fn touched() -> Metrics {
         labels::GRANT_RESULTS.iter().for_each(|result| metrics.granted(grant, result));
     }
     for upstream in UPSTREAMS {
-        [0, 200, 300, 400, 500].into_iter().for_each(|status| metrics.upstream_answered(upstream, status));
-        labels::UPSTREAM_CAUSES.iter().for_each(|cause| metrics.upstream_failed(upstream, cause));
-        metrics.upstream_ejected(upstream);
+        let counts = metrics.upstream(upstream);
         metrics.upstream_servers(upstream, [1, 0, 0, 0]);
+        let upstream = counts;
+        [0, 200, 300, 400, 500].into_iter().for_each(|status| upstream.answered(status));
+        labels::UPSTREAM_CAUSES.iter().for_each(|cause| upstream.failed(cause));
+        upstream.ejected();
     }
     for reused in [true, false] {
         metrics.connected(reused, moment);
@@ -61,6 +63,7 @@ fn touched() -> Metrics {
             }
         }
     }
+    metrics.configuration().reloaded(0, &["listen.address".to_owned()]);
     metrics
 }
 
@@ -81,7 +84,9 @@ fn there_are_at_most_two_thousand_series_whatever_happens() {
 /// An alarm on a first refusal needs the zero before it.
 #[test]
 fn what_can_be_refused_is_there_before_it_is() {
-    let text = text_of(&Metrics::for_upstreams(["mcp"]));
+    let metrics = Metrics::default();
+    metrics.upstream("mcp");
+    let text = text_of(&metrics);
     for series in [
         r#"sallyport_token_rejected_total{reason="revoked"} 0"#,
         r#"sallyport_http_refused_total{reason="internal"} 0"#,
@@ -97,16 +102,31 @@ fn what_can_be_refused_is_there_before_it_is() {
 }
 
 #[test]
-fn two_registries_do_not_meet_and_names_that_nobody_configured_make_no_series() {
-    let (one, other) = (Metrics::for_upstreams(["mcp"]), Metrics::default());
+fn two_registries_do_not_meet_and_words_of_somebodys_make_no_series() {
+    let (one, other) = (Metrics::default(), Metrics::default());
     one.rejected("missing");
-    one.upstream_failed("somebody's", "slow");
-    one.upstream_answered("somebody's", 200);
     one.rejected("a word of somebody's");
     assert!(text_of(&one).contains(r#"sallyport_token_rejected_total{reason="missing"} 1"#));
     assert!(text_of(&other).contains(r#"sallyport_token_rejected_total{reason="missing"} 0"#));
     assert!(!text_of(&one).contains("somebody"));
     assert!(text_of(&one).contains(r#"sallyport_token_rejected_total{reason="other"} 1"#));
+}
+
+#[test]
+fn an_upstream_that_has_left_leaves_no_series() {
+    let metrics = Metrics::default();
+    let (stays, leaves) = (metrics.upstream("stays"), metrics.upstream("leaves"));
+    stays.failed("slow");
+    metrics.upstream_servers("leaves", [1, 0, 0, 0]);
+    metrics.keep_upstreams(&["stays"]);
+    leaves.answered(200);
+    leaves.ejected();
+    let text = text_of(&metrics);
+    assert!(!text.contains(r#"upstream="leaves""#), "{text}");
+    assert!(text.contains(r#"sallyport_upstream_failures_total{cause="slow",upstream="stays"} 1"#));
+    metrics.upstream("leaves");
+    let again = text_of(&metrics);
+    assert!(again.contains(r#"sallyport_upstream_answers_total{code_class="2xx",upstream="leaves"} 0"#), "anew");
 }
 
 /// Names as Prometheus wants them: base units, `_total` for what counts; `promtool` looks at a live scrape besides.

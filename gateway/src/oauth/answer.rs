@@ -11,7 +11,12 @@ use serde_json::Value;
 
 /// JSON that nobody may cache.
 pub fn json(status: StatusCode, body: &Value) -> Response<Bytes> {
-    let mut response = Response::new(Bytes::from(body.to_string()));
+    json_text(status, Bytes::from(body.to_string()))
+}
+
+/// Likewise, of what is JSON already.
+pub fn json_text(status: StatusCode, body: Bytes) -> Response<Bytes> {
+    let mut response = Response::new(body);
     *response.status_mut() = status;
     set(&mut response, CONTENT_TYPE, "application/json");
     set(&mut response, CACHE_CONTROL, "no-store");

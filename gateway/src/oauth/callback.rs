@@ -140,7 +140,7 @@ impl AuthorizationServer {
     }
 
     /// The code is minted here and nowhere earlier (S5).
-    async fn grant(
+    pub(super) async fn grant(
         &self,
         request: &AuthorizationRequest,
         grant: &Grant,

@@ -15,6 +15,7 @@ pub mod registration;
 mod secret;
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -92,7 +93,7 @@ pub enum NoClient {
 pub struct Clients {
     sealer: Sealer,
     preregistered: HashMap<String, Client>,
-    documents: Option<Documents>,
+    documents: Option<Arc<Documents>>,
     denied: Denied,
 }
 
@@ -131,9 +132,20 @@ impl Clients {
             preregistered: preregistered.map(|client| (client.client_id.clone(), client.to_client())).collect(),
             documents: documents
                 .map(|own| Documents::new(own, &settings.custom_schemes, public_url.clone(), clock))
-                .transpose()?,
+                .transpose()?
+                .map(Arc::new),
             denied: Denied::new(&settings.denied),
         })
+    }
+
+    /// Goes on with the documents that those `before` have fetched, if the same ones would be.
+    pub fn after(mut self, before: &Self) -> Self {
+        if let (Some(own), Some(before)) = (&mut self.documents, &before.documents)
+            && own.reads_as(before)
+        {
+            *own = before.clone();
+        }
+        self
     }
 
     /// The client that a client id names; `asker` matters where its document must be fetched.
@@ -159,7 +171,7 @@ impl Clients {
         match kind {
             Kind::Registered => false,
             Kind::Preregistered => true,
-            Kind::MetadataDocument { .. } => self.documents.as_ref().is_some_and(Documents::are_listed),
+            Kind::MetadataDocument { .. } => self.documents.as_ref().is_some_and(|documents| documents.are_listed()),
         }
     }
 

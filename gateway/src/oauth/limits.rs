@@ -1,5 +1,6 @@
 //! How often one address may use our endpoints. They cost cryptography, calls to Entra, and people's attention.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::Method;
@@ -28,9 +29,9 @@ pub struct Limited {
 }
 
 pub struct Limits {
-    registrations: Rates<SourceAddress>,
-    authorizations: Rates<SourceAddress>,
-    token_requests: Rates<SourceAddress>,
+    registrations: Arc<Rates<SourceAddress>>,
+    authorizations: Arc<Rates<SourceAddress>>,
+    token_requests: Arc<Rates<SourceAddress>>,
 }
 
 impl LimitSettings {
@@ -41,9 +42,18 @@ impl LimitSettings {
 impl Limits {
     pub fn new(settings: LimitSettings) -> Self {
         Self {
-            registrations: Rates::new(settings.registrations),
-            authorizations: Rates::new(settings.authorizations),
-            token_requests: Rates::new(settings.token_requests),
+            registrations: Arc::new(Rates::new(settings.registrations)),
+            authorizations: Arc::new(Rates::new(settings.authorizations)),
+            token_requests: Arc::new(Rates::new(settings.token_requests)),
+        }
+    }
+
+    /// Goes on with what those `before` have counted, but for rates that are others.
+    pub fn after(self, before: &Self) -> Self {
+        Self {
+            registrations: Rates::after(self.registrations, &before.registrations),
+            authorizations: Rates::after(self.authorizations, &before.authorizations),
+            token_requests: Rates::after(self.token_requests, &before.token_requests),
         }
     }
 

@@ -9,7 +9,6 @@ mod discovery;
 mod documented;
 mod documents;
 mod limits;
-mod model;
 mod outage;
 mod prompt;
 #[path = "../../tests/it/support/publisher.rs"]
@@ -17,6 +16,7 @@ pub mod publisher;
 mod refresh;
 mod register;
 mod revoke;
+mod schedules;
 mod sign_in;
 mod support;
 mod takeover;

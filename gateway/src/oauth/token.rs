@@ -2,7 +2,8 @@
 
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
-use serde_json::json;
+use serde::Serialize;
+use zeroize::{Zeroize, Zeroizing};
 
 use super::audited::Asked;
 use super::client::ClientRef;
@@ -84,20 +85,35 @@ impl AuthorizationServer {
     }
 }
 
-/// RFC 6749 section 5.1.
-fn tokens(issued: IssuedTokens) -> Response<Bytes> {
-    let mut body = json!({
-        "access_token": issued.access_token,
-        "token_type": "Bearer",
-        "expires_in": issued.expires_in.as_secs(),
-        "scope": SCOPE,
-    });
-    if let Some(refresh_token) = issued.refresh_token {
-        body["refresh_token"] = refresh_token.into();
+/// RFC 6749 section 5.1. Every copy of ours is wiped: they outlive the session otherwise, for as long as nobody needs the memory.
+fn tokens(mut issued: IssuedTokens) -> Response<Bytes> {
+    #[derive(Serialize)]
+    struct Body<'a> {
+        access_token: &'a str,
+        expires_in: u64,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        refresh_token: Option<&'a str>,
+        scope: &'a str,
+        token_type: &'a str,
     }
-    answer::json(StatusCode::OK, &body)
+    let body = Body {
+        access_token: &issued.access_token,
+        expires_in: issued.expires_in.as_secs(),
+        refresh_token: issued.refresh_token.as_deref(),
+        scope: SCOPE,
+        token_type: "Bearer",
+    };
+    let room = body.access_token.len() + body.refresh_token.map_or(0, str::len) + AROUND_TOKENS;
+    let mut text = Zeroizing::new(Vec::with_capacity(room));
+    serde_json::to_writer(&mut *text, &body).expect("texts and a number are JSON");
+    issued.access_token.zeroize();
+    issued.refresh_token.zeroize();
+    answer::json_text(StatusCode::OK, Bytes::from_owner(text))
 }
 
 pub(super) fn required<'a>(form: &'a Parameters<'_>, name: &str, description: &'static str) -> Result<&'a str, Error> {
     form.one(name).ok().flatten().ok_or(Error::InvalidRequest(description))
 }
+
+/// What an answer has beside its tokens, in bytes, and more.
+const AROUND_TOKENS: usize = 256;

@@ -1,7 +1,6 @@
 //! One configured server, and how Pingora is told to connect to it.
 
 use std::collections::HashMap;
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -29,6 +28,8 @@ pub type Members = Arc<ArcSwap<HashMap<SocketAddr, Server>>>;
 
 #[derive(Clone)]
 pub struct Server {
+    /// Of the group in this process.
+    group: u64,
     /// Its place in the configuration.
     pub index: usize,
     /// `host[:port]`, as the server's own `Host` header should say.
@@ -39,7 +40,8 @@ pub struct Server {
 }
 
 impl Server {
-    pub fn parse(index: usize, url: &Url) -> Option<Self> {
+    /// `group` is another number for each group, also for one that takes another's place.
+    pub fn parse(group: u64, index: usize, url: &Url) -> Option<Self> {
         let tls = match url.scheme() {
             "https" => true,
             "http" => false,
@@ -50,7 +52,7 @@ impl Server {
             Some(port) => format!("{host}:{port}"),
             None => host.to_owned(),
         };
-        Some(Self { index, authority: authority.try_into().ok()?, host: bare(host).to_owned(), tls })
+        Some(Self { group, index, authority: authority.try_into().ok()?, host: bare(host).to_owned(), tls })
     }
 
     /// The path here, as HTTP/2 names it: with scheme and authority, which have no other place there.
@@ -64,11 +66,9 @@ impl Server {
     pub fn to_http_peer(&self, address: SocketAddr, settings: &Settings) -> HttpPeer {
         let mut peer = HttpPeer::new(address, self.tls, self.host.clone());
         settings.tls.apply(&mut peer);
-        // A connection that one upstream's roots or certificate have opened must not serve another: Pingora itself tells them
+        // A connection that one group's roots or certificate have opened must not serve another: Pingora itself tells them
         // apart by serial numbers, and roots not at all.
-        let mut group = DefaultHasher::new();
-        settings.name.hash(&mut group);
-        peer.group_key = group.finish();
+        peer.group_key = self.group;
         let options = &mut peer.options;
         match settings.http {
             HttpVersion::Http1 => options.set_http_version(1, 1),

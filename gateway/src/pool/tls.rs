@@ -5,6 +5,7 @@ use std::sync::Arc;
 use pingora::prelude::HttpPeer;
 use pingora::protocols::tls::CaType;
 use pingora::utils::tls::{CertKey, WrappedX509, parse_x509};
+use sha2::{Digest, Sha256};
 
 use crate::pem::{self, PemError};
 
@@ -13,22 +14,34 @@ use crate::pem::{self, PemError};
 pub struct Tls {
     roots: Option<Arc<CaType>>,
     client: Option<Arc<CertKey>>,
+    /// SHA-256 of the files: of the roots, and of certificate and key.
+    made_of: [Option<[u8; 32]>; 2],
+}
+
+/// The same files give the same TLS.
+impl PartialEq for Tls {
+    fn eq(&self, other: &Self) -> bool {
+        self.made_of == other.made_of
+    }
 }
 
 impl Tls {
     /// Only servers that these roots have certified; in PEM.
     pub fn with_roots(self, pem: &[u8]) -> Result<Self, PemError> {
         let roots = pem::roots(pem)?.into_iter().map(|root| WrappedX509::new(root.to_vec(), parse_x509));
-        Ok(Self { roots: Some(roots.collect()), ..self })
+        let made_of = [Some(Sha256::digest(pem).into()), self.made_of[1]];
+        Ok(Self { roots: Some(roots.collect()), made_of, ..self })
     }
 
     /// The edge's own certificate for this hop with its chain, and the key; in PEM.
-    pub fn with_certificate(self, certificate: &[u8], key: &[u8]) -> Result<Self, PemError> {
-        let (chain, key) = (pem::chain(certificate)?, pem::key(key)?);
+    pub fn with_certificate(self, certificate: &[u8], key_pem: &[u8]) -> Result<Self, PemError> {
+        let (chain, key) = (pem::chain(certificate)?, pem::key(key_pem)?);
         // Pingora would find out at the first connection only.
         pem::certified(chain.clone(), key.clone_key())?;
         let chain = chain.into_iter().map(|certificate| certificate.to_vec()).collect();
-        Ok(Self { client: Some(Arc::new(CertKey::new(chain, key.secret_der().to_vec()))), ..self })
+        let files = Sha256::new().chain_update(Sha256::digest(certificate)).chain_update(key_pem);
+        let client = Some(Arc::new(CertKey::new(chain, key.secret_der().to_vec())));
+        Ok(Self { client, made_of: [self.made_of[0], Some(files.finalize().into())], ..self })
     }
 
     /// The certificate and the name of the server are always verified: Pingora's default, which nothing here changes.

@@ -37,7 +37,7 @@ impl AuditKey {
 
     /// By what lines call somebody: the same each time, and to be told from nothing but the ring.
     pub fn pseudonym(&self, identity: &[u8; 32]) -> String {
-        mac(&self.name, identity)[..16].iter().map(|byte| format!("{byte:02x}")).collect()
+        base16ct::lower::encode_string(&mac(&self.name, identity)[..16])
     }
 }
 

@@ -66,7 +66,7 @@ impl fmt::Display for Addresses {
 }
 
 /// Hands the sockets to the services that listen, which depend on it: Pingora binds what is not in its table by then.
-pub struct Sockets(Vec<(SocketAddr, TcpListener)>);
+pub struct Sockets(Vec<(String, OwnedFd)>);
 
 impl Sockets {
     pub fn is_empty(&self) -> bool {
@@ -78,12 +78,18 @@ impl Sockets {
         if !configured.contains(&address) {
             return Err(InheritedError::NotConfigured { address, configured: Addresses(configured.to_vec()) });
         }
-        if self.0.iter().any(|(other, _)| *other == address) {
+        let name = address.to_string();
+        if self.0.iter().any(|(other, _)| *other == name) {
             return Err(InheritedError::Twice(address));
         }
         tracing::info!(%address, "a listening socket was passed");
-        self.0.push((address, listener));
+        self.0.push((name, listener.into()));
         Ok(())
+    }
+
+    /// One that this process has opened itself, under the name that its service has for it.
+    pub fn hold(&mut self, name: String, listener: OwnedFd) {
+        self.0.push((name, listener));
     }
 }
 
@@ -98,8 +104,8 @@ impl ServiceWithDependents for Sockets {
     ) {
         if let Some(fds) = fds {
             let mut table = fds.lock();
-            for (address, listener) in self.0.drain(..) {
-                table.add(address.to_string(), listener.into_raw_fd());
+            for (name, listener) in self.0.drain(..) {
+                table.add(name, listener.into_raw_fd());
             }
         }
         ready.notify_ready();

@@ -1,6 +1,7 @@
 //! Says when the server accepts connections: in the log, and to the service manager.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -20,6 +21,8 @@ const PATIENCE: Duration = Duration::from_secs(35);
 /// socket that was inherited that is at once, for the kernel answers and keeps for us who comes.
 pub struct Announcer {
     pub addresses: Vec<SocketAddr>,
+    /// In the file system; it was opened when the server was built.
+    pub socket: Option<PathBuf>,
 }
 
 #[async_trait]
@@ -38,6 +41,9 @@ impl BackgroundService for Announcer {
                     all = false;
                 }
             }
+        }
+        if let Some(socket) = &self.socket {
+            tracing::info!(address = %socket.display(), "listening");
         }
         if all {
             service_manager::say(&[NotifyState::Ready]);

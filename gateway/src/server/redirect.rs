@@ -1,47 +1,55 @@
 //! Plain HTTP beside the edge: people who type the address without `https` are led there; programs are told.
 
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use http::header::{ALLOW, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, LOCATION};
 use http::{HeaderMap, Method, Response, StatusCode};
 use pingora::apps::http_app::ServeHttp;
 use pingora::protocols::http::ServerSession;
 
-use super::Settings;
-use crate::edge::header_arrived;
+use crate::edge::{Live, header_arrived};
 use crate::public_url::PublicUrl;
 
 pub struct Redirect {
-    public_url: PublicUrl,
-    /// Where MCP is spoken. A client that was redirected there would send its token in clear a second time tomorrow (C4).
-    mcp: Vec<String>,
+    pub public_url: PublicUrl,
+    /// Says where MCP is spoken. A client that was redirected there would send its token in clear a second time tomorrow (C4).
+    pub live: Arc<ArcSwap<Live>>,
 }
 
 impl Redirect {
-    pub fn new(settings: &Settings) -> Self {
-        let mcp = settings.upstreams.iter().map(|upstream| upstream.path.clone()).collect();
-        Self { public_url: settings.public_url.clone(), mcp }
-    }
-
     fn answer(&self, method: &Method, headers: &HeaderMap, path_and_query: &str) -> Response<Vec<u8>> {
-        let path = path_and_query.split('?').next().unwrap_or_default();
-        if headers.contains_key(AUTHORIZATION) || self.mcp.iter().any(|mcp| is_at_or_under(path, mcp)) {
-            let words = "Use https. Whatever was sent here went over the network in clear.\n";
-            return answer(StatusCode::FORBIDDEN, words);
+        let live = self.live.load();
+        answer_of(&self.public_url, live.routes.paths(), method, headers, path_and_query)
+    }
+}
+
+fn answer_of<'a>(
+    public_url: &PublicUrl,
+    mut mcp: impl Iterator<Item = &'a str>,
+    method: &Method,
+    headers: &HeaderMap,
+    path_and_query: &str,
+) -> Response<Vec<u8>> {
+    let path = path_and_query.split('?').next().unwrap_or_default();
+    if headers.contains_key(AUTHORIZATION) || mcp.any(|mcp| is_at_or_under(path, mcp)) {
+        let words = "Use https. Whatever was sent here went over the network in clear.\n";
+        return answer(StatusCode::FORBIDDEN, words);
+    }
+    if method != Method::GET && method != Method::HEAD {
+        let mut answer = answer(StatusCode::METHOD_NOT_ALLOWED, "Use https.\n");
+        answer.headers_mut().insert(ALLOW, http::HeaderValue::from_static("GET, HEAD"));
+        return answer;
+    }
+    // Our own origin stands before it, and no `Host` header has a say: it leads nowhere else, whatever the path is.
+    match format!("{}{path_and_query}", public_url.as_str()).parse() {
+        Ok(location) if path.starts_with('/') => {
+            let mut answer = answer(StatusCode::PERMANENT_REDIRECT, "Use https.\n");
+            answer.headers_mut().insert(LOCATION, location);
+            answer
         }
-        if method != Method::GET && method != Method::HEAD {
-            let mut answer = answer(StatusCode::METHOD_NOT_ALLOWED, "Use https.\n");
-            answer.headers_mut().insert(ALLOW, http::HeaderValue::from_static("GET, HEAD"));
-            return answer;
-        }
-        // Our own origin stands before it, and no `Host` header has a say: it leads nowhere else, whatever the path is.
-        match format!("{}{path_and_query}", self.public_url.as_str()).parse() {
-            Ok(location) if path.starts_with('/') => {
-                let mut answer = answer(StatusCode::PERMANENT_REDIRECT, "Use https.\n");
-                answer.headers_mut().insert(LOCATION, location);
-                answer
-            }
-            _ => answer(StatusCode::BAD_REQUEST, "Use https.\n"),
-        }
+        _ => answer(StatusCode::BAD_REQUEST, "Use https.\n"),
     }
 }
 
@@ -74,12 +82,11 @@ mod tests {
 
     fn answered(method: Method, path: &str, authorization: bool) -> (u16, Option<String>) {
         let public_url = PublicUrl::parse("https://mcp.example.com").unwrap();
-        let redirect = Redirect { public_url, mcp: vec!["/mcp".to_owned()] };
         let mut headers = HeaderMap::new();
         if authorization {
             headers.insert(AUTHORIZATION, http::HeaderValue::from_static("Bearer x"));
         }
-        let answer = redirect.answer(&method, &headers, path);
+        let answer = answer_of(&public_url, ["/mcp"].into_iter(), &method, &headers, path);
         let location = answer.headers().get(LOCATION).map(|location| location.to_str().unwrap().to_owned());
         (answer.status().as_u16(), location)
     }

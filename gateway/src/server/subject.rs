@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use entra::ClientCredential;
 
-use super::{BuildError, RedisToken, Settings, now_of, oauth_settings};
+use super::live::oauth_settings;
+use super::parts::now_of;
+use super::{BuildError, RedisToken, Settings};
 use crate::clock::Clock;
 use crate::oauth::Metadata;
 
@@ -27,7 +29,7 @@ impl Subject {
     /// # Errors
     /// As for the server itself.
     pub fn new(settings: Settings, clock: Clock) -> Result<Self, BuildError> {
-        let metadata = Metadata::new(&oauth_settings(&settings));
+        let metadata = Metadata::new(&oauth_settings(&settings.live(), &settings.public_url));
         let credential = settings.credential.clone().source(&settings.entra, now_of(&clock))?;
         let entra = Arc::new(entra::Client::new(settings.entra.clone(), credential.clone())?);
         let redis_token = RedisToken::new(&settings.store, &settings.credential, &entra, now_of(&clock))?;

@@ -63,7 +63,7 @@ fn sealed_for_its_owner<T: Serialize + DeserializeOwned>(fixture: &Fixture, way:
         now(store.put(&name, stored, MINUTE)).expect("memory does not fail");
         now(table.get(id, secret))
     };
-    if way % 2 == 0 {
+    if way.is_multiple_of(2) {
         return assert!(is_refused(&get(rest)));
     }
     let Some((&bit, plain)) = rest.split_first_chunk() else { return };
@@ -90,7 +90,7 @@ fn for_operators<T: Serialize + DeserializeOwned>(fixture: &Fixture, way: u8, re
         now(store.put(&name, stored, MINUTE)).expect("memory does not fail");
         now(table.get(index))
     };
-    if way % 2 == 0 {
+    if way.is_multiple_of(2) {
         return assert!(is_refused(&get(rest)));
     }
     let Some((&bit, plain)) = rest.split_first_chunk() else { return };

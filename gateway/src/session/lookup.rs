@@ -62,14 +62,20 @@ impl Sessions {
         if !self.cache.is_on() {
             return Ok((self.ask(handle, session, verifier).await?.ok_or(Denied::Ended)?, Tier::Store));
         }
-        let found = self.cache.ask_once(session, verifier, async {
+        let ask = async || {
             // Somebody else's answer may have come since we looked.
             match self.cache.fresh(session, &verifier, self.clock.now()) {
                 Some(entry) => Ok(Some(entry)),
                 None => self.ask(handle, session, verifier).await,
             }
-        });
-        let found = found.await;
+        };
+        let epoch = self.cache.epoch();
+        let mut found = self.cache.ask_once(session, verifier, ask()).await;
+        if matches!(found, Err(StoreError::Unavailable(_))) && self.cache.epoch() != epoch {
+            // This replica began anew meanwhile, for the store answers: it was asked on a connection that is lost. What was at
+            // hand of the session went with the beginning, so that nothing else would stand in for the answer (R4).
+            found = self.cache.ask_once(session, verifier, ask()).await;
+        }
         let now = self.clock.now();
         if self.cache.is_revoked(session, now) {
             // Ended while the store answered.

@@ -42,7 +42,7 @@ impl Sessions {
                 Ok((_, Tier::Stale)) | Err(Denied::Store(StoreError::Unavailable(_)))
                     if confirmed.elapsed() < STALE => {}
                 Ok((entry, Tier::Cache | Tier::Store)) => {
-                    if let Err(cause) = self.access.admits(&entry.membership, resource) {
+                    if let Err(cause) = self.access_now.load().admits(&entry.membership, resource) {
                         return Denied::NoAccess { cause, whose: admitted.whose() };
                     }
                     (ends, confirmed) = (entry.session_ends, Instant::now());

@@ -62,13 +62,18 @@ pub(super) struct Challenged {
 impl Record {
     /// Lets the session live on, and says for how long from now.
     pub fn keep(&mut self, now: Timestamp, idle: Duration) -> Duration {
-        self.kept_until = now.after(idle).min(self.listing.ends);
+        self.kept_until = self.goes_on_until(now, idle);
         self.kept_until.remaining(now)
+    }
+
+    /// When it ends that is refreshed now and then no more.
+    pub fn goes_on_until(&self, now: Timestamp, idle: Duration) -> Timestamp {
+        now.after(idle).min(self.listing.ends)
     }
 
     /// Whether a refresh now moves the end by enough to be worth writing. Idle time counts to the minute.
     pub fn should_be_kept(&self, now: Timestamp, idle: Duration) -> bool {
-        self.kept_until.after(PRECISION) < now.after(idle).min(self.listing.ends)
+        self.kept_until.after(PRECISION) < self.goes_on_until(now, idle)
     }
 
     /// When an access token of ours must end.

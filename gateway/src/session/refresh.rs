@@ -83,11 +83,14 @@ impl Sessions {
             // New tokens would be refused like the ones before, and the client would come back for others.
             return Err(NotRefreshed::Over(Over::StepUp));
         }
+        // Another replica may be about to write that the session goes on. A counter that is gone before its record would end it; one
+        // that is left of it counts for nothing.
+        let kept_until = record.kept_until.max(record.goes_on_until(now, self.settings.session_idle));
         let step = Step {
             presented: token.generation,
             now,
             grace: self.settings.refresh_grace,
-            lifetime: record.kept_until.remaining(now),
+            lifetime: kept_until.remaining(now),
         };
         let advance = match self.generations.advance(session, step).await {
             // A silent store may have moved the counter. Asking again is safe: it then says what it did.

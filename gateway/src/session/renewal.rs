@@ -95,7 +95,8 @@ impl Sessions {
                 Ok(renewed) => {
                     record.entra = record.entra.renewed(&renewed, now, random_fraction());
                     // What Entra does not say of a user is not known any more: fail closed.
-                    record.membership = renewed.memberships.as_ref().map(|now| self.access.of(now)).unwrap_or_default();
+                    record.membership =
+                        renewed.memberships.as_ref().map(|now| self.access_now.load().of(now)).unwrap_or_default();
                     record.trouble = None;
                     record.challenged = claims.map(|_| Challenged::answered(now)).or(record.challenged);
                     tracing::debug!(session = reference(session), "Entra's tokens were renewed");

@@ -236,14 +236,23 @@ impl Roster {
             // Its record may still lie there, and nobody's token leads to it any more.
             return Ok(Listed { session, listing: None, alive: false });
         }
-        let listing = match self.listings.get(session).await {
+        let (mut listing, mut alive) = (self.listing(session).await?, self.records.holds(session).await?);
+        if listing.is_none() && alive {
+            // It was beginning or ending in between: by now it has a listing, or no record.
+            (listing, alive) = (self.listing(session).await?, self.records.holds(session).await?);
+        }
+        Ok(Listed { session, listing, alive })
+    }
+
+    /// `None` also of one that does not open.
+    async fn listing(&self, session: Index) -> Result<Option<Listing>, StoreError> {
+        match self.listings.get(session).await {
             Err(error @ StoreError::Unreadable { .. }) => {
                 tracing::warn!(session = super::reference(session), %error, "a session's listing does not open");
-                None
+                Ok(None)
             }
-            read => read?,
-        };
-        Ok(Listed { session, listing, alive: self.records.holds(session).await? })
+            read => read,
+        }
     }
 
     /// All of a set that the selector does not rule out by their ids alone.

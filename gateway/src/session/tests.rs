@@ -230,6 +230,23 @@ async fn a_repetition_within_the_grace_gives_the_very_same_successor() {
     assert_ne!(after_next, next);
 }
 
+/// Found by a schedule: of two replicas one wrote that the session goes on, and the other moved the counter, for as long as it had
+/// read before that the session lives.
+#[tokio::test]
+async fn refreshes_that_cross_at_two_replicas_leave_the_session_all_of_its_idle_time() {
+    let fixture = fixture();
+    let (_, first) = renewable(&fixture, 240 * HOUR).await;
+    fixture.pass(20 * HOUR);
+    let (id, _) = fixture.sessions.open_refresh_token(CLIENT, &first).unwrap().named();
+    let session = fixture.sessions.sealer.index(&id).unwrap();
+    let other_replica = fixture.sessions.locks.acquire(session).await.unwrap().unwrap();
+    let second = successor(fixture.refresh(&first).await);
+    fixture.sessions.locks.release(other_replica).await;
+    assert_eq!(successor(fixture.refresh(&first).await), second, "the one that writes comes second");
+    fixture.pass(23 * HOUR);
+    successor(fixture.refresh(&second).await);
+}
+
 #[tokio::test]
 async fn a_reuse_ends_the_session_for_everybody() {
     // After the grace, and within it when the successor was used.

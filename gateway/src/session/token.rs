@@ -73,6 +73,12 @@ impl RefreshToken {
         &self.grant.resource
     }
 
+    /// Of which session it is, and which of its refresh tokens.
+    #[cfg(test)]
+    pub fn named(&self) -> (Id, u32) {
+        (self.handle.id, self.generation)
+    }
+
     /// The client is associated data. Sealed repeatably: one generation is one text, whichever replica says it (D7).
     pub(super) fn seal(&self, sealer: &Sealer) -> String {
         let plain = (&self.handle, self.generation, &self.grant.resource);

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use tokio::sync::oneshot;
 
 use super::{Advance, Claim, Guarded, Listener, MemoryStore, Page, Redemption, Step, Store, StoreError};
 use crate::clock::{Clock, Timestamp};
@@ -22,6 +23,8 @@ pub struct Switchable {
     altered: AtomicBool,
     /// What is written under names that begin so is gone at once, as if somebody had removed it.
     losing: Mutex<Option<&'static str>>,
+    /// The next [`Store::get`] waits for this, and fails.
+    held: Mutex<Option<oneshot::Receiver<()>>>,
 }
 
 impl Switchable {
@@ -35,6 +38,7 @@ impl Switchable {
             lost: AtomicUsize::new(usize::MAX),
             altered: AtomicBool::default(),
             losing: Mutex::default(),
+            held: Mutex::default(),
         }
     }
 
@@ -74,6 +78,13 @@ impl Switchable {
         *self.losing.lock().unwrap() = beginning;
     }
 
+    /// The next [`Store::get`] has no answer, and that is known when what this gives is dropped.
+    pub fn hold_next_read(&self) -> oneshot::Sender<()> {
+        let (release, held) = oneshot::channel();
+        *self.held.lock().unwrap() = Some(held);
+        release
+    }
+
     fn read(&self, value: Option<Vec<u8>>) -> Option<Vec<u8>> {
         let mut value = value?;
         if self.altered.load(Ordering::SeqCst) {
@@ -108,6 +119,12 @@ impl Store for Switchable {
 
     async fn get(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
         self.reads.fetch_add(1, Ordering::SeqCst);
+        let held = self.held.lock().unwrap().take();
+        if let Some(held) = held {
+            // It is dropped, not sent to.
+            let _ = held.await;
+            return Err(StoreError::Unavailable("held until it was given up".into()));
+        }
         self.answer(self.inner.get(name)).await.map(|value| self.read(value))
     }
 

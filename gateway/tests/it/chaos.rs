@@ -6,12 +6,13 @@
 
 mod balancer;
 mod echo;
+mod edge_process;
 mod entra_out;
 mod few_files;
 mod herd;
+mod hour;
 mod identity;
 mod idle_streams;
-
 mod loss;
 mod many_idle_streams;
 mod process;
@@ -24,6 +25,9 @@ mod short_lives;
 mod slow_clients;
 mod store_out;
 mod upstream_death;
+
+pub use edge_process::{EdgeProcess, Launch};
+pub use hour::people::{Door, client};
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -63,6 +67,10 @@ impl Tally {
 
     fn all(&self) -> u64 {
         self.0.values().sum()
+    }
+
+    fn statuses(&self) -> impl Iterator<Item = (u16, u64)> + '_ {
+        self.0.iter().map(|(status, count)| (*status, *count))
     }
 
     /// Nothing but these.

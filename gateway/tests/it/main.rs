@@ -1,6 +1,12 @@
 //! Whole gateways on loopback: the true Pingora server, the true Entra client against the stand-in, real Redis.
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "tests fail loudly and say what they skip")]
 
+use mimalloc::MiMalloc;
+
+/// The program's own, for some tests are the program in a process of its own, and measure it.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
+
 mod access;
 mod access_log;
 mod audit;
@@ -10,6 +16,7 @@ mod canaries;
 mod chaos;
 mod clients;
 mod connections;
+mod counterexamples;
 mod docs;
 mod doctor;
 mod drain;
@@ -23,12 +30,14 @@ mod idle;
 mod keys;
 mod kill_switch;
 mod limits;
+mod memory;
 mod outage;
 mod pools;
 mod program;
 mod prometheus;
 mod refresh;
 mod relay;
+mod reload;
 mod scaling;
 mod secretless;
 mod sign_in;

@@ -17,12 +17,13 @@ use crate::support::journey::{ADELE, REDIRECT_URI, VERIFIER, query, sign_in_at_e
 use crate::support::redis_server::RedisServer;
 use crate::support::{free_port, install_crypto_provider};
 
+mod admin_socket;
 mod commands;
 mod dev_mark;
 
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_sallyport");
 
-fn run(arguments: &[&str]) -> Output {
+pub fn run(arguments: &[&str]) -> Output {
     Command::new(PROGRAM).args(arguments).output().unwrap()
 }
 
@@ -98,7 +99,7 @@ impl Running {
         line.split_whitespace().nth(1).unwrap().parse().unwrap()
     }
 
-    fn signal(&self, signal: &str) {
+    pub fn signal(&self, signal: &str) {
         let status = Command::new("kill").args([signal, &self.child.id().to_string()]).status().unwrap();
         assert!(status.success());
     }
@@ -161,7 +162,7 @@ pub fn configuration(folder: &Folder, port: u16, admin_port: u16) -> String {
 }
 
 /// Likewise, at this stand-in for Entra, with a workload's token that it takes, which comes too.
-fn configuration_at(entra: &FakeEntra, folder: &Folder, port: u16, admin_port: u16) -> (String, String) {
+pub fn configuration_at(entra: &FakeEntra, folder: &Folder, port: u16, admin_port: u16) -> (String, String) {
     let file = configuration(folder, port, admin_port);
     let assertion = entra.mint_service_account_token("system:serviceaccount:sallyport:sallyport");
     folder.file("federated-token", &assertion);

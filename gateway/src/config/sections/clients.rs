@@ -48,8 +48,9 @@ fn preregistered(
     let name = section.text("name").required("what people call the client").parse(name);
     let redirect_uris = section.list("redirect_uris").required("where the client takes its answers");
     let redirect_uris = redirect_uris.each(|text| redirect_uri(text, custom_schemes, public_url));
-    let secret =
-        section.text("secret_file").parse(|file| client_secret(&secret(&section.file(file))?).map_err(str::to_owned));
+    let secret = section
+        .text("secret_file")
+        .parse(|file| client_secret(&secret(&section.content("secret_file", file))?).map_err(str::to_owned));
     section.finish();
     Some(Preregistered { client_id: client_id?, name: name?, redirect_uris: redirect_uris?, secret })
 }

@@ -45,7 +45,7 @@ pub fn read(section: &Section<'_>) -> Entra {
     let client_id = section.text("client_id").required("the id of the gateway's app registration").parse(guid);
     let scope =
         section.text("scope").required("what Entra is asked for, such as api://<id>/access_as_user").parse(scope);
-    let extra_ca_file = section.text("extra_ca_file").parse(|file| readable(section.file(file)));
+    let extra_ca_file = section.text("extra_ca_file").parse(|file| readable(section.content("extra_ca_file", file)));
     let cae = section.flag("cae", false);
     let credential = credential(&section.section("credential"));
     section.finish();

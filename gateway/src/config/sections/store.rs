@@ -25,10 +25,11 @@ pub fn read(section: &Section<'_>) -> Option<Settings> {
             Err(error) => Err(error.to_string()),
         },
     });
-    let password = section.text("password_file").parse(|file| secret(&section.file(file)));
+    let password = section.text("password_file").parse(|file| secret(&section.content("password_file", file)));
     let entra_user = section.text("entra_user").parse(guid);
-    let sentinel_password = section.text("sentinel_password_file").parse(|file| secret(&section.file(file)));
-    let ca = section.text("ca_file").parse(|file| roots_of_trust(&section.file(file)));
+    let sentinel_password =
+        section.text("sentinel_password_file").parse(|file| secret(&section.content("sentinel_password_file", file)));
+    let ca = section.text("ca_file").parse(|file| roots_of_trust(&section.content("ca_file", file)));
     let duration = |key, default, range: RangeInclusive<Duration>| {
         section.text(key).or(default).parse(|text| brief_duration(text, *range.start(), *range.end()))
     };

@@ -83,9 +83,10 @@ fn health(section: &Section<'_>) -> Option<HealthSettings> {
 }
 
 fn tls(section: &Section<'_>) -> Option<Tls> {
-    let roots = section.text("ca_file").parse(|file| roots_of_trust(&section.file(file)));
-    let certificate = section.text("certificate_file").parse(|file| pem_file(&section.file(file)));
-    let key = section.text("key_file").parse(|file| pem_file(&section.file(file)));
+    let roots = section.text("ca_file").parse(|file| roots_of_trust(&section.content("ca_file", file)));
+    let certificate =
+        section.text("certificate_file").parse(|file| pem_file(&section.content("certificate_file", file)));
+    let key = section.text("key_file").parse(|file| pem_file(&section.content("key_file", file)));
     section.finish();
     let given = section.names();
     for (one, other) in [("certificate_file", "key_file"), ("key_file", "certificate_file")] {
@@ -121,7 +122,7 @@ fn headers(section: &Section<'_>) -> Option<Vec<(HeaderName, HeaderValue)>> {
 fn header(section: &Section<'_>, name: &str) -> Option<(HeaderName, HeaderValue)> {
     let value = section.section(name);
     let file = value.text("file").required("the file that holds the header's value").parse(|file| {
-        let secret = secret(&value.file(file))?;
+        let secret = secret(&value.content("file", file))?;
         let mut value = HeaderValue::try_from(secret.as_str()).map_err(|_| "must name a file with plain text")?;
         value.set_sensitive(true);
         Ok::<_, String>(value)

@@ -114,7 +114,7 @@ impl Edge {
     /// well one if that cannot be reached: nothing has been sent yet.
     pub(super) async fn connect(&self, journey: &mut Journey) -> Result<Link> {
         let destination = journey.destination()?;
-        let (pool, silence) = (destination.pool(), self.streams.idle_timeout);
+        let (pool, silence) = (destination.pool(), journey.live.streams.idle_timeout);
         let (peer, link) = match &destination.session {
             Some(session) => {
                 // Nobody else has this session. 404 makes the client begin a new one (C8).
@@ -163,8 +163,10 @@ impl Edge {
     pub(super) fn no_answer(&self, journey: &Journey, pool: &Pool, server: SocketAddr, error: &Error) {
         let upstream = &pool.settings().name;
         tracing::warn!(request_id = journey.id, upstream, %server, %error, "a server gave no answer");
-        if pool.failed(server) {
-            self.metrics.upstream_ejected(upstream);
+        if pool.failed(server)
+            && let Some(destination) = &journey.destination
+        {
+            destination.counts().ejected();
         }
     }
 }

@@ -82,7 +82,7 @@ impl Edge {
         let (over, leave) = (self.over(journey)?, self.drain.begun());
         pin!(over, leave);
         let kind = kind_of(session);
-        let mut pace = Pace::new(&self.streams, kind, Instant::now(), random_fraction());
+        let mut pace = Pace::new(&journey.live.streams, kind, Instant::now(), random_fraction());
         let mut border = EventBorder::default();
         // Silence is looked after here: a comment of ours does not break it, and its end is no failure.
         link.allow_silence();

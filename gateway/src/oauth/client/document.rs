@@ -115,6 +115,11 @@ impl Documents {
         })
     }
 
+    /// Whether the same documents are fetched, and read in the same way.
+    pub fn reads_as(&self, other: &Self) -> bool {
+        self.hosts == other.hosts && self.custom_schemes == other.custom_schemes
+    }
+
     /// Whether only hosts of the operator's list are asked.
     pub fn are_listed(&self) -> bool {
         !self.hosts.is_empty()

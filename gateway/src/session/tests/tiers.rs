@@ -190,6 +190,24 @@ async fn a_replica_that_hears_nothing_asks_every_second() {
     );
 }
 
+/// Found by `make chaos`: at a failover the old primary was asked, was silent, and the known were told to come again.
+#[tokio::test]
+async fn a_look_up_that_a_failover_left_without_an_answer_is_made_once_more() {
+    let two = two().await;
+    let (tokens, _) = renewable(&two.here, HOUR).await;
+    assert_eq!(two.there.tier(&tokens.access_token).await, Ok(Tier::Store));
+    two.there.sessions.cache.deafen();
+    two.here.pass(1);
+    let (reads, release) = (two.store.reads(), two.store.hold_next_read());
+    let fail_over = async {
+        eventually(async || two.store.reads() > reads).await;
+        two.there.sessions.cache.hear();
+        drop(release);
+    };
+    let (tier, ()) = tokio::join!(two.there.tier(&tokens.access_token), fail_over);
+    assert_eq!(tier, Ok(Tier::Store));
+}
+
 #[tokio::test]
 async fn a_replica_that_misses_an_end_unawares_asks_after_half_a_minute() {
     let two = two().await;

@@ -226,6 +226,6 @@ fn oid(user: usize) -> String {
     format!("5d0c7e91-64fa-4b38-93e2-{user:012x}")
 }
 
-fn user(like: &User, number: usize) -> User {
+pub fn user(like: &User, number: usize) -> User {
     User { oid: oid(number), upn: upn(number), mail: Some(upn(number)), ..like.clone() }
 }

@@ -19,7 +19,8 @@ use sallyport::oauth::{ClientSettings, Remember};
 use sallyport::public_url::PublicUrl;
 use sallyport::sealed::KeyRing;
 use sallyport::server::{
-    ConnectionLimits, Inherited, RingSource, Server, Settings, StreamSettings, TlsFiles, UpstreamSettings,
+    AdminSettings, ConnectionLimits, Inherited, Keys, ReloadSignal, RingSource, Server, Settings, Source,
+    StreamSettings, TlsFiles, UpstreamSettings,
 };
 use sallyport::source::TrustedProxies;
 use sallyport::{drain, edge, oauth, pool, session, store};
@@ -201,12 +202,38 @@ impl Gateway {
         gateway
     }
 
+    /// Like [`Gateway::start_changed`], with a configuration that is taken anew when the signal comes.
+    pub async fn start_reloading(
+        upstream: &str,
+        change: impl FnOnce(&mut Settings),
+        reloading: impl FnOnce(&Settings) -> (Box<dyn ReloadSignal>, Source),
+    ) -> Self {
+        let entra = stand_in().await;
+        let mut settings = settings(&entra, Options::simple(upstream), free_port(), free_port());
+        change(&mut settings);
+        let (signal, source) = reloading(&settings);
+        let see_to = |server: Server| server.reloading(signal, source, Keys::default());
+        let gateway = Self::run_seen_to(entra, settings, Clock::system(), see_to).await;
+        gateway.wait_until_ready(Duration::from_secs(20)).await;
+        gateway
+    }
+
     async fn run_unready(entra: Arc<FakeEntra>, settings: Settings, clock: Clock) -> Self {
-        let (port, admin_port) = (settings.listen[0].port(), settings.admin.port());
+        Self::run_seen_to(entra, settings, clock, |server| server).await
+    }
+
+    async fn run_seen_to(
+        entra: Arc<FakeEntra>,
+        settings: Settings,
+        clock: Clock,
+        see_to: impl FnOnce(Server) -> Server + Send + 'static,
+    ) -> Self {
+        let (port, admin_port) = (settings.listen[0].port(), settings.admin.address.unwrap().port());
         let public_url = settings.public_url.as_str().to_owned();
         let (sender, receiver) = oneshot::channel();
         let stop = Stop(Mutex::new(Some(receiver)));
-        let thread = std::thread::spawn(move || Server::build(settings, clock, Inherited::none()).unwrap().run(stop));
+        let thread =
+            std::thread::spawn(move || see_to(Server::build(settings, clock, Inherited::none()).unwrap()).run(stop));
         let gateway =
             Self { entra, port, admin_port, public_url, stop: Some(sender), thread: Some(thread), certificates: None };
         for port in [gateway.port, gateway.admin_port] {
@@ -338,7 +365,7 @@ fn settings(entra: &FakeEntra, options: Options, port: u16, admin_port: u16) -> 
         edge_limits: options.edge_limits,
         bounds: edge::Bounds::default(),
         connections: ConnectionLimits { per_address: u32::MAX, ..ConnectionLimits::default() },
-        admin: SocketAddr::from((Ipv4Addr::LOCALHOST, admin_port)),
+        admin: AdminSettings::at(SocketAddr::from((Ipv4Addr::LOCALHOST, admin_port))),
         entra: entra::Settings {
             authority: Authority::new(&entra.authority(), entra.tenant_id()).unwrap(),
             client_id: entra.gateway_client_id().to_owned(),

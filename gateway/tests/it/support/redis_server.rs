@@ -48,6 +48,10 @@ impl RedisServer {
         format!("redis://127.0.0.1:{}", self.port)
     }
 
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
     /// Everything it holds, as it would lie on disk.
     pub fn dump(&self) -> Vec<u8> {
         assert_eq!(self.tell("SAVE"), "+OK");
