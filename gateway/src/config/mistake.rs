@@ -43,7 +43,8 @@ impl fmt::Display for Mistakes {
             match place {
                 Place::File | Place::Default => write!(formatter, "{}: ", self.file)?,
                 Place::Line(line) => write!(formatter, "{}:{line}: ", self.file)?,
-                Place::Variable(name) => write!(formatter, "environment {name}: ")?,
+                // Of a name that nobody knows anything may be part.
+                Place::Variable(name) => write!(formatter, "environment {}: ", name.escape_debug())?,
             }
             match key.as_str() {
                 "" => writeln!(formatter, "{words}")?,

@@ -225,6 +225,13 @@ fn the_environment_wins() {
     assert!(effective.contains("listen.address = \"127.0.0.1:8080\"  # SALLYPORT_LISTEN__ADDRESS\n"), "{effective}");
 }
 
+/// Found by fuzzing.
+#[test]
+fn the_name_of_a_variable_does_not_steer_a_terminal() {
+    let mistakes = parse_with(EXAMPLE, &[TOKEN_FILE, ("SALLYPORT_LOG__\u{1b}[2J\nedge.toml:1", "1")]).err().unwrap();
+    assert_eq!(mistakes.to_string(), "environment SALLYPORT_LOG__\\u{1b}[2J\\nedge.toml:1: no key has this name\n");
+}
+
 #[test]
 fn a_whole_section_can_come_from_the_environment() {
     let text = EXAMPLE.replace("tls = {", "#tls = {");

@@ -36,7 +36,8 @@ async fn line(stream: &mut (impl AsyncRead + Unpin + ?Sized)) -> io::Result<Vec<
         }
         line.push(stream.read_u8().await?);
     }
-    Ok(line)
+    // The parser takes a bare line feed behind `UNKNOWN`.
+    if line.ends_with(b"\r\n") { Ok(line) } else { Err(invalid()) }
 }
 
 async fn binary(stream: &mut (impl AsyncRead + Unpin + ?Sized)) -> io::Result<Vec<u8>> {
@@ -131,6 +132,10 @@ mod tests {
             b"\x16\x03\x01\x02\x00\x01",
             b"PROXY TCP4 192.0.2.7 10.0.0.1 99999 443\r\n",
             b"PROXY TCP4 evil 10.0.0.1 1 443\r\n",
+            // Found by fuzzing.
+            b"PROXY UNKNOWN ffx \n",
+            b"PROXY UNKNOWN\n",
+            b"PROXY TCP4 192.0.2.7 10.0.0.1 4711 443\n",
             b"\r\n\r\n\0\r\nQUIT\n\x31\x11\x00\x0c",
             &endless,
             &long,

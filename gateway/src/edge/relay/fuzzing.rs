@@ -14,7 +14,7 @@ pub fn sse(input: &[u8]) {
     let whole = rewritten([&stream[..]]);
     assert_eq!(rewritten(pieces(stream, cuts)), whole, "it does not matter how it comes");
     // Of long ones not each byte: that takes its time.
-    let size = 1 + stream.len() / 1024;
+    let size = if stream.len() < 256 { 1 } else { stream.len() / 32 };
     assert_eq!(rewritten(stream.chunks(size)), whole, "{size} by {size}");
     let Ok(sent) = whole else { return };
     assert!(sent.len() <= stream.len() + ours("/").map_or(0, |ours| ours.len() + 32));
@@ -53,7 +53,7 @@ fn ours(endpoint: &str) -> Option<String> {
 /// Of those lengths, again and again; the last one is what is left.
 fn pieces<'a>(mut stream: &'a [u8], cuts: &[u8]) -> Vec<&'a [u8]> {
     let mut pieces = Vec::new();
-    for cut in cuts.iter().cycle().take(if cuts.is_empty() { 0 } else { 64 }) {
+    for cut in cuts.iter().cycle().take(if cuts.is_empty() { 0 } else { 32 }) {
         let (piece, rest) = stream.split_at(usize::from(*cut).min(stream.len()));
         pieces.push(piece);
         stream = rest;

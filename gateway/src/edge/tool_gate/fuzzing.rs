@@ -21,11 +21,9 @@ pub fn message(input: &[u8]) {
     let body = lines.next().unwrap_or_default();
     let Some(messages) = Messages::parse(body) else { return };
     let value: Value = serde_json::from_slice(body).unwrap_or_else(|error| {
-        // The one thing that others mind and we skip.
-        assert!(
-            error.to_string().contains("recursion limit") || error.to_string().contains("number out of range"),
-            "{error}"
-        );
+        // What others mind in members that we skip: depth, numbers without bounds, halves of letters.
+        let skipped = ["recursion limit", "number out of range", "surrogate", "hex escape"];
+        assert!(skipped.iter().any(|skipped| error.to_string().contains(skipped)), "{error}");
         Value::Null
     });
     let others = match &value {
