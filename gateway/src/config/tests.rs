@@ -160,6 +160,7 @@ fn the_examples_defaults_are_the_defaults() {
     let without = parsed(EXAMPLE, &[TOKEN_FILE]).effective.to_string();
     let with = parsed(&everything(), &[TOKEN_FILE]).effective.to_string();
     let examples = [
+        "admin.socket",
         "listen.redirect_address",
         "listen.trusted_proxies",
         "limits.connections ",
