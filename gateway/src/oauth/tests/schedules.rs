@@ -27,7 +27,7 @@ use tally::Tally;
 use crate::secret::repeated;
 
 /// In `make test`; `SCHEDULES` says otherwise.
-const SCHEDULES: u64 = 4000;
+const SCHEDULES: u64 = 1500;
 const SEED: u64 = 20_261_126;
 
 #[test]
