@@ -44,10 +44,10 @@ async fn five_hundred_refreshes_of_one_token_at_three_replicas_are_one_renewal_a
     rig.pass(2 * 3600);
     rig.fault_on_renewal(Fault { delay_ms: 300, ..Fault::default() });
     let (mut first, mut rounds, started) = (Tally::default(), 0, Instant::now());
-    // Who is told to come again does so. Bounded: a slow machine needs a round or two.
+    // Who is told to come again does so. Bounded: a slow machine needs some rounds.
     let successors: std::collections::BTreeSet<String> = loop {
         rounds += 1;
-        assert!(rounds <= 5);
+        assert!(rounds <= 20, "{first}");
         let answers = join_all((0..CALLS).map(|number| rig.refresh(number % 3, &signed.refresh))).await;
         let tally: Tally = answers.iter().map(|(status, _)| *status).collect();
         assert!(tally.only(&[200, 503]), "{tally}");
