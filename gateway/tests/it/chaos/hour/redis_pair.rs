@@ -106,6 +106,22 @@ impl RedisPair {
         agreed && !known.contains("s_down") && !known.contains("disconnected") && follows(1 - primary)
     }
 
+    /// Until so many replicas of the edge hear announcements. Sentinels listen too, under names of their own.
+    pub async fn until_heard(&self, replicas: usize, limit: Duration) -> bool {
+        let started = Instant::now();
+        while started.elapsed() < limit {
+            let clients = self.tell_primary(&["CLIENT", "LIST", "TYPE", "pubsub"]).unwrap_or_default();
+            let ours = clients.lines().filter(|line| line.contains(" sub=1 ") && !line.contains("name=sentinel"));
+            if ours.count() >= replicas {
+                // Redis knows a moment before they do.
+                sleep(Duration::from_millis(100)).await;
+                return true;
+            }
+            sleep(Duration::from_millis(50)).await;
+        }
+        false
+    }
+
     /// One command at the primary; nothing when nobody answers.
     pub fn tell_primary(&self, words: &[&str]) -> Option<String> {
         ask(self.servers[self.primary()?].port(), words)

@@ -31,6 +31,8 @@ pub const HELD: usize = 2;
 pub const DRAIN: Duration = Duration::from_secs(3);
 /// How often the balancer asks each replica whether it is ready.
 const PROBE: Duration = Duration::from_millis(100);
+/// Who leaves says so at once, and who is dead is refused at once: this is for a machine that has other things to do.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Dropped in this order: first who asks, then who is asked.
 pub struct Stand {
@@ -244,7 +246,7 @@ async fn probe(replicas: Vec<(u16, String)>, balancer: Arc<FaultProxy>, over: Ar
     while !over.load(Ordering::SeqCst) {
         ticks.tick().await;
         let asked = replicas.iter().map(async |(port, url)| {
-            let answer = http.get(url).timeout(Duration::from_secs(1)).send().await;
+            let answer = http.get(url).timeout(PATIENCE).send().await;
             answer.is_ok_and(|answer| answer.status() == 200).then_some(*port)
         });
         let ready: Vec<u16> = futures_util::future::join_all(asked).await.into_iter().flatten().collect();
