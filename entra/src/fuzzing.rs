@@ -11,8 +11,10 @@ use serde_json::Value;
 use crate::authority::Authority;
 use crate::claims::{AccessTokenPolicy, Claims, Expected, Of, Signed, check_access_token, check_id_token};
 
-/// By the names of their corpora.
-pub const TARGETS: [(&str, fn(&[u8])); 1] = [("id_token", id_token)];
+/// The name of its corpus, and what is done with each input.
+pub type Target = (&'static str, fn(&[u8]));
+
+pub const TARGETS: [Target; 1] = [("id_token", id_token)];
 
 /// The only tokens that the key has signed; its private half is gone.
 const SIGNED: &str = include_str!("fuzzing/signed.txt");
