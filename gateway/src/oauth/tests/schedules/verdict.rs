@@ -28,6 +28,8 @@ pub struct UnderWay {
     crossed: bool,
     /// Of a sign-in: operators' revocations of its user that came between.
     revoked_meanwhile: bool,
+    /// And of one of them nobody heard that it was done.
+    doubted: bool,
     /// Of a call: it must not be admitted, and whether that holds though the store fails.
     ended: Option<Ended>,
 }
@@ -71,7 +73,9 @@ impl Run<'_> {
         }
         self.tally.crossed += u64::from(crossed);
         let (deed, faults) = (deed.clone(), self.replicas.desk.faults());
-        let under_way = UnderWay { deed, replica, since: now, faults, families, crossed, revoked_meanwhile, ended };
+        let doubted = false;
+        let under_way =
+            UnderWay { deed, replica, since: now, faults, families, crossed, revoked_meanwhile, doubted, ended };
         self.under_way.insert(number, under_way);
     }
 
@@ -112,11 +116,20 @@ impl Run<'_> {
         self.troubled = Some(now);
         let Some(gone) = self.under_way.remove(&number) else { return };
         self.tally.deed(gone.deed.name(), "unheard".to_owned());
+        self.doubts_who_begins(&gone.deed);
         if gone.deed.step().is_some() {
             for family in gone.families {
                 let explained = self.families[family].answered(number, None, Amiss::FaultInACrowd, false, now);
                 explained.expect("nothing was answered");
             }
+        }
+    }
+
+    /// A session that is just beginning may be over where its user's were to be ended, and nowhere else.
+    fn doubts_who_begins(&mut self, deed: &Deed) {
+        let Deed::Revoke { user: revoked } = deed else { return };
+        for other in self.under_way.values_mut() {
+            other.doubted |= matches!(&other.deed, Deed::SignIn { user, .. } if user == revoked);
         }
     }
 
@@ -151,7 +164,11 @@ impl Run<'_> {
             let excused = failed || done.revoked_meanwhile;
             return if excused { Ok(()) } else { Err("nothing was amiss, and there is no code".to_owned()) };
         };
-        let lives: &[Life] = if done.revoked_meanwhile { &[Life::Lives, Life::Over] } else { &[Life::Lives] };
+        let lives: &[Life] = match (done.revoked_meanwhile, done.doubted) {
+            (false, _) => &[Life::Lives],
+            (true, false) => &[Life::Lives, Life::Over],
+            (true, true) => &[Life::Lives, Life::Doubtful, Life::Over],
+        };
         let mut family = Family::new(code, user.clone(), entra_token.clone(), (done.since, now), *entra_lives, lives);
         let place = self.families.len();
         for (other, under_way) in &mut self.under_way {
@@ -196,8 +213,11 @@ impl Run<'_> {
         let now = self.now();
         self.note(|| format!("{number} -> {answer:?}"));
         self.tally.deed(done.deed.name(), format!("{answer:?}"));
-        if done.families.is_empty() && answer == Answer::Later && amiss < Amiss::Fault {
-            return Err("nothing was amiss".to_owned());
+        if answer == Answer::Later {
+            self.doubts_who_begins(&done.deed);
+            if done.families.is_empty() && amiss < Amiss::Fault {
+                return Err("nothing was amiss".to_owned());
+            }
         }
         for place in &done.families {
             let family = &mut self.families[*place];
