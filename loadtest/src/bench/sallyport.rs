@@ -156,10 +156,9 @@ impl Installation {
         program: &Path,
     ) -> anyhow::Result<Vec<Contestant>> {
         let mut contestants = Vec::new();
-        for (name, replica) in [
-            (name.to_owned(), Replica::warm()),
-            (format!("{name}, Redis at every request"), Replica::default()),
-        ] {
+        for (name, replica) in
+            [(name.to_owned(), Replica::warm()), (format!("{name}, Redis at every request"), Replica::default())]
+        {
             let replica = Replica { program: Some(program), ..replica };
             let work = self.calls(self.sessions.len().min(1000), 0.0)?;
             let names = (name.as_str(), "full job, another build");

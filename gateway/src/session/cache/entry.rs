@@ -62,7 +62,7 @@ impl Entry {
         Some(Self {
             bearer,
             membership: Arc::default(),
-            who: Subject::of("", ""),
+            who: Subject::NOBODY,
             verifier,
             ends,
             session_ends,

@@ -40,10 +40,7 @@ pub struct Attempt {
 
 #[derive(Clone)]
 pub enum Connection {
-    Server {
-        connection: MultiplexedConnection,
-        _driver: Arc<Driver>,
-    },
+    Server { connection: MultiplexedConnection, _driver: Arc<Driver> },
     Cluster(ClusterConnection),
 }
 
@@ -228,12 +225,7 @@ async fn server(client: &Client, settings: &RedisSettings, lost: Arc<AtomicBool>
         MultiplexedConnection::new_with_config(info.redis_settings(), socket, config).await
     };
     let (connection, driver) = within(settings.connect_timeout, connecting).await?;
-    let driver = match std::env::var("PROTO").as_deref() {
-        Ok("none") => tokio::spawn(driver),
-        Ok("back") => tokio::spawn(super::patient::drive_back(driver)),
-        _ => tokio::spawn(drive(driver)),
-    };
-    Ok(Connection::Server { connection, _driver: Arc::new(Driver(driver)) })
+    Ok(Connection::Server { connection, _driver: Arc::new(Driver(tokio::spawn(drive(driver)))) })
 }
 
 /// Asks all sentinels at once, and believes the first whose primary says itself that it is one.
