@@ -35,7 +35,7 @@ pub use audit_key::AuditKey;
 pub use key_ring::{EditError, KeyId, KeyInfo, KeyRing, KeyRingError, KeyState, Revoked, Rotated, Successor};
 pub use purpose::Purpose;
 
-use crate::secret::{SecretKey, random_bytes};
+use crate::secret::{SecretKey, Wiped, random_bytes};
 use in_use::InUse;
 use key_ring::RingKey;
 
@@ -330,13 +330,13 @@ fn encrypt(cipher: &Aes256Gcm, key: KeyId, nonce: [u8; NONCE], aad: &[u8], plain
     sealed
 }
 
-fn decrypt(cipher: &Aes256Gcm, aad: &[u8], sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, OpenError> {
+fn decrypt(cipher: &Aes256Gcm, aad: &[u8], sealed: &[u8]) -> Result<Wiped, OpenError> {
     let (header, body) = sealed.split_at(HEADER);
     let (prefix, nonce) = header.split_at(HEADER - NONCE);
     let nonce: [u8; NONCE] = nonce.try_into().map_err(|_| OpenError::Malformed)?;
     let aad = [prefix, aad].concat();
     let plain = cipher.decrypt(&Nonce::from(nonce), Payload { msg: body, aad: &aad }).map_err(|_| OpenError::Forged)?;
-    Ok(Zeroizing::new(plain))
+    Ok(Wiped::new(plain))
 }
 
 fn record_cipher(root: &SecretKey, name: &str, secret: &SecretKey) -> Aes256Gcm {
@@ -347,11 +347,11 @@ fn record_cipher(root: &SecretKey, name: &str, secret: &SecretKey) -> Aes256Gcm 
     Aes256Gcm::new((&*key).into())
 }
 
-fn encode<T: Serialize>(value: &T) -> Zeroizing<Vec<u8>> {
+fn encode<T: Serialize>(value: &T) -> Wiped {
     const SERIALISES: &str = "a sealed type serialises";
     // Measured first: a buffer that grows leaves what it held where it was, and nobody wipes that.
     let length = postcard::serialize_with_flavor::<T, Size, usize>(value, Size::default()).expect(SERIALISES);
-    Zeroizing::new(postcard::to_extend(value, Vec::with_capacity(length)).expect(SERIALISES))
+    Wiped::new(postcard::to_extend(value, Vec::with_capacity(length)).expect(SERIALISES))
 }
 
 fn decode<T: DeserializeOwned>(plain: &[u8]) -> Result<T, OpenError> {

@@ -1,6 +1,7 @@
 //! Secret bytes and the chance they come from.
 
 use std::fmt;
+use std::ops::Deref;
 
 use rand::TryRng;
 use rand::rngs::SysRng;
@@ -31,6 +32,46 @@ impl fmt::Debug for SecretKey {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str("SecretKey(..)")
     }
+}
+
+/// Secret bytes that are wiped when they are dropped.
+pub struct Wiped(Vec<u8>);
+
+impl Wiped {
+    pub fn new(bytes: Vec<u8>) -> Self {
+        Self(bytes)
+    }
+}
+
+impl Deref for Wiped {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl AsRef<[u8]> for Wiped {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl Drop for Wiped {
+    fn drop(&mut self) {
+        wipe_bytes(&mut self.0);
+    }
+}
+
+/// Leaves an empty text, and nothing of what it held.
+pub fn wipe(text: &mut String) {
+    wipe_bytes(&mut std::mem::take(text).into_bytes());
+}
+
+/// As a slice at a time: a vector's own `zeroize` writes byte by byte, which for a token of Entra's takes a microsecond.
+fn wipe_bytes(bytes: &mut Vec<u8>) {
+    bytes.spare_capacity_mut().zeroize();
+    bytes.as_mut_slice().zeroize();
 }
 
 /// `N` unpredictable bytes from the operating system.

@@ -188,12 +188,12 @@ impl Bench {
         contestants.extend(installation.contestants(stage, upstream).await?);
         for (name, program) in &self.other_builds {
             let is_bare = program.file_name().is_some_and(|file| file.to_string_lossy().starts_with("bare-pingora"));
-            contestants.push(match is_bare {
-                true => Contestant::tools_list(
+            contestants.extend(match is_bare {
+                true => vec![Contestant::tools_list(
                     name.as_str(),
                     "proxy, another build",
                     stage.pass_through_by(program, upstream.address, &[]).await?,
-                )?,
+                )?],
                 false => installation.other_build(stage, upstream, name, program).await?,
             });
         }

@@ -7,6 +7,9 @@ use sha2::{Digest, Sha256};
 pub struct Subject([u8; 32]);
 
 impl Subject {
+    /// No digest of anybody, until it is known whose something is.
+    pub const NOBODY: Self = Self([0; 32]);
+
     /// Case does not matter, as it does not to Entra.
     pub fn of(tenant_id: &str, object_id: &str) -> Self {
         let identity = format!("{}/{}", tenant_id.to_ascii_lowercase(), object_id.to_ascii_lowercase());

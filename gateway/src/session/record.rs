@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use entra::{AccessToken, Renewed, Secret};
 use serde::{Deserialize, Serialize};
-use zeroize::Zeroize;
 
 use super::roster::Listing;
 use super::step_up;
 use crate::access::Membership;
 use crate::clock::Timestamp;
+use crate::secret::wipe;
 
 #[derive(Serialize, Deserialize)]
 pub(super) struct Record {
@@ -145,8 +145,10 @@ impl EntraTokens {
 
 impl Drop for EntraTokens {
     fn drop(&mut self) {
-        self.access_token.zeroize();
-        self.refresh_token.zeroize();
+        wipe(&mut self.access_token);
+        if let Some(token) = &mut self.refresh_token {
+            wipe(token);
+        }
     }
 }
 

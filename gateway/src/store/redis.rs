@@ -16,10 +16,12 @@ mod announcements;
 mod breaker;
 mod inspection;
 mod link;
+mod patient;
 mod question;
 mod renewal;
 mod scripts;
 mod settings;
+mod socket;
 mod token;
 mod url;
 
@@ -289,8 +291,11 @@ fn may_be_repeated(error: &RedisError, question: &Question<'_>) -> bool {
     }
 }
 
-fn plain(frame: Vec<u8>) -> Option<Vec<u8>> {
-    frame.strip_prefix(&[PLAIN]).map(<[u8]>::to_vec)
+fn plain(mut frame: Vec<u8>) -> Option<Vec<u8>> {
+    (frame.first() == Some(&PLAIN)).then(|| {
+        frame.remove(0);
+        frame
+    })
 }
 
 fn not_ours() -> StoreError {

@@ -144,7 +144,7 @@ impl Installation {
         Ok(contestants)
     }
 
-    /// Another build, warm.
+    /// Another build, warm, and with Redis at every request.
     ///
     /// # Errors
     /// When it does not come up.
@@ -154,10 +154,17 @@ impl Installation {
         upstream: &Serving,
         name: &str,
         program: &Path,
-    ) -> anyhow::Result<Contestant> {
-        let replica = Replica { program: Some(program), ..Replica::warm() };
-        let work = self.calls(self.sessions.len().min(1000), 0.0)?;
-        self.contestant(stage, upstream, (name, "full job, another build"), replica, work).await
+    ) -> anyhow::Result<Vec<Contestant>> {
+        let mut contestants = Vec::new();
+        for (name, replica) in
+            [(name.to_owned(), Replica::warm()), (format!("{name}, Redis at every request"), Replica::default())]
+        {
+            let replica = Replica { program: Some(program), ..replica };
+            let work = self.calls(self.sessions.len().min(1000), 0.0)?;
+            let names = (name.as_str(), "full job, another build");
+            contestants.push(self.contestant(stage, upstream, names, replica, work).await?);
+        }
+        Ok(contestants)
     }
 
     async fn contestant(

@@ -8,12 +8,11 @@ use bytes::Bytes;
 use http::HeaderValue;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
-use zeroize::Zeroizing;
 
 use crate::access::Membership;
 use crate::audit::Subject;
 use crate::clock::Timestamp;
-use crate::secret::SecretKey;
+use crate::secret::{SecretKey, Wiped};
 use crate::session::record::Record;
 
 /// Neither `Debug` nor `Clone`: it holds Entra's token.
@@ -56,14 +55,14 @@ impl Entry {
         epoch: u64,
     ) -> Option<Self> {
         // Its clones share these bytes, and the last one wipes them.
-        let text = Zeroizing::new([b"Bearer ", token.as_bytes()].concat());
+        let text = Wiped::new([b"Bearer ", token.as_bytes()].concat());
         let mut bearer = HeaderValue::from_maybe_shared(Bytes::from_owner(text)).ok()?;
         bearer.set_sensitive(true);
         let session_ends = ends;
         Some(Self {
             bearer,
             membership: Arc::default(),
-            who: Subject::of("", ""),
+            who: Subject::NOBODY,
             verifier,
             ends,
             session_ends,

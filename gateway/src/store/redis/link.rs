@@ -15,9 +15,11 @@ use ::redis::{Client, Cmd, ConnectionAddr, ErrorKind, Pipeline, ProtocolVersion,
 use ::redis::{RedisError, RedisFuture, TlsMode, Value};
 use tokio::sync::OnceCell;
 use tokio::sync::mpsc::UnboundedSender;
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 
+use super::patient::drive;
 use super::settings::{RedisSettings, SettingsError};
+use super::socket::connect;
 use super::url::{Node, Place};
 
 pub struct Link {
@@ -38,8 +40,17 @@ pub struct Attempt {
 
 #[derive(Clone)]
 pub enum Connection {
-    Server(MultiplexedConnection),
+    Server { connection: MultiplexedConnection, _driver: Arc<Driver> },
     Cluster(ClusterConnection),
+}
+
+/// Ends with the last who could ask: Redis may not have answered everything by then.
+pub struct Driver(JoinHandle<()>);
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 enum Finder {
@@ -208,7 +219,13 @@ async fn server(client: &Client, settings: &RedisSettings, lost: Arc<AtomicBool>
         Ok::<_, std::convert::Infallible>(())
     };
     let config = config.set_push_sender(notice);
-    client.get_multiplexed_async_connection_with_config(&config).await.map(Connection::Server)
+    let info = client.get_connection_info();
+    let connecting = async {
+        let socket = connect(info.addr(), settings).await?;
+        MultiplexedConnection::new_with_config(info.redis_settings(), socket, config).await
+    };
+    let (connection, driver) = within(settings.connect_timeout, connecting).await?;
+    Ok(Connection::Server { connection, _driver: Arc::new(Driver(tokio::spawn(drive(driver)))) })
 }
 
 /// Asks all sentinels at once, and believes the first whose primary says itself that it is one.
@@ -293,7 +310,7 @@ const BETWEEN_ATTEMPTS: Duration = Duration::from_millis(100);
 impl ConnectionLike for Connection {
     fn req_packed_command<'a>(&'a mut self, command: &'a Cmd) -> RedisFuture<'a, Value> {
         match self {
-            Connection::Server(server) => server.req_packed_command(command),
+            Connection::Server { connection, .. } => connection.req_packed_command(command),
             Connection::Cluster(cluster) => cluster.req_packed_command(command),
         }
     }
@@ -305,14 +322,14 @@ impl ConnectionLike for Connection {
         count: usize,
     ) -> RedisFuture<'a, Vec<Value>> {
         match self {
-            Connection::Server(server) => server.req_packed_commands(commands, offset, count),
+            Connection::Server { connection, .. } => connection.req_packed_commands(commands, offset, count),
             Connection::Cluster(cluster) => cluster.req_packed_commands(commands, offset, count),
         }
     }
 
     fn get_db(&self) -> i64 {
         match self {
-            Connection::Server(server) => server.get_db(),
+            Connection::Server { connection, .. } => connection.get_db(),
             Connection::Cluster(cluster) => cluster.get_db(),
         }
     }

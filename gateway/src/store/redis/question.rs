@@ -53,7 +53,7 @@ impl<'a> Question<'a> {
             Err(error) if is(&error, ServerErrorKind::NoScript) => self.load_and_ask(connection, error).await,
             Err(error) if error.redirect_node().is_some() => match connection {
                 Connection::Cluster(cluster) => self.ask_elsewhere(cluster, error).await,
-                Connection::Server(_) => Err(error),
+                Connection::Server { .. } => Err(error),
             },
             answer => answer,
         }
