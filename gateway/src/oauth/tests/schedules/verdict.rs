@@ -30,6 +30,8 @@ pub struct UnderWay {
     revoked_meanwhile: bool,
     /// And of one of them nobody heard that it was done.
     doubted: bool,
+    /// Of an operator's revocation: sign-ins, and other revocations, of its user that came between.
+    meets: (bool, bool),
     /// Of a call: it must not be admitted, and whether that holds though the store fails.
     ended: Option<Ended>,
 }
@@ -48,14 +50,17 @@ impl Run<'_> {
             Deed::Call { .. } => families.first().and_then(|family| self.ended_for(&self.families[*family], replica)),
             _ => None,
         };
-        let mut revoked_meanwhile = false;
+        let (mut revoked_meanwhile, mut meets) = (false, (false, false));
         for other in self.under_way.values_mut() {
             match (&other.deed, deed) {
                 (Deed::SignIn { user, .. }, Deed::Revoke { user: revoked }) if user == revoked => {
-                    other.revoked_meanwhile = true;
+                    (other.revoked_meanwhile, meets.0) = (true, true);
                 }
                 (Deed::Revoke { user: revoked }, Deed::SignIn { user, .. }) if user == revoked => {
-                    revoked_meanwhile = true;
+                    (revoked_meanwhile, other.meets.0) = (true, true);
+                }
+                (Deed::Revoke { user: one }, Deed::Revoke { user }) if one == user => {
+                    (other.meets.1, meets.1) = (true, true);
                 }
                 _ => {}
             }
@@ -75,7 +80,7 @@ impl Run<'_> {
         let (deed, faults) = (deed.clone(), self.replicas.desk.faults());
         let doubted = false;
         let under_way =
-            UnderWay { deed, replica, since: now, faults, families, crossed, revoked_meanwhile, doubted, ended };
+            UnderWay { deed, replica, since: now, faults, families, crossed, revoked_meanwhile, doubted, meets, ended };
         self.under_way.insert(number, under_way);
     }
 
@@ -213,12 +218,17 @@ impl Run<'_> {
         let now = self.now();
         self.note(|| format!("{number} -> {answer:?}"));
         self.tally.deed(done.deed.name(), format!("{answer:?}"));
-        if answer == Answer::Later {
+        if answer != Answer::Done {
             self.doubts_who_begins(&done.deed);
-            if done.families.is_empty() && amiss < Amiss::Fault {
-                return Err("nothing was amiss".to_owned());
-            }
         }
+        // One that is just beginning is between its listing and its record, and another revocation has taken the former.
+        if answer == Answer::Unsure && done.meets != (true, true) && self.troubled.is_none() {
+            return Err("all listings are there".to_owned());
+        }
+        if done.families.is_empty() && answer == Answer::Later && amiss < Amiss::Fault {
+            return Err("nothing was amiss".to_owned());
+        }
+        let amiss = if answer == Answer::Unsure { Amiss::FaultInACrowd } else { amiss };
         for place in &done.families {
             let family = &mut self.families[*place];
             family.answered(number, Some(answer), amiss, true, now)?;
@@ -249,7 +259,7 @@ impl Run<'_> {
             Answer::Later => Err("nothing was amiss".to_owned()),
             Answer::Refused if *elsewhere || now >= expires.0 || !family.lives_for_sure(now) => Ok(()),
             Answer::Refused => Err(format!("a session that lives was refused, with {failed} faults")),
-            Answer::Tokens(_) => Err("tokens for a call".to_owned()),
+            Answer::Tokens(_) | Answer::Unsure => Err(format!("{answer:?} for a call")),
             Answer::Done => self.may_be_admitted(family, done, *expires, *elsewhere, failed, admitted),
         }
     }

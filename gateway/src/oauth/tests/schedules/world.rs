@@ -83,6 +83,8 @@ pub enum Answer {
     Refused,
     /// 503: come again.
     Later,
+    /// To an operator: of some who live it cannot be told whether they are meant.
+    Unsure,
 }
 
 /// What must have been amiss for an answer to be right.
@@ -99,7 +101,7 @@ pub enum Amiss {
 pub type Outcome = (Answer, World, Amiss);
 
 use Amiss::{Crowd, Fault, FaultInACrowd, Nothing};
-use Answer::{Done, Later, Refused, Tokens};
+use Answer::{Done, Later, Refused, Tokens, Unsure};
 
 impl World {
     /// Begun at that time, with a token of Entra's for so many seconds.
@@ -126,6 +128,10 @@ impl World {
             Step::SignOut { by_owner: true } | Step::Revoke { surely: true } => self.end(Done),
             Step::Revoke { surely: false } => [self.end(Done), vec![(Done, self, Nothing)]].concat(),
         };
+        if let Step::Revoke { .. } = step {
+            outcomes.extend(self.end(Unsure).into_iter().map(|(_, world, _)| (Unsure, world, Crowd)));
+            outcomes.push((Unsure, self, Crowd));
+        }
         outcomes.push((Later, self, Fault));
         outcomes
     }
