@@ -42,9 +42,12 @@ fn token(text: &[u8]) {
     let parts: Vec<_> = text.split('.').collect();
     assert!(parts.len() == 3 && text.len() <= 16 * 1024);
     let header = URL_SAFE_NO_PAD.decode(parts[0]).expect("the header was read");
-    let header: Value = serde_json::from_slice(&header).expect("the header was read");
-    assert_eq!((&header["alg"], &header["kid"]), (&"RS256".into(), &signed.kid.as_str().into()));
-    assert!(header.get("crit").is_none_or(Value::is_null));
+    let header = String::from_utf8(header).expect("the header was read");
+    // Where the second reader minds what we skip, it has nothing to say.
+    if let Ok(header) = serde_json::from_str::<Value>(&header) {
+        assert_eq!((&header["alg"], &header["kid"]), (&"RS256".into(), &signed.kid.as_str().into()));
+        assert!(header.get("crit").is_none_or(Value::is_null));
+    }
     if signed.verify(&KEY).is_ok() {
         assert!(SIGNED.lines().any(|known| known == text), "{text} passes for signed");
     }

@@ -120,7 +120,9 @@ fn at(seconds: u64) -> Result<SystemTime, ClaimsError> {
 }
 
 fn part<T: serde::de::DeserializeOwned>(encoded: &str) -> Option<T> {
-    serde_json::from_slice(&URL_SAFE_NO_PAD.decode(encoded).ok()?).ok()
+    // RFC 7519 section 7.2: UTF-8, also in what is not looked at.
+    let text = String::from_utf8(URL_SAFE_NO_PAD.decode(encoded).ok()?).ok()?;
+    serde_json::from_str(&text).ok()
 }
 
 /// Bytes. Real tokens are 1.4 to 5 KiB, more with many groups.
