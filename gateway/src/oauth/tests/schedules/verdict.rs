@@ -61,6 +61,8 @@ impl Run<'_> {
                 }
                 (Deed::Revoke { user: one }, Deed::Revoke { user }) if one == user => {
                     (other.meets.1, meets.1) = (true, true);
+                    // It may still be at one that began before this.
+                    meets.0 |= other.meets.0;
                 }
                 _ => {}
             }
