@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use ::entra::{Code, Observer as _, Operation, Outcome};
 use prometheus::proto::MetricType;

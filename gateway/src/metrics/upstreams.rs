@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
 
-use super::code_class;
 use super::family::{Family, Maker};
+use super::http::code_class;
 use super::labels::{CODE_CLASSES, SERVER_STATES, UPSTREAM_CAUSES};
 
 pub struct UpstreamMetrics {
