@@ -1,10 +1,11 @@
 //! The answers to a request that is not admitted (RFC 6750, RFC 9728).
 
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, VARY, WWW_AUTHENTICATE};
-use http::{Response, StatusCode};
+use http::{HeaderValue, Response, StatusCode};
 use serde_json::json;
 
 use crate::oauth::SCOPE;
@@ -21,16 +22,14 @@ const TOO_MANY: i32 = -32_029;
 /// that it must sign in. Trouble of ours is 503 and never 401: a 401 makes clients throw their tokens away.
 pub fn answer(denied: &Denied, resource_metadata: &str) -> Response<Bytes> {
     match denied {
-        Denied::Missing => challenge(resource_metadata, None),
+        Denied::Missing => challenge(resource_metadata, false),
         Denied::Token(_)
         | Denied::Expired
         | Denied::Ended
         | Denied::Revoked
         | Denied::NoAccess { .. }
-        | Denied::Refused => challenge(resource_metadata, Some("invalid_token")),
-        Denied::Store(crate::store::StoreError::Unreadable { .. }) => {
-            challenge(resource_metadata, Some("invalid_token"))
-        }
+        | Denied::Refused => challenge(resource_metadata, true),
+        Denied::Store(crate::store::StoreError::Unreadable { .. }) => challenge(resource_metadata, true),
         Denied::Store(crate::store::StoreError::Unavailable(_)) => unavailable(
             StatusCode::SERVICE_UNAVAILABLE,
             "temporarily_unavailable",
@@ -67,32 +66,37 @@ pub fn reason(denied: &Denied) -> &'static str {
 
 /// 401 with one challenge, in the form that all clients parse (B2): `Bearer` first, every value quoted, and no `error` when
 /// there was no token at all (RFC 6750 section 3.1).
-pub fn challenge(resource_metadata: &str, error: Option<&str>) -> Response<Bytes> {
-    let error_part = error.map(|error| format!(r#", error="{error}""#)).unwrap_or_default();
-    let value = format!(r#"Bearer resource_metadata="{resource_metadata}", scope="{SCOPE}"{error_part}"#);
-    let body = json!({
-        "error": error.unwrap_or("unauthorized"),
-        "error_description": "Sign in: the WWW-Authenticate header says where the authorization server is described.",
-    });
-    let mut response = json_answer(StatusCode::UNAUTHORIZED, &body);
+pub fn challenge(resource_metadata: &str, with_token: bool) -> Response<Bytes> {
+    let (error, body) = if with_token { (r#", error="invalid_token""#, &BAD_TOKEN) } else { ("", &NO_TOKEN) };
+    let value = format!(r#"Bearer resource_metadata="{resource_metadata}", scope="{SCOPE}"{error}"#);
+    let mut response = json_text(StatusCode::UNAUTHORIZED, Bytes::clone(body));
     response.headers_mut().insert(WWW_AUTHENTICATE, value.try_into().expect("URLs and scopes are visible ASCII"));
     response
 }
 
+/// Made once: whoever has no token can ask for it as often as they like.
+static NO_TOKEN: LazyLock<Bytes> = LazyLock::new(|| sign_in("unauthorized"));
+static BAD_TOKEN: LazyLock<Bytes> = LazyLock::new(|| sign_in("invalid_token"));
+
+fn sign_in(error: &str) -> Bytes {
+    let description = "Sign in: the WWW-Authenticate header says where the authorization server is described.";
+    json!({ "error": error, "error_description": description }).to_string().into()
+}
+
 /// The challenge with a page for people as its body.
 pub fn with_page(resource_metadata: &str, mut page: Response<Bytes>) -> Response<Bytes> {
-    let (mut parts, _) = challenge(resource_metadata, None).into_parts();
+    let (mut parts, _) = challenge(resource_metadata, false).into_parts();
     let value = parts.headers.remove(WWW_AUTHENTICATE).expect("a challenge has one");
     *page.status_mut() = parts.status;
     page.headers_mut().insert(WWW_AUTHENTICATE, value);
-    page.headers_mut().insert(VARY, http::HeaderValue::from_static("Accept, Authorization"));
+    page.headers_mut().insert(VARY, HeaderValue::from_static("Accept, Authorization"));
     page
 }
 
 /// An answer that says "try again", with when.
 pub fn unavailable(status: StatusCode, error: &str, description: &str) -> Response<Bytes> {
     let mut response = problem(status, error, description);
-    response.headers_mut().insert(RETRY_AFTER, http::HeaderValue::from_static(RETRY_SECONDS));
+    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static(RETRY_SECONDS));
     response
 }
 
@@ -114,12 +118,15 @@ pub fn problem(status: StatusCode, error: &str, description: &str) -> Response<B
 }
 
 pub fn json_answer(status: StatusCode, body: &serde_json::Value) -> Response<Bytes> {
-    Response::builder()
-        .status(status)
-        .header(CONTENT_TYPE, "application/json")
-        .header(CACHE_CONTROL, "no-store")
-        .body(Bytes::from(body.to_string()))
-        .expect("the parts are well-formed")
+    json_text(status, body.to_string().into())
+}
+
+fn json_text(status: StatusCode, body: Bytes) -> Response<Bytes> {
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
 }
 
 #[cfg(test)]
