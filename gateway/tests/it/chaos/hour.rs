@@ -13,6 +13,7 @@ pub mod server;
 mod soak;
 mod stand;
 mod steps;
+mod wrong_clock;
 
 use std::time::{Duration, Instant};
 
