@@ -210,6 +210,9 @@ impl World {
             let next = Tokens(presented + 1);
             outcomes.extend([(next, moved(kept), Nothing), (next, moved(maybe_kept), Fault)]);
             outcomes.push((Later, moved(maybe_kept), Fault));
+            // It moved and nobody heard of it; before it was asked for again, somebody with an older token ended the session.
+            let ended = moved(maybe_kept).end(Refused).into_iter();
+            outcomes.extend(ended.map(|(answer, world, _)| (answer, world, FaultInACrowd)));
             return outcomes;
         }
         if presented + 1 == self.generation && when.0 <= self.moved.1 + REFRESH_GRACE {
