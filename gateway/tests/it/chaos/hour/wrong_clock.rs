@@ -19,8 +19,9 @@ async fn a_clock_that_is_five_minutes_behind_signs_nobody_in_says_why_and_harms_
     let known = stand.at(1).sign_in_again(1).await.unwrap_or_else(|refusal| panic!("{refusal}"));
 
     run_with(&mut stand, -MINUTES_5).await;
-    let refusal =
-        stand.at(WRONG).sign_in_again(2).await.err().expect("an id_token that is not valid yet is no sign-in");
+    let Err(refusal) = stand.at(WRONG).sign_in_again(2).await else {
+        panic!("an id_token that is not valid yet is no sign-in");
+    };
     assert!(refusal.at == "callback" && refusal.said.contains("error=server_error"), "{refusal}");
     let log = read_to_string(stand.log(WRONG)).unwrap();
     assert!(log.contains("not valid yet: is this machine's clock behind?"), "{log}");
