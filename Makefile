@@ -11,7 +11,7 @@
 
 help:
 	@echo 'make dev           build and run everything on loopback: the edge, a sample MCP server, a stand-in for Entra'
-	@echo 'make test          every test that CI runs (half an hour to an hour the first time)'
+	@echo 'make test          every test that CI runs (about an hour the first time)'
 	@echo 'make test-rust     the Rust tests only'
 	@echo 'make test-clients  the real MCP clients and the browser only; DRIVERS="takeover consent-page" picks some'
 	@echo "make test-interop  Microsoft's own library for Python against the stand-in for Entra"

@@ -65,7 +65,7 @@ pub fn reason(denied: &Denied) -> &'static str {
 }
 
 /// 401 with one challenge, in the form that all clients parse (B2): `Bearer` first, every value quoted, and no `error` when
-/// there was no token at all (RFC 6750 section 3.1).
+/// there was no token at all (RFC 6750 section 3.1). `with_token` says whether there was one.
 pub fn challenge(resource_metadata: &str, with_token: bool) -> Response<Bytes> {
     let (error, body) = if with_token { (r#", error="invalid_token""#, &BAD_TOKEN) } else { ("", &NO_TOKEN) };
     let value = format!(r#"Bearer resource_metadata="{resource_metadata}", scope="{SCOPE}"{error}"#);

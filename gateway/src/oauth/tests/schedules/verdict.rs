@@ -30,10 +30,16 @@ pub struct UnderWay {
     revoked_meanwhile: bool,
     /// And of one of them nobody heard that it was done.
     doubted: bool,
-    /// Of an operator's revocation: sign-ins, and other revocations, of its user that came between.
-    meets: (bool, bool),
+    /// Of an operator's revocation: what else of its user came between.
+    meets: Meets,
     /// Of a call: it must not be admitted, and whether that holds though the store fails.
     ended: Option<Ended>,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Meets {
+    sign_in: bool,
+    revocation: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -50,19 +56,19 @@ impl Run<'_> {
             Deed::Call { .. } => families.first().and_then(|family| self.ended_for(&self.families[*family], replica)),
             _ => None,
         };
-        let (mut revoked_meanwhile, mut meets) = (false, (false, false));
+        let (mut revoked_meanwhile, mut meets) = (false, Meets::default());
         for other in self.under_way.values_mut() {
             match (&other.deed, deed) {
                 (Deed::SignIn { user, .. }, Deed::Revoke { user: revoked }) if user == revoked => {
-                    (other.revoked_meanwhile, meets.0) = (true, true);
+                    (other.revoked_meanwhile, meets.sign_in) = (true, true);
                 }
                 (Deed::Revoke { user: revoked }, Deed::SignIn { user, .. }) if user == revoked => {
-                    (revoked_meanwhile, other.meets.0) = (true, true);
+                    (revoked_meanwhile, other.meets.sign_in) = (true, true);
                 }
                 (Deed::Revoke { user: one }, Deed::Revoke { user }) if one == user => {
-                    (other.meets.1, meets.1) = (true, true);
+                    (other.meets.revocation, meets.revocation) = (true, true);
                     // It may still be at one that began before this.
-                    meets.0 |= other.meets.0;
+                    meets.sign_in |= other.meets.sign_in;
                 }
                 _ => {}
             }
@@ -224,7 +230,7 @@ impl Run<'_> {
             self.doubts_who_begins(&done.deed);
         }
         // One that is just beginning is between its listing and its record, and another revocation has taken the former.
-        if answer == Answer::Unsure && done.meets != (true, true) && self.troubled.is_none() {
+        if answer == Answer::Unsure && !(done.meets.sign_in && done.meets.revocation) && self.troubled.is_none() {
             return Err("all listings are there".to_owned());
         }
         if done.families.is_empty() && answer == Answer::Later && amiss < Amiss::Fault {
