@@ -186,7 +186,7 @@ impl Roster {
             let before = revoked.ended;
             for set in self.sets(selector) {
                 for chunk in self.members(&set, selector).await?.chunks(AT_ONCE) {
-                    let ending = chunk.iter().map(|member| self.end_if_meant(*member, selector, ended));
+                    let ending = chunk.iter().map(|member| self.end_if_meant(*member, &set, selector, ended));
                     let mut failure = None;
                     // When one fails, those beside it are let finish and counted.
                     for outcome in join_all(ending).await {
@@ -209,25 +209,31 @@ impl Roster {
         Ok(())
     }
 
+    /// Ends a member of `set`, if it is meant.
     async fn end_if_meant(
         &self,
         member: Member,
+        set: &str,
         selector: &Selector,
         ended: &impl Fn(Index),
     ) -> Result<Outcome, StoreError> {
         let found = self.read(member).await?;
         match selector.means(&found) {
+            // Over long since, or not yet written down: to strike out that one would hide the session that is about to begin.
+            _ if !found.alive && found.listing.is_none() => Ok(Outcome::Nothing),
             Some(true) => {
                 ended(found.session);
                 // Also one that is not there: it may be about to be.
                 self.end(found.session).await?;
                 if found.listing.is_none() {
-                    self.store.strike(&self.set_of_all(found.session), &member.to_bytes()).await?;
+                    for set in [set, &self.set_of_all(found.session)] {
+                        self.store.strike(set, &member.to_bytes()).await?;
+                    }
                 }
                 Ok(if found.alive { Outcome::Ended } else { Outcome::Nothing })
             }
-            None if found.alive => Ok(Outcome::Unknown),
-            Some(false) | None => Ok(Outcome::Nothing),
+            None => Ok(Outcome::Unknown),
+            Some(false) => Ok(Outcome::Nothing),
         }
     }
 

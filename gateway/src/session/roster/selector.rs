@@ -83,12 +83,15 @@ impl Selector {
         }
     }
 
-    /// `None` when it takes a listing to tell, and there is none that opens.
+    /// `None` when it takes a listing to tell, and there is none that opens. A user by identity is looked for in the user's own
+    /// sets alone: what is there without a listing was the user's when it was put there, and one that a revocation left half ended
+    /// must not live for want of a name.
     pub(super) fn means(&self, session: &Listed) -> Option<bool> {
         match (self, &session.listing) {
             (Self::All, _) => Some(true),
             (Self::Session(start), _) => Some(session.id().starts_with(start)),
-            (Self::User(_) | Self::Client(_), None) => None,
+            (Self::User(Who::Identity { .. }), None) => Some(true),
+            (Self::User(Who::Login(_)) | Self::Client(_), None) => None,
             (Self::User(who), Some(listing)) => Some(who.is(listing)),
             (Self::Client(which), Some(listing)) => Some(which.is(listing)),
         }

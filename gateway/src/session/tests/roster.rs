@@ -47,6 +47,16 @@ impl Stage {
         self.sessions().revoke_selected(selector, "test", &Context::default()).await
     }
 
+    /// Whom the sets name.
+    async fn members(&self, selector: &Selector) -> Vec<Vec<u8>> {
+        let page = Page { now: self.fixture.clock.now(), skip: 0, size: 9 };
+        let mut members = Vec::new();
+        for set in self.sessions().roster().sets(selector) {
+            members.extend(self.store.enlisted(&set, page).await.unwrap());
+        }
+        members
+    }
+
     fn index(&self, signed: &Signed) -> Index {
         self.sessions().index(&signed.begun).unwrap()
     }
@@ -307,16 +317,46 @@ async fn a_session_whose_listing_is_gone_when_it_has_begun_ends_at_once() {
     stage.store.lose(Some("sallyport:listing:"));
     assert!(matches!(sign_in_at(&stage.fixture, ADELE, 1).await, Err(StoreError::Unavailable(_))));
     stage.store.lose(None);
-    let mut left = Vec::new();
-    for set in stage.sessions().roster().sets(&Selector::All) {
-        let page = Page { now: stage.fixture.clock.now(), skip: 0, size: 9 };
-        left.extend(stage.store.enlisted(&set, page).await.unwrap());
-    }
+    let left = stage.members(&Selector::All).await;
     let [member] = left.as_slice() else { panic!("{left:?}") };
     let session = Member::from_bytes(member).unwrap().session;
     assert!(!stage.store.holds(&name("session", session)).await.unwrap());
     assert!(!stage.store.holds(&name("generation", session)).await.unwrap());
     assert!(stage.list(&Selector::All).await.is_empty());
+}
+
+/// A revocation took the listing, and failed before it had removed what the sign-in wrote meanwhile. To do it again helps.
+#[tokio::test]
+async fn a_session_of_a_users_own_that_has_lost_its_listing_is_the_users() {
+    let stage = stage();
+    let left = stage.sign_in(ADELE, 1).await;
+    stage.store.remove(&name("listing", stage.index(&left))).await.unwrap();
+    let [seen] = &stage.list(&user(ADELE)).await[..] else { panic!("it is seen") };
+    assert_eq!((seen.session, &seen.listing), (stage.index(&left), &None));
+    let revoked = stage.revoke(&user(ADELE)).await;
+    assert!(revoked.is_complete() && revoked.ended == 1, "{revoked:?}");
+    assert!(!stage.admits(&left).await);
+    assert!(!stage.store.holds(&name("session", stage.index(&left))).await.unwrap());
+    for selector in [user(ADELE), Selector::All] {
+        assert!(stage.members(&selector).await.is_empty(), "its name is gone too");
+    }
+}
+
+/// It is in the sets and nowhere else yet. Struck out, it would live where no operator sees it.
+#[tokio::test]
+async fn who_is_about_to_begin_while_all_are_ended_stays_in_the_sets() {
+    let stage = stage();
+    stage.sign_in(ADELE, 1).await;
+    let beginning = member(Index([0; 32]));
+    let now = stage.fixture.clock.now();
+    for selector in [Selector::All, user(ADELE)] {
+        // The first of all sets is that of the indexes that begin with 00.
+        let set = &stage.sessions().roster().sets(&selector)[0];
+        stage.store.enlist(set, &beginning, now.after(Duration::from_secs(60)), now).await.unwrap();
+        let revoked = stage.revoke(&selector).await;
+        assert!(revoked.is_complete(), "{revoked:?}");
+        assert_eq!(stage.members(&selector).await, [beginning.to_vec()]);
+    }
 }
 
 #[tokio::test]

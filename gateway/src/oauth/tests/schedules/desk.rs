@@ -1,7 +1,7 @@
 //! Where everything that asks the store waits until the schedule lets it go on, and where announcements lie until the schedule
 //! brings them.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use async_trait::async_trait;
@@ -53,7 +53,8 @@ struct Ear {
     cut_off: bool,
     /// What the replica itself knows.
     hears: bool,
-    heard: HashSet<Vec<u8>>,
+    /// And when, in milliseconds.
+    heard: HashMap<Vec<u8>, u64>,
 }
 
 /// What there is to do at a replica's ear.
@@ -194,9 +195,9 @@ impl Desk {
         }
     }
 
-    /// Whether the replica has taken note of this announcement.
-    pub fn has_heard(&self, replica: usize, message: &[u8]) -> bool {
-        self.state().ears[replica].heard.contains(message)
+    /// When the replica took note of this announcement last, in seconds.
+    pub fn heard(&self, replica: usize, message: &[u8]) -> Option<u64> {
+        self.state().ears[replica].heard.get(message).map(|at| at / 1000)
     }
 
     /// Whether it believes that it hears everything.
@@ -206,11 +207,12 @@ impl Desk {
 
     fn taken_note(&self, replica: usize, announcement: Announcement) {
         let mut state = self.state();
+        let now = state.now;
         let ear = &mut state.ears[replica];
         match announcement {
             Announcement::Listening => ear.hears = true,
             Announcement::Lost => ear.hears = false,
-            Announcement::Said(message) => drop(ear.heard.insert(message)),
+            Announcement::Said(message) => drop(ear.heard.insert(message, now)),
         }
     }
 

@@ -111,8 +111,10 @@ impl Run<'_> {
     /// Whether a call of this session at this replica must be refused.
     fn ended_for(&self, family: &Family, replica: usize) -> Option<Ended> {
         let desk = &self.replicas.desk;
-        let heard = family.session.is_some_and(|session| desk.has_heard(replica, &session.0));
-        if heard || family.ended_at.contains(&replica) {
+        let heard = family.session.and_then(|session| desk.heard(replica, &session.0));
+        // Of a revocation that came to no end, what was heard counts for as long as it is remembered.
+        let remembered = heard.is_some_and(|at| family.over.is_some() || self.now() < at + STALE);
+        if remembered || family.ended_at.contains(&replica) {
             return Some(Ended::ForSure);
         }
         let since = self.now() - family.over?;
