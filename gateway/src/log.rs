@@ -15,7 +15,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, Registry, reload};
 
 pub use access::{Line, access, flush};
-pub use last_net::{redactions, without_secrets};
+pub use last_net::{failed_writes, redactions, without_secrets};
 
 use access::AccessLog;
 use background::Background;
@@ -39,7 +39,9 @@ pub enum Format {
 /// Only the first call has an effect: a process has one log.
 pub fn start(settings: &Settings) {
     let (filter, handle) = reload::Layer::new(filter(settings.level));
-    let lines = tracing_subscriber::fmt::layer().with_writer(Net(io::stderr)).with_ansi(false);
+    // What cannot be written is counted. To tell it to standard error, by a macro that panics there, would cost requests.
+    let lines =
+        tracing_subscriber::fmt::layer().with_writer(Net(io::stderr)).with_ansi(false).log_internal_errors(false);
     let lines = match settings.format {
         Format::Json => lines.json().flatten_event(true).with_current_span(false).boxed(),
         Format::Text => lines.boxed(),

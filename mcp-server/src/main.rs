@@ -96,7 +96,9 @@ fn run(settings: Settings) -> anyhow::Result<()> {
 fn log_to_stderr(format: LogFormat) {
     // rmcp tells too much about messages below `warn`.
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info,rmcp=warn"));
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // What cannot be written would be told to standard error too, by a macro that panics: a full disk would stop the server.
+    let lines =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).log_internal_errors(false);
     match format {
         LogFormat::Json => lines.json().flatten_event(true).init(),
         LogFormat::Text => lines.init(),

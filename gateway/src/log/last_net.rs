@@ -1,4 +1,4 @@
-//! The last net: what looks like a secret is taken out of every line before it is written.
+//! The last net: what looks like a secret is taken out of every line before it is written. What then cannot be written is counted.
 //!
 //! It should never catch anything, for secrets are types that no format shows. If it does, something is wrong that
 //! `sallyport_log_redactions_total` tells of.
@@ -13,10 +13,16 @@ use tracing_subscriber::fmt::MakeWriter;
 
 /// A process has one log.
 static CAUGHT: AtomicU64 = AtomicU64::new(0);
+static FAILED: AtomicU64 = AtomicU64::new(0);
 
 /// How often something was taken out since the process began.
 pub fn redactions() -> u64 {
     CAUGHT.load(Ordering::Relaxed)
+}
+
+/// How often the log took nothing since the process began: a full disk, a reader that has gone.
+pub fn failed_writes() -> u64 {
+    FAILED.load(Ordering::Relaxed)
 }
 
 /// The line without what looks like a secret.
@@ -50,7 +56,9 @@ impl<W: Write> Write for NetWriter<W> {
 
     fn write_all(&mut self, line: &[u8]) -> io::Result<()> {
         let clean = redacted(line).map_or(Cow::Borrowed(line), Cow::Owned);
-        self.0.write_all(&clean)
+        self.0.write_all(&clean).inspect_err(|_| {
+            FAILED.fetch_add(1, Ordering::Relaxed);
+        })
     }
 
     fn flush(&mut self) -> io::Result<()> {

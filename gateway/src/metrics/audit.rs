@@ -5,7 +5,7 @@ use prometheus::proto::MetricFamily;
 use prometheus::{IntCounter, IntGauge, Opts, Registry};
 
 use crate::audit::Counts;
-use crate::log::redactions;
+use crate::log::{failed_writes, redactions};
 
 /// Registers the series, and gives what the audit log counts with.
 pub(super) fn register(registry: &Registry) -> Counts {
@@ -21,8 +21,18 @@ pub(super) fn register(registry: &Registry) -> Counts {
         dropped: dropped.expect("the counter is well-formed"),
         sequence: sequence.expect("the gauge is well-formed"),
     };
-    let collectors: [Box<dyn Collector>; 3] =
-        [Box::new(counts.dropped.clone()), Box::new(counts.sequence.clone()), Box::new(Redactions::new())];
+    let redacted = OfTheLog::new(
+        "sallyport_log_redactions_total",
+        "What looked like a secret and was taken out of a log line; anything but 0 is a mistake in Sallyport.",
+        redactions,
+    );
+    let failed = OfTheLog::new(
+        "sallyport_log_failed_writes_total",
+        "Log lines, or access lines together, that standard error did not take: a full disk, or nobody reads any more.",
+        failed_writes,
+    );
+    let collectors: [Box<dyn Collector>; 4] =
+        [Box::new(counts.dropped.clone()), Box::new(counts.sequence.clone()), Box::new(redacted), Box::new(failed)];
     for collector in collectors {
         registry.register(collector).expect("each series is registered once");
     }
@@ -30,25 +40,25 @@ pub(super) fn register(registry: &Registry) -> Counts {
 }
 
 /// A process has one log, however many registries.
-struct Redactions(IntCounter);
+struct OfTheLog {
+    counter: IntCounter,
+    total: fn() -> u64,
+}
 
-impl Redactions {
-    fn new() -> Self {
-        let opts = Opts::new(
-            "sallyport_log_redactions_total",
-            "What looked like a secret and was taken out of a log line; anything but 0 is a mistake in Sallyport.",
-        );
-        Self(IntCounter::with_opts(opts).expect("the counter is well-formed"))
+impl OfTheLog {
+    fn new(name: &str, help: &str, total: fn() -> u64) -> Self {
+        let counter = IntCounter::with_opts(Opts::new(name, help)).expect("the counter is well-formed");
+        Self { counter, total }
     }
 }
 
-impl Collector for Redactions {
+impl Collector for OfTheLog {
     fn desc(&self) -> Vec<&Desc> {
-        self.0.desc()
+        self.counter.desc()
     }
 
     fn collect(&self) -> Vec<MetricFamily> {
-        self.0.inc_by(redactions().saturating_sub(self.0.get()));
-        self.0.collect()
+        self.counter.inc_by((self.total)().saturating_sub(self.counter.get()));
+        self.counter.collect()
     }
 }

@@ -1,3 +1,6 @@
+use std::hint::black_box;
+use std::time::{Duration, Instant};
+
 use proptest::prelude::*;
 
 use super::*;
@@ -55,6 +58,50 @@ fn every_altered_bit_and_every_truncation_is_refused() {
     for length in 0..text.len() {
         assert!(sealer.open::<[u8; 32]>(Purpose::AccessToken, &[], &text[..length]).is_err(), "{length} characters");
     }
+}
+
+/// Whoever alters a token must not learn from the time of the refusal how much of it was right (R19).
+#[test]
+fn a_forgery_is_refused_in_the_same_time_wherever_it_is_wrong() {
+    const TRIES: usize = 2000;
+    let sealer = sealer();
+    let text = sealer.seal(Purpose::AccessToken, &[b"here"], &[9u8; 32]);
+    let body = BASE64_URL_SAFE_NO_PAD.decode(text.strip_prefix("sp1_at_").unwrap()).unwrap();
+    let altered = |byte: usize| {
+        let mut altered = body.clone();
+        altered[byte] ^= 1;
+        format!("sp1_at_{}", BASE64_URL_SAFE_NO_PAD.encode(altered))
+    };
+    let (nonce, first, last) = (HEADER - 1, HEADER, body.len() - 1);
+    let places = [nonce, first, (first + last) / 2, last - 15, last];
+    let mut forgeries: Vec<(String, &[u8])> = places.map(|place| (altered(place), &b"here"[..])).into();
+    forgeries.push((text.clone(), b"ther"));
+    // What shows that a difference would be seen: it is not even asked for its seal.
+    forgeries.push((text[..20].to_owned(), b"here"));
+
+    let medians = || {
+        let mut times = vec![Vec::with_capacity(TRIES); forgeries.len()];
+        // By turns, so that what disturbs the machine disturbs all of them.
+        for _ in 0..TRIES {
+            for ((forgery, resource), times) in forgeries.iter().zip(&mut times) {
+                let begun = Instant::now();
+                let opened = sealer.open::<[u8; 32]>(Purpose::AccessToken, &[resource], forgery);
+                times.push(begun.elapsed());
+                assert!(black_box(opened).is_err());
+            }
+        }
+        times.into_iter().map(|mut times| *times.select_nth_unstable(TRIES / 2).1).collect::<Vec<_>>()
+    };
+    let spread = |medians: &[Duration]| {
+        let (least, most) = (medians.iter().min().unwrap(), medians.iter().max().unwrap());
+        most.as_secs_f64() / least.as_secs_f64() - 1.0
+    };
+    let alike = |medians: &[Duration]| spread(&medians[..forgeries.len() - 1]);
+    // A machine with other things to do may need another try; what differs in truth differs in all of them.
+    let best = (0..10).map(|_| medians()).min_by(|one, other| alike(one).total_cmp(&alike(other))).unwrap();
+    println!("MEASURED R19: medians of {TRIES} refusals each: {best:?}");
+    assert!(alike(&best) < 0.05, "{best:?}");
+    assert!(spread(&best) > 0.2, "{best:?}");
 }
 
 #[test]

@@ -7,6 +7,7 @@ pub mod fault_proxy;
 pub mod gateway;
 pub mod http2_server;
 pub mod journey;
+pub mod memory_group;
 pub mod publisher;
 pub mod redis_server;
 pub mod tls_server;

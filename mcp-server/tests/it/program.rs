@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use fake_entra::{FakeEntra, Options};
 use tokio::io::{AsyncBufReadExt, BufReader};
-use tokio::process::Command;
+use tokio::process::{Child, Command};
 
 use crate::support::install_tls;
 
@@ -74,17 +74,7 @@ async fn bad_configuration_is_78_with_every_mistake() {
 async fn serves_until_sigterm() {
     install_tls();
     let fake = FakeEntra::start(Options::default()).await.unwrap();
-    let text = format!(
-        "listen = \"127.0.0.1:0\"\nallowed_callers = [\"{}\"]\ngraph_url = \"{}\"\n[entra]\nauthority = \"{}\"\n\
-         tenant_id = \"{}\"\nclient_id = \"{}\"\n[entra.credential]\nkind = \"managed-identity\"\nendpoint = \"{}\"\n",
-        fake.gateway_client_id(),
-        fake.graph_url(),
-        fake.authority(),
-        fake.tenant_id(),
-        fake.server_client_id(),
-        fake.imds_url()
-    );
-    let file = File::new("good", &text);
+    let file = File::new("good", &configuration(&fake, 0));
     assert_eq!(run(&["check", "--config", file.path()]).await.status.code(), Some(0));
 
     let mut child = program(&["serve", "--config", file.path()]).stderr(Stdio::piped()).spawn().unwrap();
@@ -97,10 +87,50 @@ async fn serves_until_sigterm() {
     let health = http.get(format!("http://{address}/healthz")).send().await.unwrap();
     assert_eq!(health.status(), 200);
 
+    assert_eq!(terminate(&mut child).await, Some(0));
+}
+
+/// What a library would say of a log that takes nothing goes to the same place, by a macro that panics there.
+#[tokio::test]
+async fn with_a_full_disk_under_its_log_it_serves_all_the_same() {
+    install_tls();
+    let fake = FakeEntra::start(Options::default()).await.unwrap();
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let file = File::new("full", &configuration(&fake, port));
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let mut child = program(&["serve", "--config", file.path()]).stderr(full).spawn().unwrap();
+    let http = reqwest::Client::builder().no_proxy().tls_certs_only([]).build().unwrap();
+    let mut tries = 0;
+    let health = loop {
+        match http.get(format!("http://127.0.0.1:{port}/healthz")).send().await {
+            Ok(health) => break health,
+            Err(_) if tries < 200 => tokio::time::sleep(Duration::from_millis(50)).await,
+            Err(error) => panic!("{error}: {:?}", child.try_wait()),
+        }
+        tries += 1;
+    };
+    assert_eq!(health.status(), 200);
+    assert_eq!(terminate(&mut child).await, Some(0));
+}
+
+fn configuration(fake: &FakeEntra, port: u16) -> String {
+    format!(
+        "listen = \"127.0.0.1:{port}\"\nallowed_callers = [\"{}\"]\ngraph_url = \"{}\"\n[entra]\nauthority = \"{}\"\n\
+         tenant_id = \"{}\"\nclient_id = \"{}\"\n[entra.credential]\nkind = \"managed-identity\"\nendpoint = \"{}\"\n",
+        fake.gateway_client_id(),
+        fake.graph_url(),
+        fake.authority(),
+        fake.tenant_id(),
+        fake.server_client_id(),
+        fake.imds_url()
+    )
+}
+
+/// Its exit code.
+async fn terminate(child: &mut Child) -> Option<i32> {
     let id = child.id().expect("still running").to_string();
     assert!(Command::new("kill").args(["-TERM", &id]).status().await.unwrap().success());
-    let status = tokio::time::timeout(Duration::from_secs(10), child.wait()).await.expect("in time").unwrap();
-    assert_eq!(status.code(), Some(0));
+    tokio::time::timeout(Duration::from_secs(10), child.wait()).await.expect("in time").unwrap().code()
 }
 
 #[tokio::test]

@@ -20,7 +20,7 @@ async fn with_few_files_left_the_admin_listener_answers_and_redis_is_asked() {
     let server = ServerProcess::start().await;
     // A connection that is kept for later is used here; that idle ones make room is the other test's.
     let configuration = "[limits]\nconnections = 100000\nconnections_per_address = 100000\nshed_idle_at = 100\n";
-    let program = Program { ports: None, server: &server.url(), configuration, files: Some(FILES as u32) };
+    let program = Program { ports: None, server: &server.url(), configuration, shell: &format!("ulimit -n {FILES}") };
     let replica = Replica::start_with(&rig, program).await;
     let host = rig.front.public_url().strip_prefix("http://").unwrap().to_owned();
     let sessions = rig.sign_in_all(2).await;
@@ -61,7 +61,7 @@ async fn idle_connections_make_room_for_new_clients() {
     let Some(rig) = Rig::start(Wanted { users: 1, ..Wanted::default() }).await else { return };
     let server = ServerProcess::start().await;
     let configuration = "[limits]\nconnections = 100000\nconnections_per_address = 100000\nburst = 1000000\n";
-    let program = Program { ports: None, server: &server.url(), configuration, files: Some(FILES as u32) };
+    let program = Program { ports: None, server: &server.url(), configuration, shell: &format!("ulimit -n {FILES}") };
     let replica = Replica::start_with(&rig, program).await;
     let host = rig.front.public_url().strip_prefix("http://").unwrap().to_owned();
     let token = &rig.sign_in_all(1).await[0].access;

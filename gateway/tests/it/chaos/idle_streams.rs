@@ -45,7 +45,7 @@ async fn idle_streams_are_small_hear_that_they_live_and_nobody_notices_them() {
          [streams]\nkeep_alive = \"{}s\"\n",
         keep_alive.as_secs()
     );
-    let program = Program { ports: None, server: &server.url(), configuration: &configuration, files: None };
+    let program = Program { ports: None, server: &server.url(), configuration: &configuration, shell: "" };
     let replica = Replica::start_with(&rig, program).await;
     let sessions = rig.sign_in_all(SESSIONS).await;
     // Once for all that is done once.

@@ -42,7 +42,7 @@ async fn two_gateways_hold_more_idle_streams_than_one_process_has_files() {
          [streams]\nkeep_alive = \"{}s\"\n",
         keep_alive.as_secs()
     );
-    let program = || Program { ports: None, server: &server.url, configuration: &configuration, files: None };
+    let program = || Program { ports: None, server: &server.url, configuration: &configuration, shell: "" };
     let replicas = [Replica::start_with(&rig, program()).await, Replica::start_with(&rig, program()).await];
     let sessions = rig.sign_in_all(SESSIONS).await;
     let host = rig.front.public_url().strip_prefix("http://").unwrap().to_owned();

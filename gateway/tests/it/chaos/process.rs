@@ -25,8 +25,8 @@ pub struct Program<'a> {
     pub server: &'a str,
     /// More of the configuration file.
     pub configuration: &'a str,
-    /// How many files it may have open.
-    pub files: Option<u32>,
+    /// What a shell does before it becomes the program: limits of it, its standard error.
+    pub shell: &'a str,
 }
 
 /// Names another build of the program than the tests' own: figures of memory are for a release build.
@@ -34,8 +34,7 @@ const PROGRAM: &str = "SALLYPORT_PROGRAM";
 
 impl Replica {
     pub async fn start(rig: &Rig) -> Self {
-        Self::start_with(rig, Program { ports: None, server: "http://127.0.0.1:9", configuration: "", files: None })
-            .await
+        Self::start_with(rig, Program { ports: None, server: "http://127.0.0.1:9", configuration: "", shell: "" }).await
     }
 
     pub async fn start_with(rig: &Rig, program: Program<'_>) -> Self {
@@ -83,9 +82,8 @@ impl Replica {
             ring = rig.ring.0.display(),
         );
         std::fs::write(folder.join("sallyport.toml"), text).unwrap();
-        let limit = program.files.map(|files| format!("ulimit -n {files}; ")).unwrap_or_default();
         let process = Command::new("sh")
-            .args(["-c", &format!("{limit}exec \"$0\" serve --config \"$1\"")])
+            .args(["-c", &format!("set -e\n{}\nexec \"$0\" serve --config \"$1\"", program.shell)])
             .arg(std::env::var(PROGRAM).unwrap_or(env!("CARGO_BIN_EXE_sallyport").to_owned()))
             .arg(folder.join("sallyport.toml"))
             .stdout(Stdio::null())
@@ -107,6 +105,11 @@ impl Replica {
 
     pub fn admin_url(&self, path: &str) -> String {
         format!("http://127.0.0.1:{}{path}", self.admin_port)
+    }
+
+    /// One in the folder that its configuration is in.
+    pub fn file(&self, name: &str) -> std::path::PathBuf {
+        self.folder.join(name)
     }
 
     /// The value of a series; 0 when it is not there.

@@ -71,7 +71,7 @@ async fn replicas_restart_one_after_the_other_and_nobody_notices() {
         window.as_secs()
     );
     let ports: Vec<[u16; 2]> = (0..3).map(|_| [free_port(), free_port()]).collect();
-    let program = |ports| Program { ports: Some(ports), server: &upstream, configuration: &settings, files: None };
+    let program = |ports| Program { ports: Some(ports), server: &upstream, configuration: &settings, shell: "" };
     let mut replicas = Vec::new();
     for ports in &ports {
         replicas.push(Replica::start_with(&rig, program(*ports)).await);

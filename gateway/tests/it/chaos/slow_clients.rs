@@ -39,7 +39,7 @@ async fn slow_clients_are_closed_in_time_and_others_do_not_notice_them() {
     let Some(rig) = Rig::start(Wanted { users: SESSIONS, ..Wanted::default() }).await else { return };
     let server = ServerProcess::start().await;
     let replica =
-        Replica::start_with(&rig, Program { ports: None, server: &server.url(), configuration: "", files: None }).await;
+        Replica::start_with(&rig, Program { ports: None, server: &server.url(), configuration: "", shell: "" }).await;
     let sessions = rig.sign_in_all(SESSIONS).await;
     let host = rig.front.public_url().strip_prefix("http://").unwrap().to_owned();
     for signed in &sessions {
@@ -163,7 +163,7 @@ async fn attacked(attack: Attack, address: [u8; 4], port: u16, head: String) -> 
     begun.elapsed()
 }
 
-async fn call(http: &reqwest::Client, replica: &Replica, host: &str, signed: &Signed) -> (u16, Duration) {
+pub async fn call(http: &reqwest::Client, replica: &Replica, host: &str, signed: &Signed) -> (u16, Duration) {
     let begun = Instant::now();
     let url = format!("http://127.0.0.1:{}/mcp", replica.port);
     let call = http.post(url).header("host", host).bearer_auth(&signed.access).body("{}");
