@@ -60,18 +60,17 @@ fn no_schedule_gives_an_answer_that_the_model_does_not() {
 /// Each protection that is missing is missed.
 #[test]
 fn a_schedule_without_a_protection_is_found_out() {
-    for (missing, first) in [
-        (Missing::OneStep, SEED),
-        (Missing::SingleUse, SEED),
-        (Missing::Reuse, SEED),
-        (Missing::Grace, SEED),
-        (Missing::Removal, SEED),
-        // One in thirteen thousand: near one of them.
-        (Missing::Replacement, 20_274_100),
-        (Missing::Candour, SEED),
-        (Missing::Time, SEED),
+    for missing in [
+        Missing::OneStep,
+        Missing::SingleUse,
+        Missing::Reuse,
+        Missing::Grace,
+        Missing::Removal,
+        Missing::Replacement,
+        Missing::Candour,
+        Missing::Time,
     ] {
-        let (found, tally) = search(first..first + 4000, Some(missing));
+        let (found, tally) = search(SEED..SEED + 8000, Some(missing));
         let seed = found.unwrap_or_else(|| panic!("{missing:?}: nobody notices in {} schedules", tally.schedules));
         eprintln!("without {missing:?}: seed {seed}, after {} schedules", tally.schedules);
     }

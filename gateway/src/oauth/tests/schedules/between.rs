@@ -69,6 +69,9 @@ impl Between {
     }
 }
 
+/// Longer than the end of a session takes.
+const LATE: usize = 8;
+
 #[async_trait]
 impl Store for Between {
     async fn put(&self, name: &str, value: &[u8], lifetime: Duration) -> Result<(), StoreError> {
@@ -95,6 +98,10 @@ impl Store for Between {
 
     async fn replace(&self, name: &str, value: &[u8], lifetime: Duration) -> Result<bool, StoreError> {
         if self.misses(Missing::Replacement) {
+            // Late, too, or it is hardly ever there that it was removed meanwhile.
+            for _ in 0..LATE {
+                self.desk.wait(self.replica, "a write that is late").await;
+            }
             let put = async { self.inner.put(name, value, lifetime).await.map(|()| true) };
             return self.ask("replace", put).await;
         }
