@@ -91,7 +91,7 @@ pub struct Id {
 }
 
 /// An [`Id`] as the store sees it: a keyed hash, from which neither the id nor the owner can be told (T36).
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, serde::Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, serde::Deserialize)]
 pub struct Index(pub [u8; 32]);
 
 impl Hash for Index {
@@ -218,6 +218,12 @@ impl Sealer {
     /// Whether a key has been revoked; one that the ring has never heard of has not.
     pub fn has_revoked(&self, key: KeyId) -> bool {
         self.current().ring.has_revoked(key)
+    }
+
+    /// Whether a key is in the ring, or was revoked in it.
+    pub fn knows(&self, key: KeyId) -> bool {
+        let current = self.current();
+        current.ring.get(key).is_some() || current.ring.has_revoked(key)
     }
 
     /// How the store knows what `parts` name together, under each key that opens, the active one's first. Unlike that of an

@@ -22,6 +22,8 @@ pub struct Admitted {
     pub(super) handle: Handle,
     /// When the session ends unless it is refreshed.
     pub(super) ends: Timestamp,
+    /// When the store was asked that knew of it.
+    pub(super) confirmed: Timestamp,
     watch: Watch,
     tier: Tier,
     stages: Stages,
@@ -99,6 +101,7 @@ impl Sessions {
             whose,
             handle,
             ends: entry.session_ends,
+            confirmed: entry.confirmed,
             bearer: entry.bearer.clone(),
             tier,
             stages,

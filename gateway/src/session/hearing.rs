@@ -20,7 +20,7 @@ pub const REVOKED: &str = "sallyport:revoked";
 
 /// What is said of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Word {
+pub enum Word {
     /// 32 bytes, its index.
     Ended(Index),
     /// 33 bytes, its index and [`CHANGED`]. A replica that does not know this form looks again after half a minute.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 
 use super::Sessions;
 use super::admitted::{Admitted, Denied};
@@ -27,7 +27,7 @@ impl Sessions {
     /// Asks, `every` so often, whether the session is still there: a refresh moves its end, and what was announced may not
     /// have been heard.
     pub(super) async fn not_confirmed(&self, admitted: &Admitted, resource: &str, every: Duration) -> Denied {
-        let (mut ends, mut confirmed) = (admitted.ends, Instant::now());
+        let (mut ends, mut confirmed) = (admitted.ends, admitted.confirmed);
         // Streams that began together do not ask together.
         let mut pause = every.mul_f64(random_fraction());
         loop {
@@ -39,16 +39,15 @@ impl Sessions {
             pause = every;
             // Boxed: a stream waits here for hours, and looks up for moments.
             match Box::pin(self.look_up(&admitted.handle, admitted.session())).await {
-                Ok((_, Tier::Stale)) | Err(Denied::Store(StoreError::Unavailable(_)))
-                    if confirmed.elapsed() < STALE => {}
+                // No older than what may serve calls.
+                Ok((_, Tier::Stale)) => {}
+                Err(Denied::Store(StoreError::Unavailable(_)))
+                    if !confirmed.after(STALE).has_passed(self.clock.now()) => {}
                 Ok((entry, Tier::Cache | Tier::Store)) => {
                     if let Err(cause) = self.access_now.load().admits(&entry.membership, resource) {
                         return Denied::NoAccess { cause, whose: admitted.whose() };
                     }
-                    (ends, confirmed) = (entry.session_ends, Instant::now());
-                }
-                Ok((_, Tier::Stale)) => {
-                    return StoreError::Unavailable("it has not confirmed the session for too long".to_owned()).into();
+                    (ends, confirmed) = (entry.session_ends, entry.confirmed);
                 }
                 Err(denied) => return denied,
             }

@@ -23,7 +23,15 @@ impl Sessions {
 
     /// Ends the sessions that an operator means, here at once.
     pub async fn revoke_selected(&self, selector: &Selector, by: &'static str, context: &Context) -> Revoked {
-        let revoked = self.roster.revoke(selector, |session| self.ended_here(session)).await;
+        let told = |word| match word {
+            Word::Ended(session) => self.ended_here(session),
+            Word::Changed(session) => {
+                self.cache.change(session, self.clock.now());
+                // There is none: nothing more of it may be served here.
+                self.streams.ended(session);
+            }
+        };
+        let revoked = self.roster.revoke(selector, told).await;
         self.audit.record(revoked.event(selector, by).at(context));
         revoked
     }

@@ -141,7 +141,7 @@ impl Roster {
         'sets: for set in self.sets(selector) {
             for chunk in self.members(&set, selector).await?.chunks(AT_ONCE) {
                 for session in join_all(chunk.iter().map(|member| self.read(*member))).await {
-                    let session = session?;
+                    let (session, _) = session?;
                     match selector.means(&session) {
                         _ if !session.alive => {}
                         Some(true) if list.sessions.len() >= at_most => {
@@ -155,15 +155,16 @@ impl Roster {
                 }
             }
         }
+        list.unknown += self.in_other_sets(selector).await?;
         list.sessions.sort_by_key(|session| session.listing.as_ref().map(|listing| listing.created));
         Ok(list)
     }
 
-    /// Ends the sessions that are meant, and those of them that are just beginning. `ended` is told of each in this process.
-    /// Whoever signs in afterwards has a new session.
-    pub async fn revoke(&self, selector: &Selector, ended: impl Fn(Index)) -> Revoked {
+    /// Ends the sessions that are meant, and those of them that are just beginning. What others hear of each is told to this
+    /// process before. Whoever signs in afterwards has a new session.
+    pub async fn revoke(&self, selector: &Selector, tell: impl Fn(Word)) -> Revoked {
         let mut revoked = Revoked::default();
-        let done = self.revoke_all_of(selector, &ended, &mut revoked).await;
+        let done = self.revoke_all_of(selector, &tell, &mut revoked).await;
         revoked.failure = done.err();
         revoked
     }
@@ -171,7 +172,7 @@ impl Roster {
     async fn revoke_all_of(
         &self,
         selector: &Selector,
-        ended: &impl Fn(Index),
+        tell: &impl Fn(Word),
         revoked: &mut Revoked,
     ) -> Result<(), NotRevoked> {
         if let Selector::Session(_) = selector {
@@ -186,7 +187,7 @@ impl Roster {
             let before = revoked.ended;
             for set in self.sets(selector) {
                 for chunk in self.members(&set, selector).await?.chunks(AT_ONCE) {
-                    let ending = chunk.iter().map(|member| self.end_if_meant(*member, &set, selector, ended));
+                    let ending = chunk.iter().map(|member| self.end_if_meant(*member, &set, selector, tell));
                     let mut failure = None;
                     // When one fails, those beside it are let finish and counted.
                     for outcome in join_all(ending).await {
@@ -206,6 +207,7 @@ impl Roster {
                 break;
             }
         }
+        revoked.unknown += self.in_other_sets(selector).await?;
         Ok(())
     }
 
@@ -215,64 +217,101 @@ impl Roster {
         member: Member,
         set: &str,
         selector: &Selector,
-        ended: &impl Fn(Index),
+        tell: &impl Fn(Word),
     ) -> Result<Outcome, StoreError> {
-        let found = self.read(member).await?;
+        let (found, is_there) = self.read(member).await?;
+        let session = found.session;
         match selector.means(&found) {
-            // Over long since, or not yet written down: to strike out that one would hide the session that is about to begin.
-            _ if !found.alive && found.listing.is_none() => Ok(Outcome::Nothing),
+            // Over, or about to begin. Ended and struck out it would begin all the same, where no operator sees it; whoever has it at
+            // hand though it is over is to look again.
+            Some(true) if !is_there => {
+                tell(Word::Changed(session));
+                self.store.announce(REVOKED, &Word::Changed(session).to_bytes()).await?;
+                Ok(Outcome::Nothing)
+            }
             Some(true) => {
-                ended(found.session);
-                // Also one that is not there: it may be about to be.
-                self.end(found.session).await?;
+                tell(Word::Ended(session));
+                // Also one without a record: that may be about to be.
+                self.end(session).await?;
                 if found.listing.is_none() {
-                    for set in [set, &self.set_of_all(found.session)] {
+                    for set in [set, &self.set_of_all(session)] {
                         self.store.strike(set, &member.to_bytes()).await?;
                     }
                 }
                 Ok(if found.alive { Outcome::Ended } else { Outcome::Nothing })
             }
-            None => Ok(Outcome::Unknown),
-            Some(false) => Ok(Outcome::Nothing),
+            None if found.alive => Ok(Outcome::Unknown),
+            Some(false) | None => Ok(Outcome::Nothing),
         }
     }
 
-    async fn read(&self, Member { session, key }: Member) -> Result<Listed, StoreError> {
+    /// The session, and whether there is anything of it but its name in the sets.
+    async fn read(&self, Member { session, key }: Member) -> Result<(Listed, bool), StoreError> {
         if self.sealer.has_revoked(key) {
-            // Its record may still lie there, and nobody's token leads to it any more.
-            return Ok(Listed { session, listing: None, alive: false });
+            // Its record may still lie there. Nobody's token leads to it any more, but at a replica that has the ring of before.
+            return Ok((Listed { session, listing: None, alive: false }, true));
         }
         let (mut listing, mut alive) = (self.listing(session).await?, self.records.holds(session).await?);
-        if listing.is_none() && alive {
+        if matches!(listing, Written::Not) && alive {
             // It was beginning or ending in between: by now it has a listing, or no record.
             (listing, alive) = (self.listing(session).await?, self.records.holds(session).await?);
         }
-        Ok(Listed { session, listing, alive })
+        let is_there = alive || !matches!(listing, Written::Not);
+        let listing = if let Written::Opens(listing) = listing { Some(listing) } else { None };
+        Ok((Listed { session, listing, alive }, is_there))
     }
 
-    /// `None` also of one that does not open.
-    async fn listing(&self, session: Index) -> Result<Option<Listing>, StoreError> {
+    async fn listing(&self, session: Index) -> Result<Written, StoreError> {
         match self.listings.get(session).await {
             Err(error @ StoreError::Unreadable { .. }) => {
                 tracing::warn!(session = super::reference(session), %error, "a session's listing does not open");
-                Ok(None)
+                Ok(Written::DoesNotOpen)
             }
-            read => read,
+            read => Ok(read?.map_or(Written::Not, Written::Opens)),
         }
+    }
+
+    /// How many sessions live that may be the user's and be in sets which this ring cannot name, for it does not know their key:
+    /// an operator's ring may be older than the replicas'.
+    async fn in_other_sets(&self, selector: &Selector) -> Result<usize, StoreError> {
+        let Selector::User(Who::Identity { .. }) = selector else { return Ok(0) };
+        let mut unknown = 0;
+        for set in self.sets(&Selector::All) {
+            let strange =
+                self.members(&set, selector).await?.into_iter().filter(|member| !self.sealer.knows(member.key));
+            for chunk in strange.collect::<Vec<_>>().chunks(AT_ONCE) {
+                for session in join_all(chunk.iter().map(|member| self.read(*member))).await {
+                    unknown += usize::from(session?.0.alive);
+                }
+            }
+        }
+        Ok(unknown)
     }
 
     /// All of a set that the selector does not rule out by their ids alone.
     async fn members(&self, set: &str, selector: &Selector) -> Result<Vec<Member>, StoreError> {
+        let mut members = self.pages(set).await?;
+        if members.len() >= PAGE {
+            // Who is struck out while one page after the other is read moves others to a page that was read already. Whoever
+            // is missed is there the second time, for sessions that begin come last.
+            members.extend(self.pages(set).await?);
+            members.sort_unstable();
+            members.dedup();
+        }
+        members.retain(|member| match selector {
+            Selector::Session(start) => member.session.to_hex().starts_with(start),
+            _ => true,
+        });
+        Ok(members)
+    }
+
+    async fn pages(&self, set: &str) -> Result<Vec<Member>, StoreError> {
         let (mut members, mut skip) = (Vec::new(), 0);
         loop {
             let page = Page { now: self.clock.now(), skip, size: PAGE };
             let read = self.store.enlisted(set, page).await?;
             skip += read.len();
-            let ours = read.iter().filter_map(|bytes| Member::from_bytes(bytes));
-            members.extend(ours.filter(|member| match selector {
-                Selector::Session(start) => member.session.to_hex().starts_with(start),
-                _ => true,
-            }));
+            members.extend(read.iter().filter_map(|bytes| Member::from_bytes(bytes)));
             if read.len() < PAGE {
                 return Ok(members);
             }
@@ -319,6 +358,13 @@ impl Listed {
     pub fn id(&self) -> String {
         self.session.to_hex()
     }
+}
+
+/// What there is of a listing.
+enum Written {
+    Not,
+    DoesNotOpen,
+    Opens(Listing),
 }
 
 enum Outcome {

@@ -29,7 +29,7 @@ pub struct Entry {
     renew_from: Option<Timestamp>,
     renewal_begun: AtomicBool,
     /// A moment before the store was asked.
-    pub(super) confirmed: Timestamp,
+    pub(in crate::session) confirmed: Timestamp,
     pub(super) epoch: u64,
 }
 

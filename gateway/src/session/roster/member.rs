@@ -4,7 +4,7 @@ use crate::sealed::{Index, KeyId};
 
 /// What a set says of a session: enough to end it, and to know that it is over with its key. Its listing does not tell
 /// that, which is sealed anew when the session is used, and so under another key or under none that opens.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Member {
     pub session: Index,
     pub key: KeyId,

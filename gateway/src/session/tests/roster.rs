@@ -181,7 +181,7 @@ async fn ambiguous_digits_end_nothing_and_sessions_without_a_listing_are_counted
     assert_eq!((revoked.ended, revoked.unknown, revoked.is_complete()), (2, 0, true));
 }
 
-/// Who may write to the store cannot make an operator who means one user end another's session.
+/// Who may write to the store cannot make an operator who means one user end another's session, whose listing opens.
 #[tokio::test]
 async fn a_session_that_was_put_among_anothers_is_not_meant() {
     let stage = stage();
@@ -340,6 +340,62 @@ async fn a_session_of_a_users_own_that_has_lost_its_listing_is_the_users() {
     for selector in [user(ADELE), Selector::All] {
         assert!(stage.members(&selector).await.is_empty(), "its name is gone too");
     }
+}
+
+/// Who signs in under a key that the operator's ring does not know is in sets that it cannot name.
+#[tokio::test]
+async fn an_operator_whose_ring_is_older_is_told_of_a_users_sessions_too() {
+    let clock = Clock::manual(Timestamp::from_unix(1_000_000));
+    let store: Arc<dyn Store> = Arc::new(MemoryStore::new(clock.clone()));
+    let operator = replica(ring(&[(1, "active")]), store.clone(), &clock);
+    let rotated = replica(ring(&[(1, "open-only"), (2, "active")]), store.clone(), &clock);
+    let signed = sign_in_at(&rotated, ADELE, 1).await.unwrap();
+    let list = operator.sessions.roster().list(&user(ADELE), 9).await.unwrap();
+    assert_eq!((list.sessions.len(), list.unknown), (0, 1), "{list:?}");
+    let revoked = operator.sessions.revoke_selected(&user(ADELE), "test", &Context::default()).await;
+    assert_eq!((revoked.ended, revoked.unknown, revoked.is_complete()), (0, 1, false), "{revoked:?}");
+    assert!(rotated.admits(&signed.tokens.access_token).await);
+    let revoked = rotated.sessions.revoke_selected(&user(ADELE), "test", &Context::default()).await;
+    assert_eq!((revoked.ended, revoked.is_complete()), (1, true), "{revoked:?}");
+}
+
+/// A replica that has the ring of before would serve it on.
+#[tokio::test]
+async fn a_session_whose_key_was_revoked_is_ended_with_all() {
+    let clock = Clock::manual(Timestamp::from_unix(1_000_000));
+    let store: Arc<dyn Store> = Arc::new(MemoryStore::new(clock.clone()));
+    let before = replica(ring(&[(1, "active")]), store.clone(), &clock);
+    let signed = sign_in_at(&before, ADELE, 1).await.unwrap();
+    let operator = replica(ring(&[(1, "revoked"), (2, "active")]), store.clone(), &clock);
+    assert!(operator.sessions.revoke_selected(&Selector::All, "test", &Context::default()).await.is_complete());
+    clock.advance(Duration::from_secs(31));
+    assert!(!before.admits(&signed.tokens.access_token).await);
+}
+
+/// It is between its listing and its record, and this operator cannot read the listing.
+#[tokio::test]
+async fn who_is_about_to_begin_with_a_listing_that_does_not_open_does_not_begin() {
+    let stage = stage();
+    let signed = stage.sign_in(ADELE, 1).await;
+    let session = stage.index(&signed);
+    stage.store.put(&name("listing", session), b"of another ring", Duration::from_secs(60)).await.unwrap();
+    stage.store.remove(&name("session", session)).await.unwrap();
+    assert!(stage.revoke(&Selector::All).await.is_complete());
+    assert!(!stage.sessions().roster().has(session).await.unwrap());
+}
+
+/// What announced its end was not heard here, and there is nothing left to remove.
+#[tokio::test]
+async fn a_session_that_is_over_and_still_at_hand_is_served_no_more_where_it_is_ended_again() {
+    let stage = stage();
+    let signed = stage.sign_in(ADELE, 1).await;
+    assert!(stage.admits(&signed).await);
+    for kind in ["session", "listing", "generation"] {
+        stage.store.remove(&name(kind, stage.index(&signed))).await.unwrap();
+    }
+    assert!(stage.admits(&signed).await, "it is at hand");
+    assert!(stage.revoke(&user(ADELE)).await.is_complete());
+    assert!(!stage.admits(&signed).await);
 }
 
 /// It is in the sets and nowhere else yet. Struck out, it would live where no operator sees it.

@@ -281,6 +281,24 @@ async fn a_session_that_ended_unheard_is_over_when_the_store_is_asked_again() {
     assert!(over(2000).await);
 }
 
+/// What is served from what was at hand, while the store is out, is served no longer than that is worth.
+#[tokio::test]
+async fn a_stream_that_was_opened_while_the_store_was_out_ends_five_minutes_after_it_answered_last() {
+    let two = two().await;
+    let (tokens, _) = renewable(&two.here, HOUR).await;
+    assert_eq!(two.here.tier(&tokens.access_token).await, Ok(Tier::Store));
+    two.store.switch(false);
+    two.here.pass(299);
+    let admitted = two.here.sessions.admit(Some(&authorization(&tokens.access_token)), HERE).await.unwrap();
+    let over = async |time| {
+        let over = two.here.sessions.not_confirmed(&admitted, HERE, Duration::from_millis(5));
+        tokio::time::timeout(Duration::from_millis(time), over).await
+    };
+    assert!(over(50).await.is_err(), "it stands in for the store");
+    two.here.pass(1);
+    assert!(matches!(over(2000).await, Ok(Denied::Store(StoreError::Unavailable(_)))));
+}
+
 #[tokio::test]
 async fn what_is_open_for_a_session_learns_of_its_end_from_here_and_from_there() {
     let two = two().await;

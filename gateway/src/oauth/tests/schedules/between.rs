@@ -162,6 +162,10 @@ impl Store for Between {
     }
 
     async fn enlisted(&self, set: &str, page: Page) -> Result<Vec<Vec<u8>>, StoreError> {
+        // Operators' revocations are by user here, and look into the 64 sets of all only for keys that nobody has here.
+        if set.starts_with("sallyport:sessions:") {
+            return self.inner.enlisted(set, page).await;
+        }
         self.ask("enlisted", self.inner.enlisted(set, page)).await
     }
 
