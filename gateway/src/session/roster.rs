@@ -257,7 +257,7 @@ impl Roster {
             (listing, alive) = (self.listing(session).await?, self.records.holds(session).await?);
         }
         let is_there = alive || !matches!(listing, Written::Not);
-        let listing = if let Written::Opens(listing) = listing { Some(listing) } else { None };
+        let listing = if let Written::Opens(listing) = listing { Some(*listing) } else { None };
         Ok((Listed { session, listing, alive }, is_there))
     }
 
@@ -267,7 +267,7 @@ impl Roster {
                 tracing::warn!(session = super::reference(session), %error, "a session's listing does not open");
                 Ok(Written::DoesNotOpen)
             }
-            read => Ok(read?.map_or(Written::Not, Written::Opens)),
+            read => Ok(read?.map_or(Written::Not, |listing| Written::Opens(Box::new(listing)))),
         }
     }
 
@@ -364,7 +364,7 @@ impl Listed {
 enum Written {
     Not,
     DoesNotOpen,
-    Opens(Listing),
+    Opens(Box<Listing>),
 }
 
 enum Outcome {
