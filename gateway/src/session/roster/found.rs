@@ -55,8 +55,8 @@ impl Roster {
     pub(super) async fn members(&self, set: &str, selector: &Selector) -> Result<Vec<Member>, StoreError> {
         let mut members = self.pages(set).await?;
         if members.len() >= PAGE {
-            // Who is struck out while one page after the other is read moves others to a page that was read already. Whoever
-            // is missed is there the second time, for sessions that begin come last.
+            // Who is struck out while one page after the other is read moves another to a page that was read already: read twice,
+            // it is missed only if that happens to it both times.
             members.extend(self.pages(set).await?);
             members.sort_unstable();
             members.dedup();

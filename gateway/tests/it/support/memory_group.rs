@@ -37,10 +37,9 @@ impl MemoryGroup {
         count.parse().unwrap()
     }
 
-    /// The most that it has had so far, in KiB; what the kernel may take back is in it.
-    pub fn peak_kib(&self) -> u64 {
-        let file = if self.first { "memory.max_usage_in_bytes" } else { "memory.peak" };
-        fs::read_to_string(self.folder.join(file)).unwrap().trim().parse::<u64>().unwrap() / 1024
+    /// Whether a process is in it.
+    pub fn is_used(&self) -> bool {
+        !fs::read_to_string(self.folder.join("cgroup.procs")).unwrap().is_empty()
     }
 
     fn write(&self, file: &str, value: u64) -> io::Result<()> {

@@ -174,9 +174,7 @@ impl Fault {
         // A known session is served, or told to come again; who is new is told so, or that the sign-in is over.
         let store = Expected { calls: &[200, 503], ..well };
         match self {
-            Self::RedisSlow(_) | Self::RedisPaused(_) | Self::RedisAway(..) => store,
-            // Three within two seconds: who hears again begins anew, so the next may find a known session not at hand again yet.
-            Self::RedisReset => Expected { known_are_served: false, ..store },
+            Self::RedisSlow(_) | Self::RedisPaused(_) | Self::RedisReset | Self::RedisAway(..) => store,
             // Replication is behind by a moment: what was acknowledged within the fault may be lost, and nothing else.
             Self::PrimaryKilled(_) | Self::PrimaryFrozen(_) | Self::FailOver => {
                 Expected { sign_ins: &[200, 400, 503], guests: &[200, 400, 401, 503], loses: true, ..store }
