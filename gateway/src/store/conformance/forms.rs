@@ -313,7 +313,10 @@ async fn a_replica_is_read_and_not_written_until_it_is_promoted() {
         text(tell(&mut connection, "INFO replication")).contains("master_link_status:up")
     });
     redis_store(&primary.url()).put(NAME, &VALUE, MINUTE).await.unwrap();
-    tell(&mut ::redis::Client::open(primary.url()).unwrap().get_connection().unwrap(), "WAIT 1 1000");
+    // Not by WAIT at the primary: that is for what its own connection wrote.
+    rig::wait_until("the replica has it", || {
+        tell(&mut connection, &format!("EXISTS {NAME}")) == ::redis::Value::Int(1)
+    });
     let store = redis_store(&replica.url());
     assert_eq!(store.get(NAME).await.unwrap().unwrap(), VALUE);
     for _ in 0..10 {
