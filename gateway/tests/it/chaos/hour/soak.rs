@@ -13,7 +13,6 @@ use crate::chaos::Tally;
 use crate::chaos::rig::Signed;
 use crate::chaos::seed;
 
-const KNOWN: usize = 30;
 const BETWEEN_EVENTS: Duration = Duration::from_secs(5);
 const SAMPLED: Duration = Duration::from_secs(10);
 /// Before it memory is only getting used to the load.
@@ -27,14 +26,14 @@ type Samples = Vec<(f64, f64)>;
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn under_a_steady_load_nothing_fails_and_memory_does_not_grow() {
     let limit = Duration::from_secs_f64(super::minutes() * 60.0);
-    let rates = match std::env::var("SALLYPORT_SOAK").as_deref() {
-        Ok("long") => Rates { calls_per_second: 100, streams: 200, churn: Duration::from_secs(1) },
+    let (rates, users) = match std::env::var("SALLYPORT_SOAK").as_deref() {
+        Ok("long") => (Rates { calls_per_second: 300, streams: 500, churn: Duration::from_secs(1) }, 200),
         // Beside all other tests Redis may be late, and who comes anew is then told to come again.
-        _ => Rates { calls_per_second: 30, streams: 30, churn: Duration::ZERO },
+        _ => (Rates { calls_per_second: 30, streams: 30, churn: Duration::ZERO }, 30),
     };
     let Some(stand) = Stand::start(seed(), BETWEEN_EVENTS).await else { return };
     let mut known: Vec<Signed> = Vec::new();
-    for user in 0..KNOWN {
+    for user in 0..users {
         known.push(stand.door.sign_in_again(user).await.unwrap_or_else(|refusal| panic!("{refusal}")));
     }
     let load = Load::start(&stand.door, known, rates, seed());
@@ -59,7 +58,7 @@ async fn under_a_steady_load_nothing_fails_and_memory_does_not_grow() {
     let (took, shared) = (started.elapsed(), load.shared.clone());
     load.stop().await;
     let seen = shared.take(&[0]);
-    let (text, violations) = verdict(&seen, &samples, took, rates);
+    let (text, violations) = verdict(&seen, &samples, took, rates, users);
     println!("MEASURED soak\n{text}");
     if let Some(file) = super::report_file() {
         std::fs::write(&file, &text).unwrap_or_else(|error| panic!("{file}: {error}"));
@@ -67,7 +66,7 @@ async fn under_a_steady_load_nothing_fails_and_memory_does_not_grow() {
     assert!(violations.is_empty(), "{violations:#?}\n{text}");
 }
 
-fn verdict(seen: &Seen, samples: &[Samples], took: Duration, rates: Rates) -> (String, Vec<String>) {
+fn verdict(seen: &Seen, samples: &[Samples], took: Duration, rates: Rates, users: usize) -> (String, Vec<String>) {
     let mut violations = seen.violations.clone();
     let all: u64 = seen.ops.values().map(Tally::all).sum();
     let good: u64 = seen.ops.values().map(|tally| tally.of(200)).sum();
@@ -83,8 +82,8 @@ fn verdict(seen: &Seen, samples: &[Samples], took: Duration, rates: Rates) -> (S
         churn => format!("and a guest who comes, calls, refreshes or leaves every {churn:?}"),
     };
     let mut text = format!(
-        "Seed {}, commit `{}`, {:.1} minutes at {} calls a second and {} event streams, an event every 5 s on each, over {REPLICAS} \
-         replicas, {guests}.\n\n| | answers | slowest |\n| --- | --- | --- |\n",
+        "Seed {}, commit `{}`, {:.1} minutes at {} calls a second and {} event streams of {users} users, an event every 5 s on each, over \
+         {REPLICAS} replicas, {guests}.\n\n| | answers | slowest |\n| --- | --- | --- |\n",
         seed(),
         commit(),
         took.as_secs_f64() / 60.0,

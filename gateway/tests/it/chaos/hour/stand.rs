@@ -25,7 +25,7 @@ use crate::support::free_port;
 use crate::support::journey::REDIRECT_URI;
 
 pub const REPLICAS: usize = 3;
-pub const USERS: usize = 60;
+pub const USERS: usize = 400;
 /// The one whose listening socket is held by us, and not by it.
 pub const HELD: usize = 2;
 pub const DRAIN: Duration = Duration::from_secs(3);
