@@ -13,7 +13,7 @@ use pingora::http::{RequestHeader, ResponseHeader};
 use sallyport::access::{Access, ToolRules};
 use sallyport::audit::Audit;
 use sallyport::clock::{Clock, Timestamp};
-use sallyport::edge::{Routes, Upstream, kept_from_client, to_upstream};
+use sallyport::edge::{Challenges, Routes, Upstream, kept_from_client, to_upstream};
 use sallyport::metrics::Metrics;
 use sallyport::oauth::Resource;
 use sallyport::pool::{self, EndpointRewriter, Pool};
@@ -57,6 +57,7 @@ impl Parts {
         let public_url = PublicUrl::parse(ISSUER).expect("it is a public URL");
         let upstream = |path: &str| Upstream {
             resource: Resource::new(&public_url, path, "api://server/access"),
+            challenges: Challenges::new(&public_url, path),
             pool: Arc::new(Pool::new(pool::Settings::single(path, "http://127.0.0.1:9")).expect("it is a server")),
             tools: ToolRules::default(),
             counts: Metrics::default().upstream(path),

@@ -41,6 +41,7 @@ use pingora::prelude::{Error, ErrorType, HttpPeer, Result};
 use pingora_proxy::{FailToProxy, ProxyHttp, Session};
 
 pub use bounds::Bounds;
+pub use challenge::Challenges;
 pub use connected::Connected;
 pub use header_deadline::{HeaderDeadline, arrived as header_arrived};
 pub use headers::{Origins, kept_from_client, to_upstream};

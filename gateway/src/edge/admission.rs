@@ -17,7 +17,7 @@ use super::refusal::Refusal;
 use super::route::{Endpoint, Target};
 use super::{Edge, MCP_SESSION_ID, challenge};
 use crate::audit::{Event, Field, Kind, Outcome};
-use crate::oauth::{AccessRefused, Granted, Limited, Served, Told, resource_metadata_url};
+use crate::oauth::{AccessRefused, Granted, Limited, Served, Told};
 use crate::pool::{McpSession, Name};
 use crate::session::{Admitted, Denied};
 use crate::source::SourceAddress;
@@ -101,8 +101,7 @@ impl Edge {
             let page = journey.live.oauth.how_to_connect(&header.headers, &target.upstream.resource);
             if let Some(page) = page {
                 // 401 all the same: a program that only looks like a browser still learns where to sign in.
-                let metadata = resource_metadata_url(&self.public_url, &target.path());
-                write_whole(session, challenge::with_page(&metadata, page)).await?;
+                write_whole(session, target.challenge().with_page(page)).await?;
                 return Ok(true);
             }
         }
@@ -163,8 +162,7 @@ impl Edge {
             self.metrics.limited("refusals");
             return self.refuse(session, journey, Refusal::TooManyRequests { wait }).await.map(|_| ());
         }
-        let metadata = resource_metadata_url(&self.public_url, &target.path());
-        let answer = with_headers(challenge::answer(denied, &metadata), journey.caller.cors());
+        let answer = with_headers(target.challenge().answer(denied), journey.caller.cors());
         discard_small_body(session).await;
         write_whole(session, answer).await
     }

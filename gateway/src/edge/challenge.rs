@@ -8,7 +8,9 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, VARY, WWW_AUTHENTIC
 use http::{HeaderValue, Response, StatusCode};
 use serde_json::json;
 
-use crate::oauth::SCOPE;
+use super::route::Endpoint;
+use crate::oauth::{SCOPE, resource_metadata_url};
+use crate::public_url::PublicUrl;
 use crate::sealed::OpenError;
 use crate::session::Denied;
 
@@ -18,31 +20,79 @@ pub const RETRY_SECONDS: &str = "2";
 /// JSON-RPC 2.0 section 5.1: one of those that servers may give a meaning to.
 const TOO_MANY: i32 = -32_029;
 
-/// The one match from a denial to its answer. Forged, foreign, expired and ended tokens look alike: the caller learns only
-/// that it must sign in. Trouble of ours is 503 and never 401: a 401 makes clients throw their tokens away.
-pub fn answer(denied: &Denied, resource_metadata: &str) -> Response<Bytes> {
-    match denied {
-        Denied::Missing => challenge(resource_metadata, false),
-        Denied::Token(_)
-        | Denied::Expired
-        | Denied::Ended
-        | Denied::Revoked
-        | Denied::NoAccess { .. }
-        | Denied::Refused => challenge(resource_metadata, true),
-        Denied::Store(crate::store::StoreError::Unreadable { .. }) => challenge(resource_metadata, true),
-        Denied::Store(crate::store::StoreError::Unavailable(_)) => unavailable(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "temporarily_unavailable",
-            "The session store does not answer.",
-        ),
-        Denied::Later { retry_after } => {
-            let description = "The sign-in service does not answer. Try again.";
-            let mut response = unavailable(StatusCode::SERVICE_UNAVAILABLE, "temporarily_unavailable", description);
-            if let Some(wait) = retry_after.filter(|wait| !wait.is_zero()) {
-                response.headers_mut().insert(RETRY_AFTER, wait.as_secs().into());
-            }
-            response
+/// The challenges of one upstream. Made once: whoever has no token can ask for them as often as they like.
+pub struct Challenges([Challenge; 3]);
+
+/// 401 with one challenge, in the form that all clients parse (B2): `Bearer` first, every value quoted, and no `error` when
+/// there was no token at all (RFC 6750 section 3.1).
+pub struct Challenge {
+    without_token: HeaderValue,
+    with_bad_token: HeaderValue,
+}
+
+impl Challenges {
+    /// `path` is that of the upstream's resource.
+    pub fn new(public_url: &PublicUrl, path: &str) -> Self {
+        Self([Endpoint::Streamable, Endpoint::Sse, Endpoint::Message].map(|endpoint| {
+            Challenge::new(&resource_metadata_url(public_url, &format!("{path}{}", endpoint.suffix())))
+        }))
+    }
+
+    pub fn at(&self, endpoint: Endpoint) -> &Challenge {
+        let [streamable, sse, message] = &self.0;
+        match endpoint {
+            Endpoint::Streamable => streamable,
+            Endpoint::Sse => sse,
+            Endpoint::Message => message,
         }
+    }
+}
+
+impl Challenge {
+    fn new(resource_metadata: &str) -> Self {
+        let value = |error: &str| {
+            let value = format!(r#"Bearer resource_metadata="{resource_metadata}", scope="{SCOPE}"{error}"#);
+            value.try_into().expect("URLs and scopes are visible ASCII")
+        };
+        Self { without_token: value(""), with_bad_token: value(r#", error="invalid_token""#) }
+    }
+
+    /// The one match from a denial to its answer. Forged, foreign, expired and ended tokens look alike: the caller learns only
+    /// that it must sign in. Trouble of ours is 503 and never 401: a 401 makes clients throw their tokens away.
+    pub fn answer(&self, denied: &Denied) -> Response<Bytes> {
+        match denied {
+            Denied::Missing => unauthorized(&self.without_token, &NO_TOKEN),
+            Denied::Token(_)
+            | Denied::Expired
+            | Denied::Ended
+            | Denied::Revoked
+            | Denied::NoAccess { .. }
+            | Denied::Refused => unauthorized(&self.with_bad_token, &BAD_TOKEN),
+            Denied::Store(crate::store::StoreError::Unreadable { .. }) => {
+                unauthorized(&self.with_bad_token, &BAD_TOKEN)
+            }
+            Denied::Store(crate::store::StoreError::Unavailable(_)) => unavailable(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "temporarily_unavailable",
+                "The session store does not answer.",
+            ),
+            Denied::Later { retry_after } => {
+                let description = "The sign-in service does not answer. Try again.";
+                let mut response = unavailable(StatusCode::SERVICE_UNAVAILABLE, "temporarily_unavailable", description);
+                if let Some(wait) = retry_after.filter(|wait| !wait.is_zero()) {
+                    response.headers_mut().insert(RETRY_AFTER, wait.as_secs().into());
+                }
+                response
+            }
+        }
+    }
+
+    /// The challenge of who showed no token, with a page for people as its body.
+    pub fn with_page(&self, mut page: Response<Bytes>) -> Response<Bytes> {
+        *page.status_mut() = StatusCode::UNAUTHORIZED;
+        page.headers_mut().insert(WWW_AUTHENTICATE, self.without_token.clone());
+        page.headers_mut().insert(VARY, HeaderValue::from_static("Accept, Authorization"));
+        page
     }
 }
 
@@ -64,33 +114,18 @@ pub fn reason(denied: &Denied) -> &'static str {
     }
 }
 
-/// 401 with one challenge, in the form that all clients parse (B2): `Bearer` first, every value quoted, and no `error` when
-/// there was no token at all (RFC 6750 section 3.1). `with_token` says whether there was one.
-pub fn challenge(resource_metadata: &str, with_token: bool) -> Response<Bytes> {
-    let (error, body) = if with_token { (r#", error="invalid_token""#, &BAD_TOKEN) } else { ("", &NO_TOKEN) };
-    let value = format!(r#"Bearer resource_metadata="{resource_metadata}", scope="{SCOPE}"{error}"#);
-    let mut response = json_text(StatusCode::UNAUTHORIZED, Bytes::clone(body));
-    response.headers_mut().insert(WWW_AUTHENTICATE, value.try_into().expect("URLs and scopes are visible ASCII"));
+fn unauthorized(challenge: &HeaderValue, body: &Bytes) -> Response<Bytes> {
+    let mut response = json_text(StatusCode::UNAUTHORIZED, body.clone());
+    response.headers_mut().insert(WWW_AUTHENTICATE, challenge.clone());
     response
 }
 
-/// Made once: whoever has no token can ask for it as often as they like.
 static NO_TOKEN: LazyLock<Bytes> = LazyLock::new(|| sign_in("unauthorized"));
 static BAD_TOKEN: LazyLock<Bytes> = LazyLock::new(|| sign_in("invalid_token"));
 
 fn sign_in(error: &str) -> Bytes {
     let description = "Sign in: the WWW-Authenticate header says where the authorization server is described.";
     json!({ "error": error, "error_description": description }).to_string().into()
-}
-
-/// The challenge with a page for people as its body.
-pub fn with_page(resource_metadata: &str, mut page: Response<Bytes>) -> Response<Bytes> {
-    let (mut parts, _) = challenge(resource_metadata, false).into_parts();
-    let value = parts.headers.remove(WWW_AUTHENTICATE).expect("a challenge has one");
-    *page.status_mut() = parts.status;
-    page.headers_mut().insert(WWW_AUTHENTICATE, value);
-    page.headers_mut().insert(VARY, HeaderValue::from_static("Accept, Authorization"));
-    page
 }
 
 /// An answer that says "try again", with when.
@@ -137,7 +172,9 @@ mod tests {
     use crate::sealed::Index;
     use crate::session::Whose;
 
-    const METADATA: &str = "https://mcp.example.com/.well-known/oauth-protected-resource/mcp";
+    fn challenge() -> Challenge {
+        Challenge::new("https://mcp.example.com/.well-known/oauth-protected-resource/mcp")
+    }
 
     fn header(response: &Response<Bytes>) -> &str {
         response.headers()[WWW_AUTHENTICATE].to_str().unwrap()
@@ -145,12 +182,22 @@ mod tests {
 
     #[test]
     fn without_a_token_the_challenge_has_no_error() {
-        let response = answer(&Denied::Missing, METADATA);
+        let response = challenge().answer(&Denied::Missing);
         assert_eq!(response.status(), 401);
         assert_eq!(
             header(&response),
             r#"Bearer resource_metadata="https://mcp.example.com/.well-known/oauth-protected-resource/mcp", scope="mcp.access""#
         );
+    }
+
+    #[test]
+    fn each_endpoint_has_a_challenge_of_its_own() {
+        let challenges = Challenges::new(&PublicUrl::parse("https://mcp.example.com").unwrap(), "/mcp");
+        for endpoint in [Endpoint::Streamable, Endpoint::Sse, Endpoint::Message] {
+            let response = challenges.at(endpoint).answer(&Denied::Missing);
+            let metadata = format!("/.well-known/oauth-protected-resource/mcp{}\"", endpoint.suffix());
+            assert!(header(&response).contains(&metadata), "{}", header(&response));
+        }
     }
 
     #[test]
@@ -167,7 +214,7 @@ mod tests {
             Denied::NoAccess { cause: NoAccess::Unknown, whose },
             Denied::NoAccess { cause: NoAccess::Upstream, whose },
         ];
-        let answers: Vec<_> = bad.iter().map(|denied| answer(denied, METADATA)).collect();
+        let answers: Vec<_> = bad.iter().map(|denied| challenge().answer(denied)).collect();
         for response in &answers {
             assert_eq!(response.status(), 401);
             assert_eq!(response.headers(), answers[0].headers());
@@ -183,7 +230,7 @@ mod tests {
             (Denied::Later { retry_after: None }, RETRY_SECONDS),
             (Denied::Later { retry_after: Some(Duration::from_secs(17)) }, "17"),
         ] {
-            let response = answer(&denied, METADATA);
+            let response = challenge().answer(&denied);
             assert_eq!(response.status(), 503);
             assert_eq!(response.headers()[RETRY_AFTER], retry_after);
             assert!(!response.headers().contains_key(WWW_AUTHENTICATE));

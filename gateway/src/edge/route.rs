@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use super::challenge::{Challenge, Challenges};
 use crate::access::ToolRules;
 use crate::metrics::UpstreamCounts;
 use crate::oauth::Resource;
@@ -13,6 +14,7 @@ use crate::pool::Pool;
 /// One upstream as the edge knows it.
 pub struct Upstream {
     pub resource: Resource,
+    pub challenges: Challenges,
     pub pool: Arc<Pool>,
     /// Who may call which tool.
     pub tools: ToolRules,
@@ -24,6 +26,12 @@ pub struct Upstream {
 pub struct Target {
     pub upstream: Arc<Upstream>,
     pub endpoint: Endpoint,
+}
+
+impl Target {
+    pub fn challenge(&self) -> &Challenge {
+        self.upstream.challenges.at(self.endpoint)
+    }
 }
 
 /// The endpoints of one upstream.
@@ -106,6 +114,7 @@ mod tests {
         let public_url = PublicUrl::parse("https://mcp.example.com").unwrap();
         let upstream = |path: &str| Upstream {
             resource: Resource::new(&public_url, path, "scope"),
+            challenges: Challenges::new(&public_url, path),
             pool: Arc::new(Pool::new(pool::Settings::single(path, "http://127.0.0.1:9")).unwrap()),
             tools: ToolRules::default(),
             counts: Metrics::default().upstream(path),

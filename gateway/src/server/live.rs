@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::parts::{Parts, access};
 use super::{BuildError, LiveSettings, UpstreamSettings};
-use crate::edge::{Limits, Live, Origins, Routes, Upstream};
+use crate::edge::{Challenges, Limits, Live, Origins, Routes, Upstream};
 use crate::oauth::{self, AuthorizationServer, Resource, Resources};
 use crate::pool::{Pool, PoolError};
 use crate::public_url::PublicUrl;
@@ -55,7 +55,8 @@ impl Parts {
                 Arc::new(pool)
             }
         };
-        Ok(Upstream { resource, pool, tools: settings.access.tools, counts })
+        let challenges = Challenges::new(&self.public_url, &settings.path);
+        Ok(Upstream { resource, challenges, pool, tools: settings.access.tools, counts })
     }
 }
 
