@@ -10,6 +10,7 @@ use std::thread::available_parallelism;
 
 use async_trait::async_trait;
 use clap::Parser;
+use pingora::http::ResponseHeader;
 use pingora::listeners::tls::TlsSettings;
 use pingora::server::Server;
 use pingora::server::configuration::ServerConf;
@@ -30,10 +31,14 @@ struct Arguments {
     certificate: Option<PathBuf>,
     #[arg(long, requires = "certificate")]
     key: Option<PathBuf>,
+    /// Answer 401 to everybody instead, without a look at who it is.
+    #[arg(long)]
+    refuse: bool,
 }
 
 struct PassThrough {
     upstream: SocketAddr,
+    refuses: bool,
 }
 
 #[async_trait]
@@ -41,6 +46,18 @@ impl ProxyHttp for PassThrough {
     type CTX = ();
 
     fn new_ctx(&self) {}
+
+    async fn request_filter(&self, session: &mut Session, _: &mut ()) -> pingora::Result<bool> {
+        if self.refuses {
+            // What is left unread costs the connection.
+            session.drain_request_body().await?;
+            let mut header = ResponseHeader::build(401, None)?;
+            header.insert_header("WWW-Authenticate", "Bearer")?;
+            header.insert_header("Content-Length", 0)?;
+            session.write_response_header(Box::new(header), true).await?;
+        }
+        Ok(self.refuses)
+    }
 
     async fn upstream_peer(&self, _: &mut Session, _: &mut ()) -> pingora::Result<Box<HttpPeer>> {
         Ok(Box::new(HttpPeer::new(self.upstream, false, String::new())))
@@ -60,7 +77,8 @@ pub fn run() -> anyhow::Result<()> {
     let threads = available_parallelism().map_or(1, usize::from);
     let mut server = Server::new_with_opt_and_conf(None, ServerConf { threads, ..ServerConf::default() });
     server.bootstrap();
-    let mut service = http_proxy_service(&server.configuration, PassThrough { upstream: arguments.upstream });
+    let proxy = PassThrough { upstream: arguments.upstream, refuses: arguments.refuse };
+    let mut service = http_proxy_service(&server.configuration, proxy);
     match (&arguments.certificate, &arguments.key) {
         (Some(certificate), Some(key)) => {
             let path = |file: &PathBuf| file.to_string_lossy().into_owned();

@@ -13,6 +13,8 @@ use anyhow::{Context, ensure};
 use super::Bench;
 use super::contestant::Contestant;
 use super::program::Program;
+use crate::target::Target;
+use crate::work::{Expected, Work};
 
 pub struct Stage {
     folder: PathBuf,
@@ -122,7 +124,8 @@ impl Stage {
         self.serve("upstream", command, address).await
     }
 
-    /// The pass-through, with the allocator of the system and, if that program was built, with mimalloc.
+    /// The pass-through, with the allocator of the system and with mimalloc; and one that refuses everybody unasked, which is
+    /// the least that a refusal costs.
     ///
     /// # Errors
     /// When one does not come up.
@@ -132,6 +135,16 @@ impl Stage {
             let serving = self.pass_through(program, upstream.address, &[]).await?;
             contestants.push(Contestant::tools_list(name, "proxy", serving)?);
         }
+        let serving = self.pass_through("bare-pingora-mimalloc", upstream.address, &[Path::new("--refuse")]).await?;
+        let target: Target = format!("http://{}/mcp", serving.address).parse()?;
+        let work = Work::tools_list(&target, Expected::REFUSED);
+        contestants.push(Contestant::new(
+            "bare Pingora, mimalloc, refusing",
+            "401 to everybody",
+            target,
+            work,
+            serving,
+        ));
         Ok(contestants)
     }
 
