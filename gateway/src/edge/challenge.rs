@@ -67,8 +67,8 @@ impl Challenge {
             | Denied::Ended
             | Denied::Revoked
             | Denied::NoAccess { .. }
-            | Denied::Refused => unauthorized(&self.with_bad_token, &BAD_TOKEN),
-            Denied::Store(crate::store::StoreError::Unreadable { .. }) => {
+            | Denied::Refused
+            | Denied::Store(crate::store::StoreError::Unreadable { .. }) => {
                 unauthorized(&self.with_bad_token, &BAD_TOKEN)
             }
             Denied::Store(crate::store::StoreError::Unavailable(_)) => unavailable(

@@ -39,7 +39,10 @@ fn is_refused_upstream(name: &str) -> bool {
     // Some servers read an underscore or a dot as a hyphen.
     name.contains(['_', '.'])
         || REFUSED_UPSTREAM.contains(&name)
-        || REFUSED_UPSTREAM_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+        || match name.strip_prefix("x-") {
+            Some(rest) => REFUSED_UPSTREAM_X_PREFIXES.iter().any(|prefix| rest.starts_with(prefix)),
+            None => REFUSED_UPSTREAM_PREFIXES.iter().any(|prefix| name.starts_with(prefix)),
+        }
 }
 
 /// Whether a header must not reach a client from an upstream: challenges, cookies, redirects, CORS, and what binds a
@@ -49,14 +52,13 @@ fn is_refused_downstream(name: &str) -> bool {
 }
 
 /// `mcp-session-id` is among them because the client's is a sealed name: the edge puts the server's own in its place.
-const REFUSED_UPSTREAM: [&str; 14] = [
+const REFUSED_UPSTREAM: [&str; 13] = [
     "authorization",
     "cookie",
     "origin",
     "referer",
     "forwarded",
     "via",
-    "proxy",
     "from",
     "mcp-session-id",
     "true-client-ip",
@@ -66,29 +68,48 @@ const REFUSED_UPSTREAM: [&str; 14] = [
     "x-method-override",
 ];
 
-const REFUSED_UPSTREAM_PREFIXES: [&str; 22] = [
-    "x-forwarded",
-    "x-original-",
-    "x-rewrite-",
-    "x-http-method",
-    "x-client-",
-    "x-cluster-client-",
-    "x-remote-",
+/// How names begin by which proxies, gateways and platforms say who is calling or from where; their `x-` is left off.
+const REFUSED_UPSTREAM_X_PREFIXES: [&str; 26] = [
+    "forwarded",
+    "original-",
+    "rewrite-",
+    "http-method",
+    "client-",
+    "cluster-client-",
     "remote-",
-    "x-auth-",
-    "x-user",
-    "x-sallyport-",
-    "x-ms-",
-    "x-azure-",
-    "x-arr-",
-    "x-appservice-",
-    "x-zumo-",
-    "x-goog-",
-    "x-amz",
-    "x-envoy-",
+    "user",
+    "sallyport-",
+    "ms-",
+    "azure-",
+    "arr-",
+    "appservice-",
+    "zumo-",
+    "goog-",
+    "amz",
+    "envoy-",
+    "auth",
+    "webauth-",
+    "email",
+    "consumer-",
+    "credential-",
+    "pomerium-",
+    "ssl-",
+    "appengine-",
+    "proxy",
+];
+
+/// Likewise, of those without an `x-`.
+const REFUSED_UPSTREAM_PREFIXES: [&str; 10] = [
+    "remote-",
     "cf-",
     "client-cert",
     "ssl-",
+    "client-ip",
+    "proxy",
+    "wl-proxy-",
+    "fastly-",
+    "tailscale-",
+    "impersonate-",
 ];
 
 const REFUSED_DOWNSTREAM: [&str; 18] = [
@@ -210,6 +231,22 @@ mod tests {
             "X-HTTP-Method-Override",
             "X-Envoy-Original-Path",
             "True-Client-IP",
+            "X-WebAuth-User",
+            "X-Authenticated-UserId",
+            "X-Authentik-Username",
+            "X-Email",
+            "X-Consumer-Username",
+            "X-Credential-Identifier",
+            "X-Pomerium-Jwt-Assertion",
+            "X-SSL-Client-S-DN",
+            "X-AppEngine-User-Email",
+            "X-Proxy-User",
+            "Client-IP",
+            "Proxy-Client-IP",
+            "WL-Proxy-Client-IP",
+            "Fastly-Client-IP",
+            "Tailscale-User-Login",
+            "Impersonate-User",
         ];
         let passed = [
             "mcp-protocol-version",
