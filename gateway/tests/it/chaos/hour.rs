@@ -188,6 +188,9 @@ impl Runner {
         // The slowest that may still come.
         sleep(Duration::from_secs(if minutes > SHORT { 20 } else { 5 })).await;
         self.tell();
+        // What outlived the judgement of its step hung, and says so.
+        let late = self.load.shared.take_late();
+        self.rows.last_mut().expect("there was a step").violations.extend(late.violations);
         let rates = Self::rates();
         let load = format!(
             "Base load: {} calls a second of {KNOWN} who stay, {} event streams, and up to 20 guests, one of whom comes, \

@@ -16,6 +16,7 @@ const USERS: usize = 200;
 const TASKS: usize = 48;
 /// One call in so many is broken off by the client.
 const BROKEN_OFF: u64 = 20;
+const HANGS: Duration = Duration::from_secs(10);
 
 #[derive(Default)]
 struct Seen {
@@ -66,7 +67,6 @@ async fn two_hundred_users_are_never_mixed_up_while_clients_break_off_and_redis_
     }
     // Not all of them are served even where all are at hand: a replica that hears again begins anew (docs/chaos.md).
     assert!(broken_off > 0 && faults > 0);
-    assert!(slowest < Duration::from_secs(10), "nothing hangs");
     // All of them are still who they were, and still signed in.
     super::eventually("Redis is well", async || rig.call(2, &signed[0]).await == 200).await;
     for (number, session) in signed.iter().enumerate() {
@@ -92,11 +92,10 @@ async fn call_often(rig: Arc<Rig>, signed: Arc<Vec<Signed>>, task: usize, reques
             Ok::<_, reqwest::Error>((status, answer.bytes().await?))
         };
         // Somewhere between before it is sent and after it is answered. What is dropped is closed.
-        let patience = match chance.below(BROKEN_OFF) {
-            0 => Duration::from_micros(chance.below(10_000)),
-            _ => Duration::from_secs(20),
-        };
+        let breaks_off = chance.below(BROKEN_OFF) == 0;
+        let patience = if breaks_off { Duration::from_micros(chance.below(10_000)) } else { HANGS };
         let Ok(answer) = tokio::time::timeout(patience, call).await else {
+            assert!(breaks_off, "{task}-{number} hangs");
             seen.broken_off += 1;
             continue;
         };

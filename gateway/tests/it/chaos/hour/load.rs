@@ -135,6 +135,15 @@ impl Shared {
         all
     }
 
+    /// What came too late to be taken with its phase.
+    pub fn take_late(&self) -> Seen {
+        let mut all = Seen::default();
+        for (_, seen) in std::mem::take(&mut *self.seen.lock().unwrap()) {
+            all.join(seen);
+        }
+        all
+    }
+
     /// An id that no other call has.
     pub fn new_call(&self) -> String {
         self.next.fetch_add(1, Ordering::Relaxed).to_string()
