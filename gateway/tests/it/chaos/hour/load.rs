@@ -25,6 +25,9 @@ const SILENCE: Duration = Duration::from_secs(20);
 
 const RETRIED: Duration = Duration::from_secs(25);
 
+/// Between one stream's opening and the next one's at the start: all at once would be a herd, which is a fault of its own.
+const APART: Duration = Duration::from_millis(20);
+
 #[derive(Clone, Copy)]
 pub struct Rates {
     pub calls_per_second: u32,
@@ -67,6 +70,7 @@ pub struct Shared {
     pub lives: tokio::sync::RwLock<()>,
     /// All tokens of ours that were given out, for the search for them.
     pub secrets: Mutex<Vec<String>>,
+    started: Instant,
     seen: Mutex<BTreeMap<u64, Seen>>,
     phase: AtomicU64,
     next: AtomicU64,
@@ -92,6 +96,7 @@ impl Load {
             left: Mutex::default(),
             lives: tokio::sync::RwLock::default(),
             secrets: Mutex::new(secrets),
+            started: Instant::now(),
             seen: Mutex::default(),
             phase: AtomicU64::new(0),
             next: AtomicU64::new(0),
@@ -172,7 +177,7 @@ impl Shared {
             seen.violations.push(format!("I5: {op} took {took:.1?} ({status} {said})"));
         }
         if status != 200 && seen.said.len() < 8 {
-            seen.said.push(format!("{op} {status} {said}"));
+            seen.said.push(format!("{op} {status} {said}, {:.0?} after the start", self.started.elapsed()));
         }
     }
 
@@ -299,6 +304,7 @@ async fn call(shared: Arc<Shared>, rate: u32, seed: u64) {
 async fn listen(shared: Arc<Shared>, number: usize) {
     let http = reqwest::Client::builder().no_proxy().retry(reqwest::retry::never()).build().unwrap();
     let door = Door { http, ..shared.door.clone() };
+    sleep(APART * u32::try_from(number).unwrap()).await;
     while !shared.is_over() {
         let signed = {
             let known = shared.known.lock().unwrap();
