@@ -13,7 +13,8 @@ import { endAll, launch, succeeds } from "./programs.mjs";
 import { checkPage, checkPins, render, write } from "./table.mjs";
 
 const HERE = dirname(fileURLToPath(import.meta.url));
-const DRIVER_WITHIN_MS = 120_000;
+/** This limit, like those of the drivers, is for what hangs, and is many times what a machine at rest takes. */
+const DRIVER_WITHIN_MS = 600_000;
 
 let passed = 0;
 let failed = 0;

@@ -9,7 +9,7 @@ import https from "node:https";
 import { parsePage } from "./html.mjs";
 
 const HOPS = 20;
-const ANSWER_WITHIN_MS = 15_000;
+const ANSWER_WITHIN_MS = 60_000;
 
 /** Whom the stand-in for Entra signs in unless a driver says otherwise. */
 export const USER = "adele@contoso.example";

@@ -1,7 +1,6 @@
 """What the Python drivers share: one line per check, the receiver of a redirect, what the sample tool must answer."""
 
 import json
-import os
 import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -12,8 +11,8 @@ import anyio
 from browser import Browser
 
 TOOL = "get_graph_user_details"
-# For one driver; more for one that goes on until it is told to stop.
-WITHIN_S = int(os.environ.get("DRIVER_WITHIN_S", "45"))
+# For one driver, that which goes on until it is told to stop too.
+WITHIN_S = 300
 
 # What several drivers may say they have shown; as in `checks.mjs`.
 ANEW = "sign-in anew as the same client"

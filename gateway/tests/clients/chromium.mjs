@@ -6,7 +6,7 @@ import { chromium } from "playwright-core";
 
 const PLACES = [process.env.CHROMIUM, "/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"];
 const LOOPBACK = ["localhost", "127.0.0.1", "[::1]"];
-const STEP_WITHIN_MS = 15_000;
+const STEP_WITHIN_MS = 60_000;
 
 /** Starts the browser; `close()` it. */
 export async function launch() {

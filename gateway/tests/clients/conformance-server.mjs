@@ -14,7 +14,7 @@ const [mcpUrl, directUrl] = process.argv.slice(2).map((url) => new URL(url));
 const PACKAGE = createRequire(import.meta.url).resolve("@modelcontextprotocol/conformance/package.json");
 const SUITE = join(dirname(PACKAGE), "dist/index.js");
 const BEARER = new URL("bearer.mjs", import.meta.url).href;
-const WITHIN_MS = 60_000;
+const WITHIN_MS = 120_000;
 
 drive(async () => {
   const { tokens } = await signedIn(mcpUrl, "Conformance suite");

@@ -14,7 +14,7 @@ const mcpUrl = new URL(process.argv[2]);
 const PACKAGE = createRequire(import.meta.url).resolve("@modelcontextprotocol/conformance/package.json");
 const SCENARIOS = ["authorization-server-metadata-endpoint", "authorization-code-grant"];
 const AUTHORIZE = /^http\S+\/authorize\?\S+$/m;
-const WITHIN_MS = 30_000;
+const WITHIN_MS = 120_000;
 
 drive(async () => {
   const port = await freePort();

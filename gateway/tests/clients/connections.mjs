@@ -63,7 +63,7 @@ async function forgetting(browser, redirect) {
   await accessible(browser, CONNECTIONS, "the list", cookies);
 
   await page.getByRole("button", { name: "Forget Allowed <b>one</b>" }).click();
-  await until("one is forgotten", 15_000, async () => (await names()).join() === "Allowed two,Refused");
+  await until("one is forgotten", 60_000, async () => (await names()).join() === "Allowed two,Refused");
   await page.goto(allowed);
   check(page.url().includes("/consent?"), "what was forgotten is asked about again", page.url());
 

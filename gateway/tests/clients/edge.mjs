@@ -3,9 +3,9 @@
 import { freePort, until, within } from "./checks.mjs";
 import { end, launch, tail } from "./programs.mjs";
 
-const READY_WITHIN_MS = 30_000;
-const STOP_WITHIN_MS = 15_000;
-const CHANGE_WITHIN_MS = 15_000;
+const READY_WITHIN_MS = 60_000;
+const STOP_WITHIN_MS = 60_000;
+const CHANGE_WITHIN_MS = 60_000;
 
 export class Edge {
   #child;

@@ -22,7 +22,7 @@ from browser import Browser
 from checks import ANEW, IN_TIME, ROTATED, TOOL, WIPED, WITHIN_S, check, check_tools, check_user, drive, origin, shown
 
 SPOILT = "sp1_at_spoilt"
-LISTENS_WITHIN_S = 10
+LISTENS_WITHIN_S = 60
 
 
 class PlainBrowser(webbrowser.BaseBrowser):

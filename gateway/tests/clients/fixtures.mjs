@@ -6,7 +6,7 @@ import { freePort, until } from "./checks.mjs";
 import { Edge } from "./edge.mjs";
 import { launch, stop, tail } from "./programs.mjs";
 
-const READY_WITHIN_MS = 10_000;
+const READY_WITHIN_MS = 60_000;
 const BUILD = "cargo build --workspace --features sallyport-mcp-server/conformance --bin everything-server";
 
 export class Fixtures {

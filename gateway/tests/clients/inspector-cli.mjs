@@ -10,8 +10,8 @@ import { VERSION, memory, start } from "./inspector.mjs";
 const [url, kind, stage, kept] = process.argv.slice(2);
 const SECRETS = "secrets.json";
 const SPOILT = "sp1_at_spoilt";
-const SIGN_IN_WITHIN_MS = 20_000;
-const ANSWER_WITHIN_MS = 20_000;
+const SIGN_IN_WITHIN_MS = 60_000;
+const ANSWER_WITHIN_MS = 60_000;
 const NAVIGATE = /Please navigate to: (\S+)/;
 
 const STAGES = { "signed-in": firstSignIn, wiped, rotated };

@@ -7,7 +7,7 @@ import { VERSION, memory, start } from "./inspector.mjs";
 
 const [url, kind] = process.argv.slice(2);
 const READY = /up and running at:\s+(\S+)/;
-const READY_WITHIN_MS = 30_000;
+const READY_WITHIN_MS = 60_000;
 
 drive(async () => {
   console.log(`MCP Inspector ${VERSION}`);

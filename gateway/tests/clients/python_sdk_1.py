@@ -34,7 +34,7 @@ class Sdk:
                 await session.initialize()
                 yield session, auth
             return
-        async with httpx.AsyncClient(auth=auth, timeout=httpx.Timeout(15, read=60)) as http:
+        async with httpx.AsyncClient(auth=auth, timeout=httpx.Timeout(60)) as http:
             async with streamable_http_client(self.url, http_client=http) as (read, write, session_id), ClientSession(read, write) as session:
                 await session.initialize()
                 check((session_id() or "").startswith("sp1_ms_"), "the MCP session id is sealed by the edge", session_id())

@@ -36,7 +36,7 @@ class Sdk:
             async with Client(sse_client(self.url, auth=auth), mode="legacy") as client:
                 yield client, auth
             return
-        async with httpx2.AsyncClient(auth=auth, timeout=httpx2.Timeout(15, read=60)) as http:
+        async with httpx2.AsyncClient(auth=auth, timeout=httpx2.Timeout(60)) as http:
             transport = streamable_http_client(self.url, http_client=http)
             async with Client(transport, mode="legacy" if self.kind == "http-legacy" else "auto") as client:
                 yield client, auth

@@ -10,7 +10,7 @@ import { launch, person } from "./chromium.mjs";
 import { authorizeUrl, newVerifier, post, register } from "./raw-client.mjs";
 
 const mcpUrl = new URL(process.argv[2]);
-const WITHIN_MS = 15_000;
+const WITHIN_MS = 60_000;
 const PICK = `button[name="user"][value="${USER}"]`;
 const HTTPS = "https://client.example/oauth/callback";
 const CUSTOM = "cursor://anysphere.cursor-mcp/oauth/callback";

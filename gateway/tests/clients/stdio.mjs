@@ -3,7 +3,7 @@
 import { createInterface } from "node:readline";
 import { within } from "./checks.mjs";
 
-const ANSWER_WITHIN_MS = 30_000;
+const ANSWER_WITHIN_MS = 60_000;
 
 /** Speaks to the server that `child` is. */
 export class Stdio {

@@ -7,15 +7,14 @@ import { fileURLToPath } from "node:url";
 import { DRIVERS } from "./drivers.mjs";
 
 const HERE = dirname(fileURLToPath(import.meta.url));
-const WITHIN_S = 300;
+const WITHIN_MS = 300_000;
 
 const [name, folder] = process.argv.slice(2);
 const { program, file, path, rest } = DRIVERS[name];
 const { status, error } = spawnSync(program, [join(HERE, file), `${process.env.SALLYPORT_ORIGIN}${path}`, ...rest, "steady", folder], {
   cwd: HERE,
   stdio: "inherit",
-  timeout: WITHIN_S * 1000,
-  env: { ...process.env, DRIVER_WITHIN_S: String(WITHIN_S) },
+  timeout: WITHIN_MS,
 });
 if (error) console.error(error.message);
 process.exit(status ?? 1);

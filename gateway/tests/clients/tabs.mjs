@@ -9,7 +9,7 @@ import { authorizeUrl, register } from "./raw-client.mjs";
 const mcpUrl = new URL(process.argv[2]);
 const ALLOW = 'button[name="decision"][value="allow"]';
 const PICK = `button[name="user"][value="${USER}"]`;
-const WITHIN_MS = 15_000;
+const WITHIN_MS = 60_000;
 
 drive(async () => {
   const redirect = await redirectReceiver();
