@@ -25,6 +25,7 @@ mod event_streams;
 mod fault_proxy;
 mod hostile;
 mod hostile_store;
+mod http2_floods;
 mod http2_upstreams;
 mod idle;
 mod keys;

@@ -18,6 +18,11 @@ async fn a_client_gets_a_token_that_admits() {
         (response.status().as_u16(), &response.headers()["cache-control"]),
         (303, &HeaderValue::from_static("no-store"))
     );
+    assert_eq!(
+        response.headers()["referrer-policy"],
+        "no-referrer",
+        "the next page is not told the address with the code"
+    );
     let url = location(&response);
     assert!(url.starts_with(&format!("{REDIRECT_URI}&code=sp1_ac_")), "{url}");
     assert_eq!((parameter(&url, "state").as_str(), parameter(&url, "iss").as_str()), ("st+te/==", ISSUER));

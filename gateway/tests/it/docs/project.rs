@@ -54,9 +54,9 @@ impl Tests {
         self.0.get(name).map_or("", String::as_str)
     }
 
-    /// Functions right below an attribute that makes one a test, up to the brace that closes them.
+    /// Functions right below an attribute that makes one a test, up to the brace that closes them. One that is ignored shows nothing.
     fn read(&mut self, text: &str) {
-        let (mut is_test, mut open) = (false, None::<(String, String)>);
+        let (mut is_test, mut is_ignored, mut open) = (false, false, None::<(String, String)>);
         for line in text.lines() {
             if let Some((name, end)) = &open {
                 self.0.get_mut(name).unwrap().push_str(line);
@@ -67,13 +67,21 @@ impl Tests {
             }
             let inside = line.trim_start();
             is_test |= inside.starts_with("#[test") || inside.starts_with("#[tokio::test");
+            is_ignored |= inside.starts_with("#[ignore");
             let function = inside.strip_prefix("async ").unwrap_or(inside).strip_prefix("fn ");
             let Some((name, _)) = function.and_then(|rest| rest.split_once('(')) else { continue };
-            if std::mem::take(&mut is_test) {
+            if std::mem::take(&mut is_test) & !std::mem::take(&mut is_ignored) {
                 self.0.entry(name.to_owned()).or_default();
                 let indent = &line[..line.len() - inside.len()];
                 open = Some((name.to_owned(), format!("{indent}}}")));
             }
         }
     }
+}
+
+#[test]
+fn a_test_that_is_ignored_shows_nothing() {
+    let mut tests = Tests(BTreeMap::new());
+    tests.read("#[test]\nfn runs() {\n}\n#[test]\n#[ignore = \"elsewhere\"]\nfn does_not() {\n}\n");
+    assert!(tests.has("runs") && !tests.has("does_not"));
 }
