@@ -52,6 +52,7 @@ async fn a_second_after_its_end_few_copies_of_a_sessions_secrets_are_left() {
         public: gateway.public_url(),
         port: stand.edge.port,
         client_id: client_of_mcp.id.clone(),
+        given: Arc::default(),
     };
     for number in 0..5 {
         assert_eq!(door.call(access, &number.to_string()).await.0, 200);

@@ -64,12 +64,10 @@ pub struct Shared {
     /// Who stays.
     pub known: Mutex<Vec<Signed>>,
     pub guests: Mutex<Vec<Guest>>,
-    /// Who was told that they are signed out.
-    pub left: Mutex<Vec<Signed>>,
+    /// Who was told that they are signed out, and in which phase.
+    pub left: Mutex<Vec<(Signed, u64)>>,
     /// Taken by who signs in, and alone by who changes how long tokens live.
     pub lives: tokio::sync::RwLock<()>,
-    /// All tokens of ours that were given out, for the search for them.
-    pub secrets: Mutex<Vec<String>>,
     started: Instant,
     seen: Mutex<BTreeMap<u64, Seen>>,
     phase: AtomicU64,
@@ -87,7 +85,6 @@ pub struct Load {
 impl Load {
     pub fn start(door: &Door, known: Vec<Signed>, rates: Rates, seed: u64) -> Self {
         let fresh = Door { http: client(false), ..door.clone() };
-        let secrets = known.iter().flat_map(|it| [it.access.clone(), it.refresh.clone()]).collect();
         let shared = Arc::new(Shared {
             door: door.clone(),
             fresh,
@@ -95,7 +92,6 @@ impl Load {
             guests: Mutex::default(),
             left: Mutex::default(),
             lives: tokio::sync::RwLock::default(),
-            secrets: Mutex::new(secrets),
             started: Instant::now(),
             seen: Mutex::default(),
             phase: AtomicU64::new(0),
@@ -185,10 +181,6 @@ impl Shared {
         self.note(phase).get_mut(&phase).unwrap().violations.push(what);
     }
 
-    fn keep_secrets(&self, signed: &Signed) {
-        self.secrets.lock().unwrap().extend([signed.access.clone(), signed.refresh.clone()]);
-    }
-
     /// Someone signs in through the balancer.
     pub async fn sign_in(&self, user: usize) -> Option<Signed> {
         let _lives = self.lives.read().await;
@@ -196,7 +188,6 @@ impl Shared {
         match self.door.sign_in(user).await {
             Ok(signed) => {
                 self.add(phase, "sign-in", 200, begun.elapsed(), "");
-                self.keep_secrets(&signed);
                 Some(signed)
             }
             Err(refusal) => {
@@ -223,11 +214,7 @@ impl Shared {
         self.add(phase, "refresh", status, begun.elapsed(), &format!("user {} {}", signed.oid, said["error"]));
         let text = |key: &str| said[key].as_str().map(str::to_owned);
         match (text("access_token"), text("refresh_token")) {
-            (Some(access), Some(refresh)) => {
-                let renewed = Signed { oid: signed.oid.clone(), access, refresh };
-                self.keep_secrets(&renewed);
-                Ok(renewed)
-            }
+            (Some(access), Some(refresh)) => Ok(Signed { oid: signed.oid.clone(), access, refresh }),
             _ => Err(status),
         }
     }
@@ -243,6 +230,7 @@ impl Shared {
                 Err(_) => return None,
             }
         }
+        self.violated(self.phase(), format!("I4: {} was told to come again for {RETRIED:?}", signed.oid));
         None
     }
 
@@ -407,7 +395,7 @@ async fn come_and_go(shared: Arc<Shared>, pause: Duration, seed: u64) {
             _ => {
                 // Otherwise perhaps it was done; a guest of whom it is not known is neither here nor gone.
                 if shared.leave(&guest.signed).await == 200 {
-                    shared.left.lock().unwrap().push(guest.signed);
+                    shared.left.lock().unwrap().push((guest.signed, shared.phase()));
                 }
             }
         }

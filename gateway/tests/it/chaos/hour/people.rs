@@ -1,6 +1,8 @@
 //! Signing in as a person does, in whatever weather: each step may be refused, and that is an answer.
 
+use std::collections::HashSet;
 use std::fmt;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use base64::Engine;
@@ -24,6 +26,8 @@ pub struct Door {
     /// The port that is really gone to.
     pub port: u16,
     pub client_id: String,
+    /// The codes and tokens that came out, of all doors to this edge.
+    pub given: Arc<Mutex<HashSet<String>>>,
 }
 
 /// Who was not let in, at which step, and how that was said. Status 0: there was no answer.
@@ -100,7 +104,9 @@ impl Door {
         let back = self.go(&mut jar, Method::POST, &users.action(), Some(&form)).await.expect(302, "entra")?;
         let back = self.go(&mut jar, Method::GET, &back.next(), None).await.expect(303, "callback")?;
         let to_client = Url::parse(&back.next()).unwrap();
-        query(&to_client, "code").ok_or_else(|| {
+        let code = query(&to_client, "code");
+        self.given.lock().unwrap().extend(code.clone());
+        code.ok_or_else(|| {
             let error = query(&to_client, "error").unwrap_or_default();
             // What the client is told is as good as a status, and is told as one.
             let status = if error == "temporarily_unavailable" { 503 } else { 303 };
@@ -155,10 +161,10 @@ impl Door {
     async fn token(&self, form: &[(&str, &str)]) -> (u16, Value) {
         let Ok(answer) = self.request(Method::POST, "/token").form(form).send().await else { return (0, Value::Null) };
         let status = answer.status().as_u16();
-        match answer.json().await {
-            Ok(said) => (status, said),
-            Err(_) => (0, Value::Null),
-        }
+        let Ok(said) = answer.json::<Value>().await else { return (0, Value::Null) };
+        let tokens = ["access_token", "refresh_token"].iter().filter_map(|key| said[key].as_str());
+        self.given.lock().unwrap().extend(tokens.map(str::to_owned));
+        (status, said)
     }
 
     fn resource(&self) -> String {

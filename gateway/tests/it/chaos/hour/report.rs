@@ -121,7 +121,7 @@ impl Report<'_> {
                 format!(
                     "{} MB of logs, metrics and what Redis holds, searched for {} secrets",
                     it.bytes_searched / 1_000_000,
-                    it.secrets
+                    it.secrets_sought()
                 ),
             ),
             (

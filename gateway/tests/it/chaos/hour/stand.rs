@@ -75,7 +75,8 @@ impl Stand {
         ports[HELD][0] = socket.local_addr().unwrap().port();
         let balancer = Arc::new(FaultProxy::balancing(0, &[], seed));
         let public = format!("http://localhost:{}", balancer.port());
-        let door = Door { http: client(true), public, port: balancer.port(), client_id: String::new() };
+        let door =
+            Door { http: client(true), public, port: balancer.port(), client_id: String::new(), given: Arc::default() };
         let (probes, over, edges) = (None, Arc::default(), Vec::new());
         let mut stand = Self {
             probes,
