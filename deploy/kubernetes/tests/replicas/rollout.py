@@ -180,7 +180,7 @@ def rehearse(cluster, checks):
         print(cluster.pods[0].said()[-3000:], cluster.beside.log("ingress")[-2000:])
         return
     clients = cluster.steady()
-    checks.holds("clients are at work", lambda: eventually("each has called", 30, lambda: all(client.runs() > 2 for client in clients)) and None)
+    checks.holds("clients are at work", lambda: eventually("each has called", 120, lambda: all(client.runs() > 2 for client in clients)) and None)
     over, lives, broken = threading.Event(), [], []
 
     def newcomers():
