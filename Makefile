@@ -47,10 +47,10 @@ build:
 	@.ci/install build
 	cargo build --workspace --locked
 
-# Goes on after a failure, so that one run shows all of them, and closes with the total.
+# Goes on after a failure, so that one run shows all of them, and closes with the total. What is installed must be met.
 test:
 	@.ci/install test
-	@.ci/total $(MAKE) --no-print-directory --keep-going fmt-check test-rust test-clients test-interop test-register test-load test-models test-docs test-fuzz instructions test-deploy clippy shellcheck
+	@SALLYPORT_REQUIRE_REDIS=1 SALLYPORT_REQUIRE_PROMETHEUS=1 .ci/total $(MAKE) --no-print-directory --keep-going fmt-check test-rust test-clients test-interop test-register test-load test-models test-docs test-fuzz instructions test-deploy clippy shellcheck
 
 test-rust: build
 	cargo test --workspace --locked --no-fail-fast
@@ -96,15 +96,15 @@ test-prometheus:
 docs-reference:
 	UPDATE_DOCS=1 cargo test --locked -p sallyport --lib -- the_reference_
 
-# docs/performance.md says what the counts are. With a release's flags, so that test-deploy finds most of it compiled.
+# docs/performance.md says what the counts are. With test-deploy's flags, so that it finds most of it compiled.
 instructions:
 	@.ci/install test
-	deploy/release/flagged bench --locked -p sallyport --bench hot_path -- --count $(ARGS)
+	OPTIMIZE=thin deploy/release/flagged bench --locked -p sallyport --bench hot_path -- --count $(ARGS)
 
-# On a machine that does nothing else. NAME chooses where the results go: loadtest/results/NAME.json and .md.
+# What is shipped, on a machine that does nothing else. NAME chooses where the results go: loadtest/results/NAME.json and .md.
 bench:
 	@.ci/install bench
-	cargo build --release --locked -p sallyport -p loadtest -p bare-pingora -p bench-sessions -p fake-entra
+	deploy/release/flagged build --release --locked -p sallyport -p loadtest -p bare-pingora -p bench-sessions -p fake-entra
 	@mkdir -p loadtest/results
 	"$${CARGO_TARGET_DIR:-target}/release/loadtest" bench --contestants "$$(loadtest/contestants)" \
 		--out "loadtest/results/$(or $(NAME),$(shell date -u +%Y-%m-%d))" $(ARGS)
