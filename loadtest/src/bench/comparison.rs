@@ -25,6 +25,8 @@ pub struct Point {
     pub cpu_us: Option<Spread>,
     /// Of the same round.
     pub to_first: Option<Spread>,
+    /// Commands of Redis for each answer, of those that have a Redis.
+    pub store_reads_each: Option<f64>,
     pub resident_kib: Option<u64>,
 }
 
@@ -41,6 +43,7 @@ pub async fn compare(of: &'static str, contestants: &mut [Contestant], sizes: &S
             name: contestant.name.clone(),
             at: contestant.name.parse().ok(),
             cpu_us: closed.map(|closed| closed.cpu_us),
+            store_reads_each: closed.and_then(|closed| closed.store_reads_each),
             to_first: closed.and_then(|closed| closed.cpu_to_bare).filter(|_| place > 0),
             resident_kib: resident_kib(contestant.process()).ok(),
         }

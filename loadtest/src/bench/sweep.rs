@@ -83,7 +83,8 @@ async fn sessions(
 
 fn at(installation: &Installation, serving: &Serving, name: usize, work: &Arc<Work>) -> anyhow::Result<Contestant> {
     let target = installation.target.clone().served_at(serving.address)?;
-    Ok(Contestant::shared(name.to_string(), "", target, work.clone(), serving.program.pid()))
+    let contestant = Contestant::shared(name.to_string(), "", target, work.clone(), serving.program.pid());
+    Ok(contestant.with_redis(installation.redis.address))
 }
 
 /// Parts of the most.

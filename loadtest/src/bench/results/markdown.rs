@@ -84,7 +84,7 @@ fn closed(out: &mut Formatter<'_>, row: &Row) -> Result {
     let Some(Closed { per_second, cpu_us, cpu_to_bare, busy, store_reads_each, .. }) = closed else { return Ok(()) };
     let memory = resident_kib.map_or_else(String::new, |kib| format!("{:.1}", kib as f64 / 1024.0));
     let (cpu, rate, ratio) = (cpu_us.median, per_second.median, ratio(cpu_to_bare));
-    let reads = store_reads_each.map_or_else(String::new, |reads| format!("{reads:.2}"));
+    let reads = reads(store_reads_each);
     writeln!(out, "| {name} | {does} | {cpu:.1} | {ratio} | {rate:.0} | {:.0} % | {reads} | {memory} |", busy * 100.0)
 }
 
@@ -101,6 +101,10 @@ fn not_kept(out: &mut Formatter<'_>, name: &str, rate: FixedRate) -> Result {
     writeln!(out, "| {name} | cannot keep it: {most:.0} at most | | | | | |")
 }
 
+fn reads(each: &Option<f64>) -> String {
+    each.map_or_else(String::new, |reads| format!("{reads:.2}"))
+}
+
 /// Bare Pingora itself is 1.00.
 fn ratio(spread: &Option<Spread>) -> String {
     spread.map_or_else(String::new, |Spread { median, low, high }| format!("{median:.2} ({low:.2}-{high:.2})"))
@@ -113,13 +117,14 @@ impl Display for Comparison {
         }
         writeln!(
             out,
-            "| {} | CPU us | to the first (quartiles) | memory MiB |\n| ---: | ---: | ---: | ---: |",
+            "| {} | CPU us | to the first (quartiles) | commands of Redis | memory MiB |\n| ---: | ---: | ---: | ---: | ---: |",
             self.of
         )?;
-        for Point { name, cpu_us, to_first, resident_kib, .. } in &self.points {
+        for Point { name, cpu_us, to_first, store_reads_each, resident_kib, .. } in &self.points {
             let cpu = cpu_us.map_or(f64::NAN, |spread| spread.median);
             let memory = resident_kib.map_or_else(String::new, |kib| format!("{:.1}", kib as f64 / 1024.0));
-            writeln!(out, "| {name} | {cpu:.1} | {} | {memory} |", ratio(to_first))?;
+            let reads = reads(store_reads_each);
+            writeln!(out, "| {name} | {cpu:.1} | {} | {reads} | {memory} |", ratio(to_first))?;
         }
         Ok(())
     }

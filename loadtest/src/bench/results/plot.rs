@@ -69,6 +69,7 @@ mod tests {
             at: Some(at),
             cpu_us: cpu.and_then(|cpu| Spread::of([cpu])),
             to_first: None,
+            store_reads_each: None,
             resident_kib: None,
         };
         let sweep = |of, points| Comparison { of, void: Vec::new(), points };
