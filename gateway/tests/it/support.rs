@@ -5,6 +5,7 @@ pub mod chance;
 pub mod collector;
 pub mod fault_proxy;
 pub mod gateway;
+pub mod http2_client;
 pub mod http2_server;
 pub mod journey;
 pub mod memory_group;
