@@ -50,7 +50,7 @@ build:
 # Goes on after a failure, so that one run shows all of them, and closes with the total. What is installed must be met.
 test:
 	@.ci/install test
-	@SALLYPORT_REQUIRE_REDIS=1 SALLYPORT_REQUIRE_PROMETHEUS=1 .ci/total $(MAKE) --no-print-directory --keep-going fmt-check test-rust test-clients test-interop test-register test-load test-models test-docs test-fuzz instructions test-deploy clippy shellcheck
+	@SALLYPORT_REQUIRE_REDIS=1 SALLYPORT_REQUIRE_PROMETHEUS=1 SALLYPORT_REQUIRE_FAKETIME=1 .ci/total $(MAKE) --no-print-directory --keep-going fmt-check test-rust test-clients test-interop test-register test-load test-models test-docs test-fuzz instructions test-deploy clippy shellcheck
 
 test-rust: build
 	cargo test --workspace --locked --no-fail-fast

@@ -67,6 +67,8 @@ async fn until_client_and_redirect_uri_are_proven_there_is_a_page_and_no_redirec
     let flipped = Client { id: client.id.replace("sp1_cl_A", "sp1_cl_B"), ..client.clone() };
     assert_ne!(flipped.id, client.id);
     let twice = |name: &str| format!("{}&{name}=x", authorize_path(&client, &[]));
+    let mut approved = Browser::default();
+    approved.allow(&fixture, &client, &[("remember", "yes")]).await;
     for (path, code) in [
         ("/authorize".to_owned(), "1003"),
         (authorize_path(&client, &[("client_id", "")]), "1003"),
@@ -82,10 +84,11 @@ async fn until_client_and_redirect_uri_are_proven_there_is_a_page_and_no_redirec
         (authorize_path(&client, &[("redirect_uri", "https://client.example/cb?tenant=a b")]), "1002"),
         (authorize_path(&client, &[("redirect_uri", "https://client.example/cb")]), "1002"),
     ] {
-        let response = fixture.get(&path).await;
-        assert_eq!((response.status().as_u16(), fault(&response)), (400, code), "{path}");
-        assert!(!text(&response).contains("evil") && !text(&response).contains("<script"), "nothing is echoed");
-        assert!(!response.headers().contains_key("access-control-allow-origin"));
+        for response in [fixture.get(&path).await, approved.get(&fixture, &path).await] {
+            assert_eq!((response.status().as_u16(), fault(&response)), (400, code), "{path}");
+            assert!(!text(&response).contains("evil") && !text(&response).contains("<script"), "nothing is echoed");
+            assert!(!response.headers().contains_key("access-control-allow-origin"));
+        }
     }
 }
 

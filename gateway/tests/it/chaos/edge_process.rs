@@ -137,10 +137,16 @@ impl Drop for EdgeProcess {
 }
 
 /// The library that makes a clock wrong, for programs with threads.
+///
+/// # Panics
+/// When it is missing although `SALLYPORT_REQUIRE_FAKETIME` or `CI` is set.
 pub fn faketime() -> Option<PathBuf> {
     let folders = ["/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu", "/usr/lib", "/usr/local/lib"];
     let names = folders.iter().map(|folder| PathBuf::from(folder).join("faketime/libfaketimeMT.so.1"));
-    names.into_iter().find(|file| file.exists())
+    let found = names.into_iter().find(|file| file.exists());
+    let required = ["SALLYPORT_REQUIRE_FAKETIME", "CI"].iter().any(|name| std::env::var_os(name).is_some());
+    assert!(found.is_some() || !required, "libfaketime is not installed, and this run requires it");
+    found
 }
 
 struct Terminated;

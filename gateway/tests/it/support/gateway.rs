@@ -50,6 +50,7 @@ pub struct Options {
     pub tls: bool,
     pub edge_limits: edge::LimitSettings,
     pub trusted_proxies: TrustedProxies,
+    pub connections: ConnectionLimits,
 }
 
 impl Options {
@@ -63,6 +64,7 @@ impl Options {
             tls: false,
             edge_limits: edge::LimitSettings::UNBOUNDED,
             trusted_proxies: TrustedProxies::default(),
+            connections: ConnectionLimits { per_address: u32::MAX, ..ConnectionLimits::default() },
         }
     }
 }
@@ -364,7 +366,7 @@ fn settings(entra: &FakeEntra, options: Options, port: u16, admin_port: u16) -> 
         oauth_limits: oauth::LimitSettings::UNBOUNDED,
         edge_limits: options.edge_limits,
         bounds: edge::Bounds::default(),
-        connections: ConnectionLimits { per_address: u32::MAX, ..ConnectionLimits::default() },
+        connections: options.connections,
         admin: AdminSettings::at(SocketAddr::from((Ipv4Addr::LOCALHOST, admin_port))),
         entra: entra::Settings {
             authority: Authority::new(&entra.authority(), entra.tenant_id()).unwrap(),

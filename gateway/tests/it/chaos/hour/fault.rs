@@ -77,8 +77,7 @@ pub enum Answer {
 pub struct Expected {
     /// To who stays.
     pub calls: &'static [u16],
-    /// Of a thousand of them so many may be another than 200, and one in any case. Without a limit where everybody is signed out.
-    pub others: Option<u64>,
+    pub others: Others,
     pub sign_ins: &'static [u16],
     /// To guests: their calls, refreshes and departures.
     pub guests: &'static [u16],
@@ -88,8 +87,38 @@ pub struct Expected {
     pub cuts: [bool; 2],
 }
 
+/// How many of the calls of who stays may be another than 200.
+#[derive(Clone, Copy, Debug)]
+pub enum Others {
+    /// One in so many; and so many in any case, for of few calls one is more than its share.
+    OneIn(u64, u64),
+    /// Everybody is signed out.
+    All,
+}
+
 /// How many faults there are before each has come once.
 pub const ROUND: usize = 20;
+
+impl Expected {
+    /// Without a fault. Who is new may be told to come again on a busy machine.
+    pub const WELL: Self = Self {
+        calls: &[200],
+        others: Others::OneIn(1000, 1),
+        sign_ins: &[200, 503],
+        guests: &[200, 503],
+        loses: false,
+        cuts: [false; 2],
+    };
+}
+
+impl Others {
+    pub fn allow(self, others: u64, all: u64) -> bool {
+        match self {
+            Self::OneIn(share, in_any_case) => others <= in_any_case || others * share <= all,
+            Self::All => true,
+        }
+    }
+}
 
 impl Fault {
     /// The fault of step `number`: of the seed and the number alone, so that any step can be had by itself. Each kind comes once in
@@ -163,14 +192,7 @@ impl Fault {
     }
 
     pub fn expected(self) -> Expected {
-        let well = Expected {
-            calls: &[200],
-            others: Some(1),
-            sign_ins: &[200, 503],
-            guests: &[200, 503],
-            loses: false,
-            cuts: [false; 2],
-        };
+        let well = Expected::WELL;
         // A known session is served, or told to come again; who is new is told so, or that the sign-in is over.
         let store = Expected { calls: &[200, 503], ..well };
         match self {
@@ -181,7 +203,7 @@ impl Fault {
             }
             Self::Flushed => Expected {
                 calls: &[200, 401],
-                others: None,
+                others: Others::All,
                 sign_ins: &[200, 400, 503],
                 guests: &[200, 400, 401, 503],
                 loses: true,
@@ -190,7 +212,7 @@ impl Fault {
             // Connections to a process that is killed are lost, and its streams: what was under way, and a probe's time of new ones.
             Self::Races { kill: true, .. } => Expected {
                 calls: &[0, 200],
-                others: Some(100),
+                others: Others::OneIn(10, 15),
                 sign_ins: &[0, 200, 400, 503],
                 guests: &[0, 200, 503],
                 cuts: [true; 2],
@@ -204,7 +226,7 @@ impl Fault {
             Self::KeysRolled => Expected { sign_ins: &[200, 303, 503], ..well },
             Self::ServerKilled(_) | Self::ServerFrozen(_) | Self::ServerReset => Expected {
                 calls: &[200, 502, 503, 504],
-                others: Some(100),
+                others: Others::OneIn(10, 15),
                 guests: &[200, 502, 503, 504],
                 cuts: [true, false],
                 ..well
@@ -214,7 +236,7 @@ impl Fault {
             // Its new connections are closed while there is no file for them: a third are its, a part of the time.
             Self::FewFiles { .. } => Expected {
                 calls: &[0, 200],
-                others: Some(200),
+                others: Others::OneIn(5, 15),
                 sign_ins: &[0, 200, 503],
                 guests: &[0, 200, 503],
                 ..well

@@ -125,7 +125,11 @@ impl Invariants {
     }
 
     async fn rotation(stand: &Stand, doors: &[Door]) -> Result<(), String> {
-        let first = stand.door.sign_in_again(OF_STEPS).await.map_err(|refusal| format!("after the step: {refusal}"))?;
+        let first = stand
+            .door
+            .sign_in_again(OF_STEPS)
+            .await
+            .map_err(|refusal| format!("I3: no sign-in after the step: {refusal}"))?;
         let refresh = async |door: &Door, token: &str| {
             // A busy machine may have Redis late once.
             for _ in 0..3 {
@@ -138,9 +142,10 @@ impl Invariants {
             (503, serde_json::Value::Null)
         };
         let (status, second) = refresh(&doors[0], &first.refresh).await;
-        let second = second["refresh_token"].as_str().ok_or(format!("a refresh after the step: {status}"))?.to_owned();
+        let second =
+            second["refresh_token"].as_str().ok_or(format!("I3: a refresh after the step: {status}"))?.to_owned();
         let (status, third) = refresh(&doors[1], &second).await;
-        let third = third["access_token"].as_str().ok_or(format!("a second refresh: {status}"))?.to_owned();
+        let third = third["access_token"].as_str().ok_or(format!("I3: a second refresh: {status}"))?.to_owned();
         let (status, _) = refresh(&doors[2], &first.refresh).await;
         if status != 400 {
             return Err(format!("I3: a refresh token that was used twice over is answered {status}"));
@@ -163,13 +168,13 @@ impl Invariants {
             log.seek(SeekFrom::Start(self.read[replica])).unwrap();
             self.read[replica] += log.read_to_end(&mut text).unwrap() as u64;
             if let Some(line) = String::from_utf8_lossy(&text).lines().find(|line| line.contains("panicked")) {
-                violations.push(format!("replica {replica} panicked: {line}"));
+                violations.push(format!("I5: replica {replica} panicked: {line}"));
             }
             places.push((format!("the log of replica {replica}"), text));
             let metrics = http_client().get(stand.edges[replica].admin_url("/metrics")).send().await;
             match metrics {
                 Ok(metrics) => places.push((format!("metrics of {replica}"), metrics.bytes().await.unwrap().to_vec())),
-                Err(error) => violations.push(format!("no metrics of replica {replica}: {error:?}")),
+                Err(error) => violations.push(format!("I5: no metrics of replica {replica}: {error:?}")),
             }
         }
         places.extend(stand.redis.dumps().into_iter().map(|dump| ("Redis".to_owned(), dump)));
@@ -248,7 +253,7 @@ pub async fn recovered(stand: &Stand, limit: Duration) -> Result<Duration, Strin
         let refusals: Vec<_> = join_all(doors).await.into_iter().flatten().collect();
         let Some(refusal) = refusals.into_iter().next() else { return Ok(started.elapsed()) };
         if started.elapsed() > limit {
-            return Err(format!("no recovery within {limit:?}: {refusal}"));
+            return Err(format!("I4: no recovery within {limit:?}: {refusal}"));
         }
         sleep(Duration::from_millis(100)).await;
     }

@@ -108,9 +108,9 @@ impl Load {
     }
 
     /// Ends it; what is under way is awaited.
-    pub async fn stop(self) {
+    pub async fn stop(&mut self) {
         self.shared.over.store(true, Ordering::SeqCst);
-        for task in self.tasks {
+        for task in self.tasks.drain(..) {
             task.await.unwrap();
         }
     }
@@ -137,12 +137,8 @@ impl Shared {
     }
 
     /// What came too late to be taken with its phase.
-    pub fn take_late(&self) -> Seen {
-        let mut all = Seen::default();
-        for (_, seen) in std::mem::take(&mut *self.seen.lock().unwrap()) {
-            all.join(seen);
-        }
-        all
+    pub fn take_late(&self) -> BTreeMap<u64, Seen> {
+        std::mem::take(&mut *self.seen.lock().unwrap())
     }
 
     /// An id that no other call has.

@@ -106,6 +106,24 @@ impl RedisPair {
         agreed && !known.contains("s_down") && !known.contains("disconnected") && follows(1 - primary)
     }
 
+    /// Until the replica has what the primary has now.
+    pub async fn until_replicated(&self, limit: Duration) -> bool {
+        let offset = |number: usize, name: &str| {
+            let said = ask(self.servers[number].port(), &["INFO", "replication"])?;
+            said.lines().find_map(|line| line.strip_prefix(name)?.trim().parse::<u64>().ok())
+        };
+        let Some(primary) = self.primary() else { return false };
+        let Some(wanted) = offset(primary, "master_repl_offset:") else { return false };
+        let started = Instant::now();
+        while offset(1 - primary, "slave_repl_offset:").is_none_or(|at| at < wanted) {
+            if started.elapsed() > limit {
+                return false;
+            }
+            sleep(Duration::from_millis(20)).await;
+        }
+        true
+    }
+
     /// Until so many replicas of the edge hear announcements. Sentinels listen too, under names of their own.
     pub async fn until_heard(&self, replicas: usize, limit: Duration) -> bool {
         let started = Instant::now();

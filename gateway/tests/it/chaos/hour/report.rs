@@ -14,7 +14,9 @@ pub struct Row {
     pub at: Duration,
     pub took: Duration,
     pub recovery: Option<Duration>,
-    /// What began while it lasted, and in the quiet after it.
+    /// Of the load: while it lasted, and in the quiet after it.
+    pub phases: [u64; 2],
+    /// What began in them.
     pub during: Seen,
     pub after: Seen,
     pub notes: Vec<String>,

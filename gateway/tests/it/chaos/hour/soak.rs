@@ -38,7 +38,7 @@ async fn under_a_steady_load_nothing_fails_and_memory_does_not_grow() {
     for user in 0..users {
         known.push(stand.door.sign_in_again(user).await.unwrap_or_else(|refusal| panic!("{refusal}")));
     }
-    let load = Load::start(&stand.door, known, rates, seed());
+    let mut load = Load::start(&stand.door, known, rates, seed());
     let (started, mut samples) = (Instant::now(), vec![Samples::new(); REPLICAS]);
     let mut renewed = Duration::ZERO;
     while started.elapsed() < limit {
