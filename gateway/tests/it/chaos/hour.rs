@@ -170,7 +170,7 @@ impl Runner {
         }
     }
 
-    /// What became of the last step, now that the slowest of what began in it has ended.
+    /// What became of the last step. What is answered later than this is judged at the end.
     fn tell(&mut self) {
         let (Some(row), Some((during, after))) = (self.rows.last_mut(), self.phases.pop()) else { return };
         let shared = &self.load.shared;
@@ -191,7 +191,6 @@ impl Runner {
 
     async fn finish(mut self, minutes: f64) -> (String, Vec<String>) {
         let took = self.started.elapsed();
-        let beside: Vec<String> = Vec::new();
         self.load.shared.next_phase();
         self.load.stop().await;
         self.tell();
@@ -204,15 +203,7 @@ impl Runner {
              calls, refreshes or leaves every {:?}.",
             rates.calls_per_second, rates.streams, rates.churn
         );
-        let report = Report {
-            seed: self.seed,
-            minutes,
-            took,
-            load,
-            rows: &self.rows,
-            invariants: &self.invariants,
-            beside: &beside,
-        };
+        let report = Report { seed: self.seed, minutes, took, load, rows: &self.rows, invariants: &self.invariants };
         let text = report.markdown();
         let again = format!("SEED={} MINUTES={minutes} make chaos", self.seed);
         let violations = self.rows.iter().flat_map(|row| {

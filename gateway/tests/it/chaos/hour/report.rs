@@ -74,7 +74,6 @@ pub struct Report<'a> {
     pub load: String,
     pub rows: &'a [Row],
     pub invariants: &'a Invariants,
-    pub beside: &'a [String],
 }
 
 impl Report<'_> {
@@ -94,7 +93,7 @@ impl Report<'_> {
                 (0..2).for_each(|server| all.cut[server] += seen.cut[server]);
             }
         }
-        let violations: usize = rows.iter().map(|row| row.violations.len()).sum::<usize>() + self.beside.len();
+        let violations: usize = rows.iter().map(|row| row.violations.len()).sum();
         let (commit, minutes) = (commit(), self.took.as_secs_f64() / 60.0);
         let mut text = format!(
             "Seed {}, commit `{commit}`, {minutes:.1} minutes ({} asked for), {} steps, **{violations} violations**. {}\n\n\
@@ -155,9 +154,6 @@ impl Report<'_> {
         for row in rows {
             text += &row.line();
             text.push('\n');
-        }
-        for what in self.beside {
-            let _ = writeln!(text, "\n**{what}**");
         }
         text
     }
