@@ -286,6 +286,17 @@ async fn a_host_is_not_asked_for_more_than_thirty_documents_a_minute() {
     assert!(documents.find(&url, stranger(2)).await.is_ok(), "ten are left for the others");
 }
 
+/// Who invents ten at once is answered at once for eight of them.
+#[tokio::test]
+async fn of_ten_at_once_from_one_host_two_are_fetched() {
+    let publisher = Publisher::start();
+    let (documents, _) = at(&publisher, loopback);
+    let urls: Vec<String> = (0..10).map(|number| publisher.url(&format!("/{number}"))).collect();
+    let found = futures_util::future::join_all(urls.iter().map(|url| documents.find(url, STRANGER))).await;
+    assert_eq!(found.into_iter().filter(|found| matches!(found, Err(NoClient::Unavailable(_)))).count(), 8);
+    assert_eq!(publisher.connections(), 2);
+}
+
 async fn invent(documents: &Documents, publisher: &Publisher) {
     for number in 0..60 {
         let found = documents.find(&publisher.url(&format!("/invented-{number}")), stranger(number)).await;
