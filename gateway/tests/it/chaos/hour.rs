@@ -112,16 +112,15 @@ impl Runner {
         let shared = self.load.shared.clone();
         let (at, during) = (self.started.elapsed(), shared.next_phase());
         let begun = Instant::now();
-        if fault.expected().loses {
-            // Nothing that was acknowledged before may be lost.
-            let _paused = shared.paused.write().await;
-            let replicated = self.stand.redis.until_replicated(WHOLE_AGAIN).await;
-            assert!(replicated, "Redis' replica has what the primary has within 30 s");
-        }
+        // Nothing that was acknowledged before may be lost, whatever fails over.
+        let paused = shared.paused.write().await;
+        let replicated = self.stand.redis.until_replicated(WHOLE_AGAIN).await;
+        drop(paused);
         let mut chance = Chance::new(self.seed ^ 0xC4A0 ^ (number as u64) << 20);
         let primary = self.stand.redis.primary();
         let mut found = steps::run(fault, &mut self.stand, &shared, &mut chance).await;
         let took = begun.elapsed();
+        found.must(replicated, || "R4: Redis' replica was not up to date within 30 s".to_owned());
         let recovery = recovered(&self.stand, fault.recovery()).await;
         if !self.stand.redis.until_whole(WHOLE_AGAIN).await {
             found.violations.push("R4: Redis has no replica again within 30 s".to_owned());
@@ -131,11 +130,14 @@ impl Runner {
             found.violations.push("R4: not all replicas hear announcements again within 30 s".to_owned());
         }
         let recovery = recovery.map_err(|what| found.violations.push(what)).ok();
-        if self.stand.redis.primary() != primary {
+        let failed_over = self.stand.redis.primary() != primary;
+        if failed_over {
             found.notes.push("failed over".to_owned());
         }
         let after = shared.next_phase();
-        found.violations.extend(self.invariants.check(&self.stand, &shared, fault, during).await);
+        found
+            .violations
+            .extend(self.invariants.check(&self.stand, &shared, fault.expected(failed_over).loses, during).await);
         sleep(QUIET).await;
         if (number + 1).is_multiple_of(fault::ROUND) {
             self.renew_known().await;
@@ -147,6 +149,7 @@ impl Runner {
         self.rows.push(Row {
             number,
             fault,
+            failed_over,
             at,
             took,
             recovery,
@@ -177,7 +180,7 @@ impl Runner {
         (row.during, row.after) = (shared.take(&[during]), shared.take(&[after]));
         row.phases = [during, after];
         for (when, seen, expected) in
-            [("", &row.during, row.fault.expected()), ("after it, ", &row.after, Expected::WELL)]
+            [("", &row.during, row.fault.expected(row.failed_over)), ("after it, ", &row.after, Expected::WELL)]
         {
             row.violations
                 .extend(judge(seen, &expected).into_iter().map(|what| format!("{what} ({when}{})", row.fault)));
@@ -255,7 +258,7 @@ fn judge_late(rows: &mut [Row], phase: u64, late: &Seen) {
     let last = rows.len() - 1;
     let at = rows.iter().position(|row| row.phases.contains(&phase)).unwrap_or(last);
     let row = &mut rows[at];
-    let expected = if row.phases[0] == phase { row.fault.expected() } else { Expected::WELL };
+    let expected = if row.phases[0] == phase { row.fault.expected(row.failed_over) } else { Expected::WELL };
     let found = judge(late, &Expected { others: Others::All, ..expected });
     row.violations.extend(found.into_iter().map(|what| format!("{what} (late, {})", row.fault)));
 }

@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 use tokio::time::sleep;
 
-use super::fault::Fault;
 use super::load::Shared;
 use super::people::Door;
 use super::stand::{REPLICAS, Stand};
@@ -44,10 +43,10 @@ const SETTLES: Duration = Duration::from_secs(55);
 const USED_TO: usize = 3;
 
 impl Invariants {
-    /// All that is not all right, in words.
-    pub async fn check(&mut self, stand: &Stand, shared: &Shared, fault: Fault, during: u64) -> Vec<String> {
+    /// All that is not all right, in words. `loses`: what was given out since `during` may be lost.
+    pub async fn check(&mut self, stand: &Stand, shared: &Shared, loses: bool, during: u64) -> Vec<String> {
         let mut violations = Vec::new();
-        self.sessions(stand, shared, fault, during, &mut violations).await;
+        self.sessions(stand, shared, loses, during, &mut violations).await;
         self.single_use(stand, &mut violations).await;
         self.secrets(stand, &mut violations).await;
         self.resources(stand, &mut violations).await;
@@ -60,7 +59,7 @@ impl Invariants {
         &mut self,
         stand: &Stand,
         shared: &Shared,
-        fault: Fault,
+        loses: bool,
         during: u64,
         violations: &mut Vec<String>,
     ) {
@@ -73,7 +72,6 @@ impl Invariants {
                 violations.push(format!("I4: {} is answered {status}, and has not left", signed.oid));
             }
         }
-        let loses = fault.expected().loses;
         let mut guests = shared.guests.lock().unwrap().clone();
         // Whose tokens are of the time in which a failover may lose some sign in again: their access token may be good and
         // the refresh token beside it not be known.

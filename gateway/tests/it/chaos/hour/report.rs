@@ -11,6 +11,8 @@ use crate::chaos::Tally;
 pub struct Row {
     pub number: usize,
     pub fault: Fault,
+    /// Sentinels have promoted Redis' replica meanwhile.
+    pub failed_over: bool,
     pub at: Duration,
     pub took: Duration,
     pub recovery: Option<Duration>,

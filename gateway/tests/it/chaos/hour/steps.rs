@@ -34,7 +34,7 @@ pub struct Found {
 }
 
 impl Found {
-    fn must(&mut self, holds: bool, otherwise: impl FnOnce() -> String) {
+    pub fn must(&mut self, holds: bool, otherwise: impl FnOnce() -> String) {
         if !holds {
             self.violations.push(otherwise());
         }
