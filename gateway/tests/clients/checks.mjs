@@ -83,6 +83,9 @@ export async function freePort() {
   return port;
 }
 
+/** For what a person or a browser waits for: a limit for what hangs. */
+export const STEP_WITHIN_MS = 60_000;
+
 /** Asks until `question` answers something true; throws with `what` after `milliseconds`. */
 export async function until(what, milliseconds, question) {
   const end = Date.now() + milliseconds;

@@ -3,10 +3,10 @@
 import { existsSync, mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { chromium } from "playwright-core";
+import { STEP_WITHIN_MS } from "./checks.mjs";
 
 const PLACES = [process.env.CHROMIUM, "/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"];
 const LOOPBACK = ["localhost", "127.0.0.1", "[::1]"];
-const STEP_WITHIN_MS = 60_000;
 
 /** Starts the browser; `close()` it. */
 export async function launch() {

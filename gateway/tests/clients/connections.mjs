@@ -3,7 +3,7 @@
 
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
-import { check, drive, redirectReceiver, until } from "./checks.mjs";
+import { STEP_WITHIN_MS, check, drive, redirectReceiver, until } from "./checks.mjs";
 import { launch, person, picture } from "./chromium.mjs";
 import { authorizeUrl, register } from "./raw-client.mjs";
 
@@ -63,7 +63,7 @@ async function forgetting(browser, redirect) {
   await accessible(browser, CONNECTIONS, "the list", cookies);
 
   await page.getByRole("button", { name: "Forget Allowed <b>one</b>" }).click();
-  await until("one is forgotten", 60_000, async () => (await names()).join() === "Allowed two,Refused");
+  await until("one is forgotten", STEP_WITHIN_MS, async () => (await names()).join() === "Allowed two,Refused");
   await page.goto(allowed);
   check(page.url().includes("/consent?"), "what was forgotten is asked about again", page.url());
 

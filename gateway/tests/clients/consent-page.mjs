@@ -5,7 +5,7 @@ import { readFileSync } from "node:fs";
 import http from "node:http";
 import { createRequire } from "node:module";
 import { USER } from "./browser.mjs";
-import { check, checkCallback, drive, redirectReceiver, until } from "./checks.mjs";
+import { STEP_WITHIN_MS, check, checkCallback, drive, redirectReceiver, until } from "./checks.mjs";
 import { launch, person, picture } from "./chromium.mjs";
 import { authorizeUrl, register } from "./raw-client.mjs";
 
@@ -78,7 +78,7 @@ async function narrow({ page }, url) {
 async function denied({ page }, url, redirect) {
   await page.goto(url);
   await pressByKeyboard(page, 'button[name="decision"][value="deny"]');
-  const answer = await until("the client hears of the denial", 60_000, () => take(redirect, "denied"));
+  const answer = await until("the client hears of the denial", STEP_WITHIN_MS, () => take(redirect, "denied"));
   check(answer.get("error") === "access_denied", "Deny, by keyboard alone, tells the client access_denied", String(answer));
   check(answer.get("iss") === mcpUrl.origin && !answer.has("code"), "with the issuer and without a code", String(answer));
 }
@@ -88,7 +88,7 @@ async function allowed({ page, complaints }, url, redirect) {
   await pressByKeyboard(page, 'button[name="decision"][value="allow"]');
   await page.waitForURL((at) => at.origin !== mcpUrl.origin);
   await pressByKeyboard(page, `button[name="user"][value="${USER}"]`);
-  const answer = await until("the client gets its code", 60_000, () => take(redirect, "allowed"));
+  const answer = await until("the client gets its code", STEP_WITHIN_MS, () => take(redirect, "allowed"));
   checkCallback([answer], mcpUrl.origin);
   const ours = complaints.filter(({ at }) => at.startsWith(mcpUrl.origin));
   check(ours.length === 0, "Allow, by keyboard alone, broke no policy of the edge on the way", ours);
@@ -98,7 +98,7 @@ async function withoutScript({ page }, url, redirect) {
   await page.goto(url);
   await page.locator('button[name="decision"][value="allow"]').click();
   await page.locator(`button[name="user"][value="${USER}"]`).click();
-  await until("the client gets its code", 60_000, () => take(redirect, "plain"));
+  await until("the client gets its code", STEP_WITHIN_MS, () => take(redirect, "plain"));
   check(true, "the sign-in works with scripts switched off");
 }
 
@@ -109,7 +109,7 @@ async function framed({ page }, url) {
   });
   await new Promise((resolve) => stranger.listen(0, "127.0.0.1", resolve));
   await page.goto(`http://127.0.0.1:${stranger.address().port}/`, { waitUntil: "load" });
-  const frame = await until("the frame settles", 60_000, () => page.frames().find((each) => each !== page.mainFrame() && each.url() !== "about:blank"));
+  const frame = await until("the frame settles", STEP_WITHIN_MS, () => page.frames().find((each) => each !== page.mainFrame() && each.url() !== "about:blank"));
   await frame.waitForLoadState();
   check((await frame.locator("button").count()) === 0, "a stranger's frame shows no button to be tricked into", frame.url());
   check(frame.url().startsWith("chrome-error:"), "the browser refuses to show it there", frame.url());

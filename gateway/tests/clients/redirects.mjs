@@ -5,12 +5,11 @@
 // reports it: for a custom scheme that is the last a browser does before it hands the address to the machine.
 
 import { USER } from "./browser.mjs";
-import { check, checkCallback, drive, redirectReceiver, until } from "./checks.mjs";
+import { STEP_WITHIN_MS, check, checkCallback, drive, redirectReceiver, until } from "./checks.mjs";
 import { launch, person } from "./chromium.mjs";
 import { authorizeUrl, newVerifier, post, register } from "./raw-client.mjs";
 
 const mcpUrl = new URL(process.argv[2]);
-const WITHIN_MS = 60_000;
 const PICK = `button[name="user"][value="${USER}"]`;
 const HTTPS = "https://client.example/oauth/callback";
 const CUSTOM = "cursor://anysphere.cursor-mcp/oauth/callback";
@@ -106,7 +105,7 @@ async function decide(page, decision) {
 
 /** The request of the main frame for the redirect URI, and its answer, which must carry `state`. */
 async function arrival({ arrivals }, { uri }, state) {
-  const { url, by } = await until(`Chromium goes to ${uri} with the answer ${state}`, WITHIN_MS, () => arrivals.shift());
+  const { url, by } = await until(`Chromium goes to ${uri} with the answer ${state}`, STEP_WITHIN_MS, () => arrivals.shift());
   check(url.split("?")[0] === uri, `${state}: Chromium goes to exactly ${uri}`, url.split("?")[0]);
   const query = new URL(url).searchParams;
   check(query.get("state") === state, "with the client's state", query.get("state"));

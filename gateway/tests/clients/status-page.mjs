@@ -2,7 +2,7 @@
 
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
-import { check, drive, until } from "./checks.mjs";
+import { STEP_WITHIN_MS, check, drive, until } from "./checks.mjs";
 import { launch, person, picture } from "./chromium.mjs";
 import { signedIn } from "./raw-client.mjs";
 
@@ -31,7 +31,7 @@ drive(async () => {
 
     const revoke = page.getByRole("button", { name: new RegExp(`with ${CLIENT}$`) });
     await revoke.click();
-    await until("the session is off the list", 60_000, async () => (await revoke.count()) === 0);
+    await until("the session is off the list", STEP_WITHIN_MS, async () => (await revoke.count()) === 0);
     check((await call()) === 401, "whose button was pressed is refused");
     check(complaints.length === 0, "and the browser complains of nothing", complaints);
 

@@ -2,14 +2,13 @@
 // Chromium, to a loopback redirect; `sallyport dev` allows no custom scheme. Usage: tabs.mjs MCP_URL
 
 import { USER } from "./browser.mjs";
-import { check, checkCallback, drive, redirectReceiver, until } from "./checks.mjs";
+import { STEP_WITHIN_MS, check, checkCallback, drive, redirectReceiver, until } from "./checks.mjs";
 import { launch, person } from "./chromium.mjs";
 import { authorizeUrl, register } from "./raw-client.mjs";
 
 const mcpUrl = new URL(process.argv[2]);
 const ALLOW = 'button[name="decision"][value="allow"]';
 const PICK = `button[name="user"][value="${USER}"]`;
-const WITHIN_MS = 60_000;
 
 drive(async () => {
   const redirect = await redirectReceiver();
@@ -57,6 +56,6 @@ async function silently(context, clients, redirect) {
 
 /** Takes out the answer that carries `state`. */
 async function answer({ received }, state) {
-  const at = await until(`the answer ${state}`, WITHIN_MS, () => received.findIndex((each) => each.get("state") === state) + 1);
+  const at = await until(`the answer ${state}`, STEP_WITHIN_MS, () => received.findIndex((each) => each.get("state") === state) + 1);
   return received.splice(at - 1, 1)[0];
 }

@@ -70,7 +70,9 @@ impl Tests {
             is_ignored |= inside.starts_with("#[ignore");
             let function = inside.strip_prefix("async ").unwrap_or(inside).strip_prefix("fn ");
             let Some((name, _)) = function.and_then(|rest| rest.split_once('(')) else { continue };
-            if std::mem::take(&mut is_test) & !std::mem::take(&mut is_ignored) {
+            let shows = is_test && !is_ignored;
+            (is_test, is_ignored) = (false, false);
+            if shows {
                 self.0.entry(name.to_owned()).or_default();
                 let indent = &line[..line.len() - inside.len()];
                 open = Some((name.to_owned(), format!("{indent}}}")));

@@ -196,19 +196,15 @@ impl Fault {
         let well = Expected::WELL;
         // A known session is served, or told to come again; who is new is told so, or that the sign-in is over.
         let store = Expected { calls: &[200, 503], ..well };
+        // Replication is behind by a moment, and who was primary may take writes until sentinels tell it otherwise: what was
+        // acknowledged within the fault may be lost, and nothing else.
+        let failover = Expected { sign_ins: &[200, 400, 503], guests: &[200, 400, 401, 503], loses: true, ..store };
         match self {
-            Self::RedisSlow(_) | Self::RedisPaused(_) | Self::RedisReset | Self::RedisAway(..) if !failed_over => store,
-            // Replication is behind by a moment, and who was primary may take writes until sentinels tell it otherwise: what was
-            // acknowledged within the fault may be lost, and nothing else.
-            Self::RedisSlow(_)
-            | Self::RedisPaused(_)
-            | Self::RedisReset
-            | Self::RedisAway(..)
-            | Self::PrimaryKilled(_)
-            | Self::PrimaryFrozen(_)
-            | Self::FailOver => {
-                Expected { sign_ins: &[200, 400, 503], guests: &[200, 400, 401, 503], loses: true, ..store }
+            Self::PrimaryKilled(_) | Self::PrimaryFrozen(_) | Self::FailOver => failover,
+            Self::RedisSlow(_) | Self::RedisPaused(_) | Self::RedisReset | Self::RedisAway(..) if failed_over => {
+                failover
             }
+            Self::RedisSlow(_) | Self::RedisPaused(_) | Self::RedisReset | Self::RedisAway(..) => store,
             Self::Flushed => Expected {
                 calls: &[200, 401],
                 others: Others::All,
