@@ -2,6 +2,7 @@
 //!
 //! Everything that compares instants takes them from a [`Clock`], so that a test can move time instead of waiting for it.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -40,6 +41,21 @@ impl Timestamp {
         format!("{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}Z", date.hour(), date.minute(), date.second())
     }
 
+    /// Likewise, without the zone at its end, for more to follow. Thousands of lines are written within one second, so each thread
+    /// keeps the last one.
+    pub fn append(self, text: &mut String) {
+        thread_local! {
+            static LAST: RefCell<(Option<Timestamp>, String)> = const { RefCell::new((None, String::new())) };
+        }
+        LAST.with_borrow_mut(|(last, written)| {
+            if *last != Some(self) {
+                *last = Some(self);
+                *written = self.to_text();
+            }
+            text.push_str(written.trim_end_matches('Z'));
+        });
+    }
+
     pub fn has_passed(self, now: Timestamp) -> bool {
         now >= self
     }
@@ -57,10 +73,12 @@ pub struct Moment(u64);
 
 impl Moment {
     /// RFC 3339, in UTC, with milliseconds.
-    pub fn to_text(self) -> String {
-        let mut text = Timestamp(self.0 / 1000).to_text();
-        text.pop();
-        text + &format!(".{:03}Z", self.0 % 1000)
+    pub fn append(self, text: &mut String) {
+        Timestamp(self.0 / 1000).append(text);
+        // With a digit in front, so that zeros stay.
+        text.push('.');
+        text.push_str(&itoa::Buffer::new().format(1000 + self.0 % 1000)[1..]);
+        text.push('Z');
     }
 }
 

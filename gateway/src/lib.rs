@@ -31,6 +31,7 @@ pub mod drain;
 pub mod edge;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
+mod json_text;
 mod locked;
 pub mod log;
 pub mod metrics;

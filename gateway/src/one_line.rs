@@ -14,12 +14,20 @@ pub fn one_line(text: &str) -> Option<String> {
 
 /// Likewise, of at most so many characters.
 pub fn visible(text: &str, most: usize) -> Option<String> {
+    if is_plain(text) && text.len() <= most {
+        return Some(text.to_owned());
+    }
     let spaced = text.chars().map(|character| if character.is_whitespace() { ' ' } else { character });
     let visible: String = spaced.filter(|&character| !is_invisible(character)).collect();
     let visible = without_piles(&visible);
     let words: Vec<&str> = visible.split(' ').filter(|word| !word.is_empty()).collect();
     let cut: String = words.join(" ").chars().take(most).collect();
     Some(cut.trim_end().to_owned()).filter(|line| !line.is_empty())
+}
+
+/// As most names are, so that nothing of them has to be looked up: each call of a tool has some in the audit log.
+fn is_plain(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
 /// Drops combining marks beyond [`MARKS_IN_A_ROW`], and those that have no letter: they would sit on what stands before.
@@ -69,5 +77,12 @@ mod tests {
             assert_eq!(one_line(text).as_deref(), Some(shown));
         }
         assert_eq!(one_line("\u{1b}\u{200b} \n"), None);
+    }
+
+    #[test]
+    fn a_plain_name_stays_as_it_is_up_to_the_longest() {
+        assert_eq!(one_line("tools/call").as_deref(), Some("tools/call"));
+        assert_eq!(one_line(&"x".repeat(MAX_CHARACTERS + 1)), Some("x".repeat(MAX_CHARACTERS)));
+        assert_eq!(one_line(""), None);
     }
 }

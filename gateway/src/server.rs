@@ -54,6 +54,7 @@ use crate::reloads::Reloads;
 use crate::traces::Traces;
 pub use connections::ConnectionLimits;
 pub use inherited::{Inherited, InheritedError};
+pub use listeners::Process;
 use listeners::{Listeners, configuration};
 pub use operators::{roster, sealer};
 use parts::Parts;
@@ -89,10 +90,10 @@ pub struct Server {
 
 impl Server {
     /// Listens at sockets that were `inherited`, and binds the other addresses.
-    pub fn build(settings: Settings, clock: Clock, inherited: Inherited) -> Result<Self, BuildError> {
+    pub fn build(settings: Settings, clock: Clock, inherited: Inherited, process: Process) -> Result<Self, BuildError> {
         let metrics = Arc::new(Metrics::default());
         let drain = Drain::new(metrics.in_flight().clone());
-        let mut pingora = PingoraServer::new_with_opt_and_conf(None, configuration());
+        let mut pingora = PingoraServer::new_with_opt_and_conf(None, configuration(process));
         pingora.bootstrap();
 
         let leave = settings.drain;
@@ -134,7 +135,7 @@ impl Server {
             sealer: parts.sealer.clone(),
             metrics: metrics.clone(),
             drain: drain.clone(),
-            upstreams: Upstreams::new(&configuration()),
+            upstreams: Upstreams::new(&pingora.configuration),
             long_bodies: edge::LongBodies::new(listeners.bounds.long_messages),
             bounds: listeners.bounds.clone(),
             audit: audit.clone(),

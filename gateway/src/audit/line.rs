@@ -4,13 +4,12 @@
 //! attacker cannot make; the hash is what carries it backwards: a line under a key that has left the ring is still proven by
 //! the next one under a key that is there.
 
-use std::fmt::Write;
-
 use base16ct::lower::encode_string as hex;
 use sha2::{Digest, Sha256};
 
 use super::event::Value;
 use super::{Entry, Field};
+use crate::json_text;
 use crate::log::without_secrets;
 use crate::one_line::one_line;
 use crate::sealed::AuditKey;
@@ -32,9 +31,11 @@ impl Chain {
     pub(super) fn next(&self, entry: &Entry, missing: u64, key: &AuditKey) -> (String, Self) {
         let sequence = self.sequence + 1;
         let mut line = without_secrets(fields(entry, sequence, missing, key));
-        let _ = write!(line, r#","{}":"{}""#, Field::Previous.word(), hex(&self.last));
+        push_text(&mut line, Field::Previous, &hex(&self.last));
         let proof = key.prove(line.as_bytes());
-        let _ = write!(line, "{PROOF}{}\"}}", hex(&proof));
+        line.push_str(PROOF);
+        line.push_str(&hex(&proof));
+        line.push_str("\"}");
         let chain = Self { sequence, last: hash(line.as_bytes()) };
         line.push('\n');
         (line, chain)
@@ -88,14 +89,13 @@ impl<'a> Link<'a> {
 
 fn fields(entry: &Entry, sequence: u64, missing: u64, key: &AuditKey) -> String {
     let event = &entry.event;
-    let mut line = String::with_capacity(640);
-    let _ = write!(
-        line,
-        r#"{{"time":"{}","seq":{sequence},"event":"{}","outcome":"{}""#,
-        entry.at.to_text(),
-        event.kind.word(),
-        event.outcome.word()
-    );
+    let mut line = String::with_capacity(LINE);
+    line.push_str("{\"time\":\"");
+    entry.at.append(&mut line);
+    line.push('"');
+    push(&mut line, Field::Sequence, &Value::Number(sequence));
+    push_text(&mut line, Field::Event, event.kind.word());
+    push_text(&mut line, Field::Outcome, event.outcome.word());
     for (field, value) in told(entry, key) {
         push(&mut line, field, &value);
     }
@@ -129,13 +129,24 @@ pub(super) fn told(entry: &Entry, key: &AuditKey) -> Vec<(Field, Value)> {
 }
 
 fn push(line: &mut String, field: Field, value: &Value) {
-    let _ = write!(line, r#","{}":"#, field.word());
-    *line += &match value {
-        Value::Text(text) => serde_json::to_string(text),
-        Value::Number(number) => serde_json::to_string(number),
-        Value::Flag(flag) => serde_json::to_string(flag),
+    match value {
+        Value::Text(text) => push_text(line, field, text),
+        Value::Number(number) => push_plain(line, field, itoa::Buffer::new().format(*number)),
+        Value::Flag(flag) => push_plain(line, field, if *flag { "true" } else { "false" }),
     }
-    .expect("text, numbers and flags have a form in JSON");
+}
+
+fn push_text(line: &mut String, field: Field, text: &str) {
+    push_plain(line, field, "");
+    json_text::append(line, text);
+}
+
+/// What needs no quotes.
+fn push_plain(line: &mut String, field: Field, value: &str) {
+    line.push_str(",\"");
+    line.push_str(field.word());
+    line.push_str("\":");
+    line.push_str(value);
 }
 
 fn unhex(text: &str) -> Option<[u8; 32]> {
@@ -145,3 +156,5 @@ fn unhex(text: &str) -> Option<[u8; 32]> {
 }
 
 const PROOF: &str = r#","mac":""#;
+/// Bytes. Few lines are longer.
+const LINE: usize = 640;

@@ -25,7 +25,7 @@ use crate::pool;
 use crate::public_url::PublicUrl;
 use crate::sealed::KeyRing;
 use crate::server::{
-    AdminSettings, ConnectionLimits, Inherited, RingSource, Server, Settings, StreamSettings, UpstreamSettings,
+    AdminSettings, ConnectionLimits, Inherited, Process, RingSource, Server, Settings, StreamSettings, UpstreamSettings,
 };
 use crate::source::TrustedProxies;
 use crate::store::{RedisSettings, RedisUrl};
@@ -85,7 +85,7 @@ impl Dev {
         }
         let neighbours = Neighbours::start(self.upstream.clone())?;
         let settings = self.settings(&neighbours)?;
-        let server = Server::build(settings, Clock::system(), Inherited::none())?;
+        let server = Server::build(settings, Clock::system(), Inherited::none(), Process::Own)?;
         eprint!("{}", self.welcome(&neighbours.entra));
         server.run(Terminate);
         if let Upstream::Sample(server) = neighbours.upstream {

@@ -11,7 +11,7 @@ use crate::clock::Clock;
 use crate::config::{Config, Mistakes};
 use crate::core_dumps;
 use crate::log;
-use crate::server::{Fresh, Inherited, Server, Source};
+use crate::server::{Fresh, Inherited, Process, Server, Source};
 
 #[derive(Args)]
 pub struct Serve {
@@ -35,7 +35,7 @@ impl Serve {
             tracing::warn!(%cause, "the memory of this process can be dumped, with every token that passes through");
         }
         let started = config.effective.keys();
-        match Server::build(config.server, Clock::system(), inherited) {
+        match Server::build(config.server, Clock::system(), inherited, Process::Own) {
             Ok(server) => {
                 server.reloading(Box::new(Hangup::default()), source(self.config.clone()), started).run(Terminate);
                 ExitCode::SUCCESS

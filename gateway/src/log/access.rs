@@ -1,7 +1,6 @@
 //! The access log: a line for each request, in the form of all other lines. It is most of what is ever logged, and made without
 //! the machinery that other lines need: an eighth of what a request costs.
 
-use std::cell::RefCell;
 use std::fmt::Write;
 use std::io;
 use std::net::IpAddr;
@@ -11,7 +10,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use super::Format;
 use super::background::Background;
 use crate::clock::Timestamp;
-use crate::source;
+use crate::{json_text, source};
 
 /// A process has one log.
 static LOG: OnceLock<AccessLog> = OnceLock::new();
@@ -54,7 +53,7 @@ impl Line<'_> {
     pub fn text(&mut self, name: &str, value: &str) {
         self.name(name);
         match self.format {
-            Format::Json => escape(self.text, value),
+            Format::Json => json_text::append(self.text, value),
             Format::Text => _ = write!(self.text, "{value:?}"),
         }
     }
@@ -101,7 +100,7 @@ fn write(text: &mut String, format: Format, now: Duration, fields: impl FnOnce(&
         Format::Text => ("", "Z  INFO access:"),
     };
     text.push_str(before);
-    append_second(text, now.as_secs());
+    Timestamp::from_unix(now.as_secs()).append(text);
     // With a digit in front, so that zeros stay.
     let micros = 1_000_000 + now.subsec_micros();
     text.push('.');
@@ -112,38 +111,6 @@ fn write(text: &mut String, format: Format, now: Duration, fields: impl FnOnce(&
         Format::Json => ",\"target\":\"access\"}\n",
         Format::Text => "\n",
     });
-}
-
-/// The date and the time without its fraction. Thousands of lines come within one second.
-fn append_second(text: &mut String, second: u64) {
-    thread_local! {
-        static LAST: RefCell<(u64, String)> = const { RefCell::new((u64::MAX, String::new())) };
-    }
-    LAST.with_borrow_mut(|(last, written)| {
-        if *last != second {
-            *written = Timestamp::from_unix(second).to_text();
-            *last = second;
-        }
-        text.push_str(written.trim_end_matches('Z'));
-    });
-}
-
-/// RFC 8259 section 7.
-fn escape(text: &mut String, value: &str) {
-    text.push('"');
-    if value.bytes().all(|byte| byte >= b' ' && byte != b'"' && byte != b'\\') {
-        text.push_str(value);
-        text.push('"');
-        return;
-    }
-    for character in value.chars() {
-        match character {
-            '"' | '\\' => text.extend(['\\', character]),
-            '\0'..='\x1f' => _ = write!(text, "\\u{:04x}", u32::from(character)),
-            _ => text.push(character),
-        }
-    }
-    text.push('"');
 }
 
 #[expect(clippy::disallowed_methods, reason = "the time of a log line is told to no part of the program")]

@@ -158,9 +158,26 @@ fn http2_options(limits: &ConnectionLimits) -> H2Options {
     options
 }
 
-pub fn configuration() -> ServerConf {
+/// Whom a server has its process for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Process {
+    /// For itself, from its start to the process's end.
+    Own,
+    /// For others too, that begin or end meanwhile: as in tests.
+    Shared,
+}
+
+/// As many workers as there are processors.
+pub fn configuration(process: Process) -> ServerConf {
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    // One worker has nobody to steal from, and a runtime that is made for it makes each call dearer: docs/performance.md. Several
+    // would wake each other without it, for any of them may use a connection that waits. In a process that has had another such
+    // server nothing would run: a thread of Pingora's runtime takes over what the one before it, of the same number, has left
+    // (`CURRENT_HANDLE` in `pingora-runtime` 0.9.1).
+    let is_alone = threads == 1 && process == Process::Own;
     ServerConf {
-        threads: std::thread::available_parallelism().map_or(1, usize::from),
+        threads,
+        work_stealing: !is_alone,
         // The drain has waited already; what is left is cut.
         grace_period_seconds: Some(0),
         graceful_shutdown_timeout_seconds: Some(1),

@@ -13,7 +13,7 @@ use async_trait::async_trait;
 use sallyport::clock::Clock;
 use sallyport::config::Config;
 use sallyport::drain::StopSignal;
-use sallyport::server::{Inherited, Server};
+use sallyport::server::{Inherited, Process, Server};
 use tokio::net::TcpStream;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::sleep;
@@ -168,6 +168,6 @@ fn serve() {
     let mut config = Config::load(&PathBuf::from(file)).unwrap_or_else(|mistakes| panic!("{mistakes:?}"));
     config.server.entra.accept_emulator = true;
     sallyport::log::start(&config.log);
-    Server::build(config.server, Clock::system(), inherited).unwrap().run(Terminated);
+    Server::build(config.server, Clock::system(), inherited, Process::Own).unwrap().run(Terminated);
     sallyport::log::flush();
 }

@@ -29,6 +29,10 @@ pub struct Program<'a> {
     pub shell: &'a str,
 }
 
+/// For [`Program::shell`]: one processor of those that there are, and so one worker, whose runtime is of another kind.
+pub const ONE_PROCESSOR: &str =
+    "taskset --cpu-list --pid \"$(taskset --cpu-list --pid $$ | sed 's/.*: \\([0-9]*\\).*/\\1/')\" $$";
+
 /// Names another build of the program than the tests' own: figures of memory are for a release build.
 const PROGRAM: &str = "SALLYPORT_PROGRAM";
 

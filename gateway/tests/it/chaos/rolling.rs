@@ -1,6 +1,6 @@
 //! R11: three replicas, real processes, are restarted one after the other while short calls and event streams go on, behind a
 //! balancer that asks for readiness as a cluster does. Nobody is refused, no call fails, every stream ends cleanly and is
-//! opened again elsewhere.
+//! opened again elsewhere. One of the three has one processor.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -15,7 +15,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio::time::{interval, sleep, timeout};
 
-use super::process::{Program, Replica};
+use super::process::{ONE_PROCESSOR, Program, Replica};
 use super::rig::{Rig, Signed, Wanted};
 use super::{eventually, seed, sized};
 use crate::support::browser::http_client;
@@ -71,10 +71,15 @@ async fn replicas_restart_one_after_the_other_and_nobody_notices() {
         window.as_secs()
     );
     let ports: Vec<[u16; 2]> = (0..3).map(|_| [free_port(), free_port()]).collect();
-    let program = |ports| Program { ports: Some(ports), server: &upstream, configuration: &settings, shell: "" };
+    let program = |number| Program {
+        ports: Some(ports[number]),
+        server: &upstream,
+        configuration: &settings,
+        shell: if number == 0 { ONE_PROCESSOR } else { "" },
+    };
     let mut replicas = Vec::new();
-    for ports in &ports {
-        replicas.push(Replica::start_with(&rig, program(*ports)).await);
+    for number in 0..ports.len() {
+        replicas.push(Replica::start_with(&rig, program(number)).await);
     }
     let balancer = Arc::new(FaultProxy::balancing(0, &[], seed()));
     let over = Arc::new(AtomicBool::new(false));
@@ -96,7 +101,7 @@ async fn replicas_restart_one_after_the_other_and_nobody_notices() {
 
     let (mut slowest, mut most_after_last) = (Duration::ZERO, Duration::ZERO);
     for round in 0..rounds {
-        for (number, ports) in ports.iter().enumerate() {
+        for number in 0..ports.len() {
             let told = Instant::now();
             let (code, exited) = replicas[number].terminate(delay + window + Duration::from_secs(10)).await;
             assert_eq!(code, Some(0));
@@ -108,7 +113,7 @@ async fn replicas_restart_one_after_the_other_and_nobody_notices() {
             slowest = slowest.max(took);
             most_after_last = most_after_last.max(exited.saturating_duration_since(gone));
             assert!(took <= delay + window + 2 * SECOND, "round {round}, replica {number}: {took:?}");
-            replicas[number] = Replica::start_with(&rig, program(*ports)).await;
+            replicas[number] = Replica::start_with(&rig, program(number)).await;
             eventually("it is ready again", async || balancer.targets().len() == 3).await;
         }
     }

@@ -19,7 +19,7 @@ use sallyport::oauth::{ClientSettings, Remember};
 use sallyport::public_url::PublicUrl;
 use sallyport::sealed::KeyRing;
 use sallyport::server::{
-    AdminSettings, ConnectionLimits, Inherited, Keys, ReloadSignal, RingSource, Server, Settings, Source,
+    AdminSettings, ConnectionLimits, Inherited, Keys, Process, ReloadSignal, RingSource, Server, Settings, Source,
     StreamSettings, TlsFiles, UpstreamSettings,
 };
 use sallyport::source::TrustedProxies;
@@ -234,8 +234,9 @@ impl Gateway {
         let public_url = settings.public_url.as_str().to_owned();
         let (sender, receiver) = oneshot::channel();
         let stop = Stop(Mutex::new(Some(receiver)));
-        let thread =
-            std::thread::spawn(move || see_to(Server::build(settings, clock, Inherited::none()).unwrap()).run(stop));
+        let thread = std::thread::spawn(move || {
+            see_to(Server::build(settings, clock, Inherited::none(), Process::Shared).unwrap()).run(stop)
+        });
         let gateway =
             Self { entra, port, admin_port, public_url, stop: Some(sender), thread: Some(thread), certificates: None };
         for port in [gateway.port, gateway.admin_port] {
