@@ -101,9 +101,9 @@ async fn replicas_restart_one_after_the_other_and_nobody_notices() {
 
     let (mut slowest, mut most_after_last) = (Duration::ZERO, Duration::ZERO);
     for round in 0..rounds {
-        for number in 0..ports.len() {
+        for (number, replica) in replicas.iter_mut().enumerate() {
             let told = Instant::now();
-            let (code, exited) = replicas[number].terminate(delay + window + Duration::from_secs(10)).await;
+            let (code, exited) = replica.terminate(delay + window + Duration::from_secs(10)).await;
             assert_eq!(code, Some(0));
             let took = exited - told;
             let ended = streams.ended.lock().unwrap().clone();
@@ -113,7 +113,7 @@ async fn replicas_restart_one_after_the_other_and_nobody_notices() {
             slowest = slowest.max(took);
             most_after_last = most_after_last.max(exited.saturating_duration_since(gone));
             assert!(took <= delay + window + 2 * SECOND, "round {round}, replica {number}: {took:?}");
-            replicas[number] = Replica::start_with(&rig, program(number)).await;
+            *replica = Replica::start_with(&rig, program(number)).await;
             eventually("it is ready again", async || balancer.targets().len() == 3).await;
         }
     }
