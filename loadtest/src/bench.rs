@@ -4,7 +4,7 @@
 //! on Pingora, replicas of a [`sallyport`] installation, [`peers`]. [`rounds`] measures them by turns, in short windows, so
 //! that what disturbs the machine disturbs all of them; a figure is the median of its rounds. Where only one thing differs, it is
 //! a [`comparison`]: the [`logs`], and the [`sweep`]. [`streams`] and [`handshakes`] measure what is no call. [`results`] has what
-//! came of it.
+//! came of it. [`training`] has the same load for the profile that a release is optimised by.
 
 pub mod comparison;
 pub mod contestant;
@@ -20,6 +20,7 @@ pub mod stage;
 pub mod statistics;
 pub mod streams;
 pub mod sweep;
+pub mod training;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -38,6 +39,8 @@ use stage::{Serving, Stage};
 pub struct Bench {
     /// Where the programs are: `sallyport`, `bare-pingora`, `fake-entra`, and this one.
     pub programs: PathBuf,
+    /// The `sallyport` that serves; the one above signs everybody in, and serves too where there is none here.
+    pub shipped: Option<PathBuf>,
     /// The folder of the programs that are from PyPI; without it, they are told as not measured.
     pub contestants: Option<PathBuf>,
     /// How the run was asked for: it stands in the results.
@@ -153,7 +156,7 @@ impl Bench {
         let mut stage = Stage::open(&self)?;
         let _awake = stage::stays_awake(&self).then(Awake::stay);
         let upstream = stage.upstream(None).await?;
-        let (installation, sign_ins) = Installation::begin(&mut stage, &upstream, &self.sizes).await?;
+        let (installation, sign_ins) = Installation::begin(&mut stage, &upstream, &self).await?;
         results.sign_ins = sign_ins;
 
         if self.measures(Part::Calls) {

@@ -7,6 +7,7 @@ mod output;
 mod sign_in;
 mod storm;
 mod streams;
+mod train;
 mod upstream;
 mod watch;
 mod work;
@@ -47,6 +48,8 @@ enum Command {
     SignIn(sign_in::SignIn),
     /// Sallyport side by side with a bare Pingora and others.
     Bench(bench::SideBySide),
+    /// The load of a release's profile.
+    Train(train::Train),
     /// The abuse cases of OAuth and MCP, against any server, with a grade.
     Attack(attack::Attack),
     /// A stand-in for an MCP server, to be put behind an edge; serves until it is ended.
@@ -76,6 +79,7 @@ fn run(arguments: Arguments) -> anyhow::Result<bool> {
         Command::SignIn(sign_in) => runtime.block_on(sign_in.run()),
         Command::Attack(attack) => return runtime.block_on(attack.run(&arguments.output)),
         Command::Bench(bench) => return runtime.block_on(bench.run()),
+        Command::Train(train) => return runtime.block_on(train.run()).map(|()| true),
         Command::Upstream(upstream) => return runtime.block_on(upstream.run()).map(|()| true),
     }?;
     arguments.output.write(&report)?;

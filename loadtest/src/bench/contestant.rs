@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use anyhow::ensure;
+
 use crate::closed_loop::ClosedLoop;
 use crate::observe::run_time;
 use crate::open_loop::{Offered, OpenLoop};
@@ -168,6 +170,18 @@ impl Contestant {
         }
         self.void = voids.iter().map(|void| format!("at {rate:.0} in a second: {void}")).collect();
         AtRate::Void
+    }
+
+    /// Ends its process, and waits until that has written what it writes at its end.
+    ///
+    /// # Errors
+    /// When a window was void, or the process does not end by itself.
+    pub async fn end(self) -> anyhow::Result<()> {
+        ensure!(self.void.is_empty(), "{}: {}", self.name, self.void.join("; "));
+        match self.serving {
+            Some(serving) => serving.program.stop().await,
+            None => Ok(()),
+        }
     }
 
     async fn commands(&self) -> anyhow::Result<Option<u64>> {

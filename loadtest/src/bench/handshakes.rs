@@ -1,5 +1,6 @@
 //! New TLS 1.3 handshakes with a P-256 certificate, none of them resumed, each with one call; against bare Pingora by turns.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -40,30 +41,12 @@ pub async fn measure(
     upstream: &Serving,
     sizes: &Sizes,
 ) -> anyhow::Result<Vec<HandshakeFigures>> {
-    // P-256 and its signature are what rcgen makes unless told otherwise.
-    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()])?;
-    let certificate = stage.file("tls.crt", &made.cert.pem())?;
-    let key = stage.file("tls.key", &made.signing_key.serialize_pem())?;
-    let (certificate, key) = (certificate.to_string_lossy(), key.to_string_lossy());
-    let tls = Some((certificate.as_ref(), key.as_ref()));
-    let replica = Replica { tls, ..Replica::warm() };
-    let more = ["--certificate".as_ref(), certificate.as_ref().as_ref(), "--key".as_ref(), key.as_ref().as_ref()];
+    let caller = Caller::new(stage, installation, sizes)?;
+    let more = ["--certificate".as_ref(), caller.certificate.as_path(), "--key".as_ref(), caller.key.as_path()];
     let proxies = [
         (BARE, stage.pass_through("bare-pingora", upstream.address, &more).await?),
-        (WARM, installation.replica(stage, upstream.address, replica).await?),
+        (WARM, caller.replica(stage, installation, upstream).await?),
     ];
-    let mut roots = RootCertStore::empty();
-    roots.add(made.cert.der().clone())?;
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let mut config = ClientConfig::builder_with_provider(provider)
-        .with_protocol_versions(&[&rustls::version::TLS13])?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    config.resumption = rustls::client::Resumption::disabled();
-    let caller = Caller {
-        connector: TlsConnector::from(Arc::new(config)),
-        work: Arc::new(installation.calls(sizes.sessions, 0.0)?),
-    };
     let mut windows = [Vec::new(), Vec::new()];
     let mut counts = [0, 0];
     for round in 0..=sizes.handshake_rounds {
@@ -91,15 +74,57 @@ pub async fn measure(
         .collect())
 }
 
+/// Somebody who trusts a certificate of the run's own, and resumes nothing.
 #[derive(Clone)]
-struct Caller {
+pub struct Caller {
+    certificate: PathBuf,
+    key: PathBuf,
     connector: TlsConnector,
     work: Arc<Work>,
 }
 
 impl Caller {
+    /// # Errors
+    /// When the files of the certificate cannot be written.
+    pub fn new(stage: &Stage, installation: &Installation, sizes: &Sizes) -> anyhow::Result<Self> {
+        // P-256 and its signature are what rcgen makes unless told otherwise.
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()])?;
+        let mut roots = RootCertStore::empty();
+        roots.add(made.cert.der().clone())?;
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let mut config = ClientConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[&rustls::version::TLS13])?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        config.resumption = rustls::client::Resumption::disabled();
+        Ok(Self {
+            certificate: stage.file("tls.crt", &made.cert.pem())?,
+            key: stage.file("tls.key", &made.signing_key.serialize_pem())?,
+            connector: TlsConnector::from(Arc::new(config)),
+            work: Arc::new(installation.calls(sizes.sessions, 0.0)?),
+        })
+    }
+
+    /// One with that certificate.
+    ///
+    /// # Errors
+    /// When it does not come up.
+    pub async fn replica(
+        &self,
+        stage: &mut Stage,
+        installation: &Installation,
+        upstream: &Serving,
+    ) -> anyhow::Result<Serving> {
+        let (certificate, key) = (self.certificate.to_string_lossy(), self.key.to_string_lossy());
+        let replica = Replica { tls: Some((certificate.as_ref(), key.as_ref())), ..Replica::warm() };
+        installation.replica(stage, upstream.address, replica).await
+    }
+
     /// How many connections there were in so long.
-    async fn window(&self, proxy: &Serving, lasts: Duration) -> anyhow::Result<u64> {
+    ///
+    /// # Errors
+    /// When one handshake or call fails.
+    pub async fn window(&self, proxy: &Serving, lasts: Duration) -> anyhow::Result<u64> {
         let (address, end) = (proxy.address, Instant::now() + lasts);
         let mut callers = JoinSet::new();
         for _ in 0..CALLERS {

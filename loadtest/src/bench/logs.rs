@@ -19,10 +19,24 @@ pub async fn measure(
     for (name, logs) in
         [("no log", Logs::None), ("access log", Logs::Access), ("access log and audit log", Logs::AccessAndAudit)]
     {
-        let replica = Replica { logs, ..Replica::warm() };
-        let serving = installation.replica(stage, upstream.address, replica).await?;
-        let target = installation.target.clone().served_at(serving.address)?;
-        contestants.push(Contestant::new(name, "", target, installation.tool_calls(sizes.sessions)?, serving));
+        contestants.push(contestant(stage, installation, upstream, sizes, (name, logs)).await?);
     }
     compare("logs", &mut contestants, sizes).await
+}
+
+/// A replica that writes so much of it.
+///
+/// # Errors
+/// When it does not come up.
+pub async fn contestant(
+    stage: &mut Stage,
+    installation: &Installation,
+    upstream: &Serving,
+    sizes: &Sizes,
+    (name, logs): (&str, Logs),
+) -> anyhow::Result<Contestant> {
+    let replica = Replica { logs, ..Replica::warm() };
+    let serving = installation.replica(stage, upstream.address, replica).await?;
+    let target = installation.target.clone().served_at(serving.address)?;
+    Ok(Contestant::new(name, "", target, installation.tool_calls(sizes.sessions)?, serving))
 }

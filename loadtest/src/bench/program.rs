@@ -100,20 +100,16 @@ impl Program {
         lines.into_iter().rev().collect::<Vec<_>>().join(" / ")
     }
 
-    /// Asks it to end, and kills it if it does not.
+    /// Asks it to end, and waits until it has.
     ///
     /// # Errors
-    /// When it cannot be waited for.
-    pub async fn stop(mut self) -> anyhow::Result<()> {
+    /// When it fails, or does not end in time: then it is killed.
+    pub async fn stop(self) -> anyhow::Result<()> {
         if let Some(pid) = i32::try_from(self.pid).ok().and_then(Pid::from_raw) {
             // It may have ended already, which is what is wanted.
             let _ = kill_process(pid, Signal::TERM);
         }
-        let deadline = Instant::now() + END;
-        while self.child.try_wait()?.is_none() && Instant::now() < deadline {
-            sleep(LOOK_AGAIN).await;
-        }
-        Ok(())
+        self.ends(END).await
     }
 }
 
@@ -127,4 +123,4 @@ impl Drop for Program {
 
 const START: Duration = Duration::from_secs(60);
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
-const END: Duration = Duration::from_secs(5);
+const END: Duration = Duration::from_secs(20);

@@ -15,11 +15,11 @@ use std::time::Duration;
 
 use anyhow::{Context, ensure};
 
-use super::Sizes;
 use super::contestant::Contestant;
 use super::program::Program;
 use super::results::SignInFigures;
 use super::stage::{Serving, Side, Stage, free_address};
+use super::{Bench, Sizes};
 use crate::forge::forged;
 use crate::mix::Mix;
 use crate::observe::{run_time, run_time_where};
@@ -41,6 +41,8 @@ pub struct Installation {
     _entra: Program,
     tenant: Tenant,
     ring: PathBuf,
+    /// Who serves.
+    program: PathBuf,
 }
 
 impl Installation {
@@ -48,7 +50,8 @@ impl Installation {
     ///
     /// # Errors
     /// When something does not come up, or a sign-in fails.
-    pub async fn begin(stage: &mut Stage, upstream: &Serving, sizes: &Sizes) -> anyhow::Result<(Self, SignInFigures)> {
+    pub async fn begin(stage: &mut Stage, upstream: &Serving, bench: &Bench) -> anyhow::Result<(Self, SignInFigures)> {
+        let sizes = &bench.sizes;
         let redis = redis::start(stage).await?;
         let (entra, tenant) = entra(stage).await?;
         let ring = stage.folder().join("keys.json");
@@ -66,7 +69,8 @@ impl Installation {
         dev.program.stop().await?;
         let sessions = tokens::read(&file)?;
         ensure!(sessions.len() >= sizes.sessions, "only {} sessions began", sessions.len());
-        Ok((Self { target, sessions, redis, _entra: entra, tenant, ring }, figures))
+        let program = bench.shipped.clone().unwrap_or_else(|| stage.program("sallyport"));
+        Ok((Self { target, sessions, redis, _entra: entra, tenant, ring, program }, figures))
     }
 
     /// Of the first sessions.
@@ -200,8 +204,8 @@ impl Installation {
             audit: stage.folder().join(format!("audit-{}.log", address.port())),
         };
         let file = stage.file(&file, &replica.configuration(&common, address, admin, upstream))?;
-        let program = replica.program.map_or_else(|| stage.program("sallyport"), Path::to_owned);
-        let mut command = stage.command(Side::Proxy, &program);
+        let program = replica.program.unwrap_or(&self.program);
+        let mut command = stage.command(Side::Proxy, program);
         command.arg("serve").arg("--config").arg(file);
         let mut serving = stage.serve("sallyport", command, address).await?;
         let ready: Target = format!("http://{admin}/readyz").parse()?;

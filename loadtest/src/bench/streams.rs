@@ -60,7 +60,11 @@ pub async fn measure(
     Ok(figures)
 }
 
-async fn of(
+/// One proxy's: with streams that carry nothing at `idle`, and with events at `busy`.
+///
+/// # Errors
+/// When one is gone.
+pub async fn of(
     name: &'static str,
     installation: &Installation,
     idle: &Serving,
@@ -117,5 +121,5 @@ fn streams_of(installation: &Installation, target: &Target) -> anyhow::Result<Ar
 }
 
 /// Fifty in a second.
-const EVENT_EVERY_MS: u64 = 20;
+pub const EVENT_EVERY_MS: u64 = 20;
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -22,6 +22,9 @@ pub struct SideBySide {
     /// Measure this and nothing else. Can be repeated.
     #[arg(long, value_name = "PART")]
     only: Vec<Part>,
+    /// The program of a release, which then serves. Without it the one beside this program does, which signs everybody in.
+    #[arg(long, value_name = "PATH")]
+    sallyport: Option<PathBuf>,
     /// Another build to measure beside ours: of `sallyport`, or of `bare-pingora` if its file is named so. Can be repeated.
     #[arg(long = "program", value_name = "NAME=PATH", value_parser = other_build)]
     other_builds: Vec<(String, PathBuf)>,
@@ -46,14 +49,20 @@ impl SideBySide {
     /// When the run cannot begin, or its results cannot be written.
     #[expect(clippy::print_stdout, reason = "the tables are what the program is for")]
     pub async fn run(self) -> anyhow::Result<bool> {
-        let programs = std::env::current_exe()?.parent().map(Path::to_owned).context("this program is in a folder")?;
+        let programs = programs()?;
         let sizes = match (self.quick, self.smoke) {
             (true, _) => Sizes::QUICK,
             (_, true) => Sizes::SMOKE,
             _ => Sizes::FULL,
         };
         // Folders are this machine's own, and of no use to whoever reads the results.
-        let flags = [(self.quick, " --quick"), (self.smoke, " --smoke"), (self.realtime, " --realtime")];
+        let shipped = self.sallyport.is_some();
+        let flags = [
+            (self.quick, " --quick"),
+            (self.smoke, " --smoke"),
+            (self.realtime, " --realtime"),
+            (shipped, " --sallyport ..."),
+        ];
         let only =
             self.only.iter().filter_map(|part| Some(format!(" --only {}", part.to_possible_value()?.get_name())));
         let others = self.other_builds.iter().map(|(name, _)| format!(" --program {name}=..."));
@@ -61,6 +70,7 @@ impl SideBySide {
         let flags: String = flags.iter().filter_map(|&(given, flag)| given.then_some(flag)).collect();
         let bench = Bench {
             programs,
+            shipped: self.sallyport,
             contestants: self.contestants,
             command: format!("loadtest bench{flags}{more}"),
             sizes,
@@ -82,6 +92,14 @@ impl SideBySide {
         }
         Ok(results.is_valid())
     }
+}
+
+/// Where those are that were built with this one.
+///
+/// # Errors
+/// When the system does not say where this one is.
+pub fn programs() -> anyhow::Result<PathBuf> {
+    std::env::current_exe()?.parent().map(Path::to_owned).context("this program is in a folder")
 }
 
 fn other_build(text: &str) -> Result<(String, PathBuf), &'static str> {

@@ -15,17 +15,22 @@ fn programs() -> Option<PathBuf> {
     all.then_some(folder)
 }
 
-#[tokio::test]
-async fn everything_comes_up_and_is_measured_by_turns() {
+/// Likewise, and Redis; else it says that the test is skipped, unless it must not be.
+fn everything() -> Option<PathBuf> {
     let redis = std::process::Command::new("redis-server").arg("--version").output();
     let required = ["SALLYPORT_REQUIRE_REDIS", "CI"].iter().any(|name| std::env::var_os(name).is_some());
-    let (Some(programs), Ok(_)) = (programs(), redis) else {
+    let programs = programs().filter(|_| redis.is_ok());
+    if programs.is_none() {
         assert!(!required, "redis-server or a program of the workspace is missing, and this run requires them");
         eprintln!("\nSKIPPED bench: needs redis-server, and the programs of the workspace (cargo build --workspace)\n");
-        return;
-    };
-    let bench = Bench {
+    }
+    programs
+}
+
+fn smoke(programs: PathBuf) -> Bench {
+    Bench {
         programs,
+        shipped: None,
         contestants: None,
         command: "test".to_owned(),
         sizes: Sizes::SMOKE,
@@ -34,8 +39,13 @@ async fn everything_comes_up_and_is_measured_by_turns() {
         limit: Duration::from_secs(180),
         pin: false,
         realtime: false,
-    };
-    let results = bench.run().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn everything_comes_up_and_is_measured_by_turns() {
+    let Some(programs) = everything() else { return };
+    let results = smoke(programs).run().await.unwrap();
     let text = results.to_string();
     assert!(results.is_valid(), "{text}");
     let row = |name: &str| results.calls.rows.iter().find(|row| row.name == name).unwrap_or_else(|| panic!("{text}"));
@@ -74,19 +84,30 @@ async fn everything_comes_up_and_is_measured_by_turns() {
 }
 
 #[tokio::test]
+async fn a_build_is_put_under_every_kind_of_load_and_ends_by_itself() {
+    let Some(programs) = everything() else { return };
+    let counted = std::env::temp_dir().join(format!("loadtest-counted-{}", std::process::id()));
+    std::fs::create_dir_all(&counted).unwrap();
+    // As a program that counts does: it leaves a file when it ended well, and none when it was killed.
+    let counting = counted.join("sallyport");
+    let script = format!(
+        "#!/bin/sh\ntrap 'kill $!' TERM\n{} \"$@\" &\nwait $!; wait $! && touch {}/$$.profraw\n",
+        programs.join("sallyport").display(),
+        counted.display()
+    );
+    write_program(&counting, &script);
+    let train = Bench { shipped: Some(counting), ..smoke(programs) };
+    train.train().await.unwrap();
+    let files = std::fs::read_dir(&counted).unwrap().flatten();
+    let ended = files.filter(|file| file.path().extension().is_some_and(|extension| extension == "profraw")).count();
+    assert_eq!(ended, 7, "warm, with Redis, forged, expired, with logs, TLS, event streams");
+    std::fs::remove_dir_all(counted).unwrap();
+}
+
+#[tokio::test]
 async fn a_run_does_not_outlive_its_limit() {
-    let bench = Bench {
-        // A stand-in for the upstream that never listens: the first thing that is started.
-        programs: folder_of_sleepers(),
-        contestants: None,
-        command: "test".to_owned(),
-        sizes: Sizes::SMOKE,
-        only: Vec::new(),
-        other_builds: Vec::new(),
-        limit: Duration::from_millis(500),
-        pin: false,
-        realtime: false,
-    };
+    // A stand-in for the upstream that never listens: the first thing that is started.
+    let bench = Bench { limit: Duration::from_millis(500), ..smoke(folder_of_sleepers()) };
     let folder = bench.programs.clone();
     let begun = std::time::Instant::now();
     let error = bench.run().await.expect_err("nothing came up");
@@ -98,11 +119,15 @@ async fn a_run_does_not_outlive_its_limit() {
 }
 
 fn folder_of_sleepers() -> PathBuf {
-    use std::os::unix::fs::PermissionsExt;
     let folder = std::env::temp_dir().join(format!("loadtest-sleepers-{}", std::process::id()));
     std::fs::create_dir_all(&folder).unwrap();
-    let program = folder.join("loadtest");
-    std::fs::write(&program, format!("#!/bin/sh\necho $$ > {}/pid\nexec sleep 60\n", folder.display())).unwrap();
-    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let script = format!("#!/bin/sh\necho $$ > {}/pid\nexec sleep 60\n", folder.display());
+    write_program(&folder.join("loadtest"), &script);
     folder
+}
+
+fn write_program(path: &Path, script: &str) {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::write(path, script).unwrap();
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
 }
