@@ -99,14 +99,20 @@ docs-reference:
 # docs/performance.md says what the counts are. With test-deploy's flags, so that it finds most of it compiled.
 instructions:
 	@.ci/install test
-	OPTIMIZE=thin deploy/release/flagged bench --locked -p sallyport --bench hot_path -- --count $(ARGS)
+	OPTIMIZE=little deploy/release/flagged bench --locked -p sallyport --bench hot_path -- --count $(ARGS)
 
-# What is shipped, on a machine that does nothing else. NAME chooses where the results go: loadtest/results/NAME.json and .md.
+# Builds what is shipped, and says where it is.
+SHIPPED = $$(PATH="$$(deploy/release/tools cargo-auditable):$$PATH" deploy/release/build)
+
+# What is shipped, on a machine that does nothing else; beside it a bare Pingora that is optimised as a whole too, and what is not measured.
+# NAME chooses where the results go: loadtest/results/NAME.json and .md.
 bench:
 	@.ci/install bench
-	deploy/release/flagged build --release --locked -p sallyport -p loadtest -p bare-pingora -p bench-sessions -p fake-entra
 	@mkdir -p loadtest/results
-	"$${CARGO_TARGET_DIR:-target}/release/loadtest" bench --contestants "$$(loadtest/contestants)" \
+	programs=$(SHIPPED) && \
+	deploy/release/flagged build --release --locked -p bare-pingora && \
+	OPTIMIZE=little deploy/release/flagged build --release --locked -p sallyport -p loadtest -p bench-sessions -p fake-entra && \
+	"$${CARGO_TARGET_DIR:-target}/release/loadtest" bench --contestants "$$(loadtest/contestants)" --sallyport "$$programs/sallyport" \
 		--out "loadtest/results/$(or $(NAME),$(shell date -u +%Y-%m-%d))" $(ARGS)
 
 # Release builds: in Debian packages in a booted system, in images, under manifests.
@@ -115,11 +121,11 @@ test-deploy:
 	deploy/test
 
 dist:
-	@.ci/install build
-	deploy/release/dist "$$(PATH="$$(deploy/release/tools cargo-auditable):$$PATH" deploy/release/build)" $${CARGO_TARGET_DIR:-target}/dist
+	@.ci/install release
+	programs=$(SHIPPED) && deploy/release/dist "$$programs" $${CARGO_TARGET_DIR:-target}/dist
 
 reproducible:
-	@.ci/install build
+	@.ci/install release
 	PATH="$$(deploy/release/tools cargo-auditable):$$PATH" deploy/release/reproducible $(PROGRAMS)
 
 # By itself, for it measures the memory of its process.
