@@ -43,21 +43,24 @@ dev:
 	@.ci/install build
 	$(or $(SALLYPORT_BIN),cargo run --release --locked --) dev $(ARGS)
 
+# All that the tests build, with the same features each time, or cargo compiles seventy crates once more: `--tests` brings those that the
+# tests' own dependencies want, and everything-server is for the conformance suite.
+TESTED = --workspace --locked --features sallyport-mcp-server/conformance
+
 build:
 	@.ci/install build
-	cargo build --workspace --locked
+	cargo build $(TESTED) --bins --tests
 
-# Goes on after a failure, so that one run shows all of them, and closes with the total. What is installed must be met.
+# Goes on after a failure, so that one run shows all of them, and closes with the total. What is installed must be met. What is built for the
+# later parts is built beside the earlier ones.
 test:
 	@.ci/install test
-	@SALLYPORT_REQUIRE_REDIS=1 SALLYPORT_REQUIRE_PROMETHEUS=1 SALLYPORT_REQUIRE_FAKETIME=1 .ci/total $(MAKE) --no-print-directory --keep-going fmt-check test-rust test-clients test-interop test-register test-load test-models test-docs test-fuzz instructions test-deploy clippy shellcheck
+	@SALLYPORT_REQUIRE_REDIS=1 SALLYPORT_REQUIRE_PROMETHEUS=1 SALLYPORT_REQUIRE_FAKETIME=1 .ci/total .ci/ahead $(MAKE) --no-print-directory --keep-going fmt-check test-rust test-clients test-interop test-register test-load test-models test-docs test-fuzz instructions test-deploy clippy shellcheck
 
 test-rust: build
-	cargo test --workspace --locked --no-fail-fast
+	cargo test $(TESTED) --no-fail-fast
 
-# The same packages as above, so that nothing else is built anew for the feature.
 test-clients: build
-	cargo build --workspace --locked --features sallyport-mcp-server/conformance --bin everything-server
 	gateway/tests/clients/run $(DRIVERS)
 
 test-interop: build
@@ -182,7 +185,7 @@ clippy:
 	cargo clippy --workspace --all-targets --locked --features sallyport-mcp-server/conformance,fake-entra/unmarked -- -D warnings
 
 shellcheck:
-	shellcheck docs/tests/run loadtest/contestants deploy/entra/register deploy/entra/tests/sleep gateway/models/check gateway/fuzz/run gateway/fuzz/instrument .ci/install .ci/run .ci/total
+	shellcheck docs/tests/run loadtest/contestants deploy/entra/register deploy/entra/tests/sleep gateway/models/check gateway/fuzz/run gateway/fuzz/instrument .ci/ahead .ci/install .ci/run .ci/total
 	shellcheck --exclude=SC2016,SC2317 deploy/test deploy/release/* deploy/debian/build deploy/debian/*/p* deploy/debian/tests/* \
 		deploy/container/root deploy/container/tests/run deploy/kubernetes/tests/run \
 		deploy/kubernetes/tests/kubectl deploy/kubernetes/tests/replicas/run
