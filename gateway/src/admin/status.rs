@@ -133,8 +133,8 @@ impl StatusAdmin {
             Some(cause) => (format!("not ready: {cause}"), false),
             None => ("serving".to_owned(), true),
         };
-        let listed = self.sessions.roster().list(&Selector::All, SESSIONS).await;
-        let more = listed.as_ref().is_ok_and(|list| list.more);
+        let listed = self.sessions.roster().list(&Selector::All, LOOKED_AT).await;
+        let more = listed.as_ref().is_ok_and(|list| list.more || list.sessions.len() > SESSIONS);
         let page = Page {
             style: STYLE,
             version: env!("CARGO_PKG_VERSION"),
@@ -148,7 +148,7 @@ impl StatusAdmin {
             servers: self.servers(),
             figures: FIGURES.iter().filter_map(|(title, family)| figure(&families, title, family)).collect(),
             troubles: trouble::last(),
-            sessions: listed.ok().map(|list| list.sessions.iter().rev().map(row).collect()),
+            sessions: listed.ok().map(|list| list.sessions.iter().rev().take(SESSIONS).map(row).collect()),
             more,
             token: &self.token.0,
         };
@@ -226,8 +226,10 @@ fn policy() -> HeaderValue {
 }
 
 const STYLE: &str = include_str!("../../templates/status.css");
-/// More are for `sallyport sessions list`.
+/// The newest. More are for `sallyport sessions list`.
 const SESSIONS: usize = 50;
+/// So many are looked at for the newest, in no order: the page asks every ten seconds, and Redis for each.
+const LOOKED_AT: usize = 1000;
 /// Of a chart, in the template too.
 const WIDTH: f64 = 240.0;
 const HEIGHT: f64 = 40.0;

@@ -70,6 +70,24 @@ async fn the_page_tells_how_it_is_and_shows_no_secret() {
 }
 
 #[tokio::test]
+async fn of_many_sessions_the_newest_are_shown() {
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::start(&upstream.url).await;
+    let client = Client::register(&gateway).await;
+    for _ in 0..150 {
+        client.token(&gateway, ADELE).await;
+    }
+    // When a session began is told in seconds.
+    tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
+    client.token(&gateway, ALEX).await;
+    let shown = look(&gateway).await;
+    assert_eq!(shown.ids.len(), 50);
+    assert!(shown.html.contains("There are more"), "{}", shown.html);
+    let first = shown.html.split("<tbody>").last().unwrap().split("</tr>").next().unwrap();
+    assert!(first.contains(ALEX), "{first}");
+}
+
+#[tokio::test]
 async fn a_button_ends_the_session_that_it_stands_beside() {
     let upstream = Upstream::start().await;
     let gateway = Gateway::start(&upstream.url).await;
