@@ -45,11 +45,11 @@ dev:
 
 # All that the tests build, with the same features each time, or cargo compiles seventy crates once more: `--tests` brings those that the
 # tests' own dependencies want, and everything-server is for the conformance suite.
-TESTED = --workspace --locked --features sallyport-mcp-server/conformance
+TESTED = --workspace --features sallyport-mcp-server/conformance
 
 build:
 	@.ci/install build
-	cargo build $(TESTED) --bins --tests
+	cargo build --locked $(TESTED) --bins --tests
 
 # Goes on after a failure, so that one run shows all of them, and closes with the total. What is installed must be met. What is built for the
 # later parts is built beside the earlier ones.
@@ -58,7 +58,7 @@ test:
 	@SALLYPORT_REQUIRE_REDIS=1 SALLYPORT_REQUIRE_PROMETHEUS=1 SALLYPORT_REQUIRE_FAKETIME=1 .ci/total .ci/ahead $(MAKE) --no-print-directory --keep-going fmt-check test-rust test-clients test-interop test-register test-load test-models test-docs test-fuzz instructions test-deploy clippy shellcheck
 
 test-rust: build
-	cargo test $(TESTED) --no-fail-fast
+	cargo test --locked $(TESTED) --no-fail-fast
 
 test-clients: build
 	gateway/tests/clients/run $(DRIVERS)
