@@ -7,7 +7,7 @@
 #   ARTIFACTS         where the client tests keep logs and pictures; likewise
 
 .DEFAULT_GOAL := help
-.PHONY: help dev build test test-rust test-clients test-interop test-register test-load test-models test-prometheus test-deploy test-docs test-fuzz fuzz docs-reference instructions bench dist reproducible flood schedules chaos chaos-rows soak scaling check fmt fmt-check clippy shellcheck
+.PHONY: help dev build ahead test test-rust test-clients test-interop test-register test-load test-models test-prometheus test-deploy test-docs test-fuzz fuzz docs-reference instructions bench dist reproducible flood schedules chaos chaos-rows soak scaling check fmt fmt-check clippy shellcheck
 
 help:
 	@echo 'make dev           build and run everything on loopback: the edge, a sample MCP server, a stand-in for Entra'
@@ -102,7 +102,16 @@ docs-reference:
 # docs/performance.md says what the counts are. With test-deploy's flags, so that it finds most of it compiled.
 instructions:
 	@.ci/install test
-	OPTIMIZE=little deploy/release/flagged bench --locked -p sallyport --bench hot_path -- --count $(ARGS)
+	$(HOT_PATH) -- --count $(ARGS)
+
+HOT_PATH = OPTIMIZE=little deploy/release/flagged bench --locked -p sallyport --bench hot_path
+
+# Builds what test-fuzz, instructions, test-deploy and clippy need: .ci/ahead. Clippy is the last, for nobody else can build in debug meanwhile.
+ahead:
+	gateway/fuzz/run --build
+	$(HOT_PATH) --no-run
+	deploy/test --build
+	$(MAKE) clippy
 
 # Builds what is shipped, and says where it is.
 SHIPPED = $$(PATH="$$(deploy/release/tools cargo-auditable):$$PATH" deploy/release/build)

@@ -23,7 +23,7 @@ pub struct SideBySide {
     #[arg(long, value_name = "PART")]
     only: Vec<Part>,
     /// The program of a release, which then serves. Without it the one beside this program does, which signs everybody in.
-    #[arg(long, value_name = "PATH")]
+    #[arg(long, value_name = "PATH", value_parser = program)]
     sallyport: Option<PathBuf>,
     /// Another build to measure beside ours: of `sallyport`, or of `bare-pingora` if its file is named so. Can be repeated.
     #[arg(long = "program", value_name = "NAME=PATH", value_parser = other_build)]
@@ -104,7 +104,15 @@ pub fn programs() -> anyhow::Result<PathBuf> {
 
 fn other_build(text: &str) -> Result<(String, PathBuf), &'static str> {
     let (name, path) = text.split_once('=').ok_or("a name, an equals sign, and a path")?;
-    Ok((name.to_owned(), path.into()))
+    Ok((name.to_owned(), program(path)?))
+}
+
+/// By its whole path, for it is started in a folder of the run's own.
+///
+/// # Errors
+/// When there is no such file.
+pub fn program(text: &str) -> Result<PathBuf, &'static str> {
+    std::path::absolute(text).ok().filter(|path| path.is_file()).ok_or("there is no such program")
 }
 
 fn write(path: &Path, text: &str) -> anyhow::Result<()> {

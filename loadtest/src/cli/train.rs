@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::bench::programs;
+use super::bench::{program, programs};
 use crate::bench::{Bench, Sizes};
 
 /// Puts the load of `bench` on one build of Sallyport, each kind for some seconds on a process of its own, and ends each so that it
@@ -13,7 +13,7 @@ use crate::bench::{Bench, Sizes};
 #[derive(Args)]
 pub struct Train {
     /// The program, which has `serve`. Others are started that are beside this one, as by `bench`.
-    #[arg(value_name = "PATH")]
+    #[arg(value_name = "PATH", value_parser = program)]
     sallyport: PathBuf,
     /// How long each kind of load lasts.
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=60))]
