@@ -93,7 +93,7 @@ impl Server {
     pub fn build(settings: Settings, clock: Clock, inherited: Inherited, process: Process) -> Result<Self, BuildError> {
         let metrics = Arc::new(Metrics::default());
         let drain = Drain::new(metrics.in_flight().clone());
-        let mut pingora = PingoraServer::new_with_opt_and_conf(None, configuration(process));
+        let mut pingora = PingoraServer::new_with_opt_and_conf(None, configuration(process, &settings.connections));
         pingora.bootstrap();
 
         let leave = settings.drain;

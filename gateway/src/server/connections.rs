@@ -42,11 +42,24 @@ impl Default for ConnectionLimits {
 }
 
 impl ConnectionLimits {
-    /// As many as this process may have files open for: one for the client and one for the server behind it.
+    /// As many as this process may have files open for: one for the client, one for the server behind it, and one to a server that
+    /// waits for the next request.
     pub fn in_all_by_default(files_reserved: u32) -> u32 {
-        (files_of_clients(files_reserved) / 2).max(1)
+        (files_of_clients(files_reserved) / FILES_EACH).max(1)
+    }
+
+    /// How many connections to servers may wait for the next request, in each of so many `stores` of them. Calls that end at once
+    /// leave as many: those beyond would be closed, and opened anew for the next calls.
+    pub fn waiting(&self, stores: u32) -> usize {
+        let waiting = files_of_clients(self.files_reserved) / FILES_EACH / stores;
+        waiting.clamp(1, MOST_WAITING) as usize
     }
 }
+
+/// Three files for each client connection.
+const FILES_EACH: u32 = 3;
+/// Pingora makes room for all of them at the start.
+const MOST_WAITING: u32 = 4096;
 
 /// Of few files, a quarter.
 const FILES_RESERVED: u32 = 256;

@@ -30,7 +30,7 @@ use super::{AdminSettings, BuildError, ConnectionLimits, Settings};
 use crate::admin::Admin;
 use crate::clock::Clock;
 use crate::drain::Drain;
-use crate::edge::{Bounds, Edge, HeaderDeadline, IdleConnections};
+use crate::edge::{Bounds, Edge, HeaderDeadline, IdleConnections, Upstreams};
 use crate::metrics::Metrics;
 use crate::service_manager;
 
@@ -168,7 +168,7 @@ pub enum Process {
 }
 
 /// As many workers as there are processors.
-pub fn configuration(process: Process) -> ServerConf {
+pub fn configuration(process: Process, limits: &ConnectionLimits) -> ServerConf {
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     // One worker has nobody to steal from, and a runtime that is made for it makes each call dearer: docs/performance.md. Several
     // would wake each other without it, for any of them may use a connection that waits. In a process that has had another such
@@ -178,6 +178,8 @@ pub fn configuration(process: Process) -> ServerConf {
     ServerConf {
         threads,
         work_stealing: !is_alone,
+        // Pingora makes room for so many times as many as there are workers.
+        upstream_keepalive_pool_size: (limits.waiting(Upstreams::STORES) / threads).max(1),
         // The drain has waited already; what is left is cut.
         grace_period_seconds: Some(0),
         graceful_shutdown_timeout_seconds: Some(1),

@@ -1,7 +1,14 @@
 //! The relay between client and server, byte by byte: framing of its own on each hop, nothing sent twice, and whoever breaks
 //! off is seen to have broken off.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
+
+use futures_util::future::join_all;
+use sallyport::server::ConnectionLimits;
+use tokio::sync::Barrier;
+use tokio::task::JoinSet;
 
 use crate::support::browser::http_client;
 use crate::support::gateway::{Gateway, Options};
@@ -261,6 +268,48 @@ async fn connections_are_used_again() {
     // Not quite one; see `WireServer::next`.
     assert!(opened <= 10, "{opened} connections for 30 calls");
     assert_eq!(gateway.metric("sallyport_upstream_first_byte_seconds_count").await, 30.0);
+}
+
+/// Calls that end together leave as many connections, and as many calls after them open none.
+#[tokio::test]
+async fn a_crowd_finds_the_connections_that_the_one_before_it_left() {
+    let server = WireServer::start().await;
+    let gateway = Gateway::start_changed(&server.url, |settings, _| settings.connections.per_address = 10_000).await;
+    let token = Client::register(&gateway).await.token(&gateway, ADELE).await;
+    // A part of what may wait, for other tests have files open too.
+    let crowd = (ConnectionLimits::default().waiting(2) / 4).min(1_000);
+    let all_are_here = Arc::new(Barrier::new(crowd));
+    let opened = Arc::new(AtomicUsize::new(0));
+    let counted = opened.clone();
+    let serving = tokio::spawn(async move {
+        let mut served = JoinSet::new();
+        loop {
+            let (mut wire, all_are_here) = (server.accept().await, all_are_here.clone());
+            counted.fetch_add(1, Ordering::Relaxed);
+            served.spawn(async move {
+                loop {
+                    wire.header().await;
+                    assert_eq!(wire.bytes(2).await, "{}");
+                    all_are_here.wait().await;
+                    wire.send("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n[]").await;
+                }
+            });
+        }
+    });
+    let mut wires = join_all((0..crowd).map(|_| Wire::to(&gateway))).await;
+    for _ in 0..2 {
+        for wire in &mut wires {
+            wire.call(&gateway, &token, "POST", "content-length: 2\r\n", "{}").await;
+        }
+        for wire in &mut wires {
+            assert!(wire.header().await.starts_with("http/1.1 200"));
+            assert_eq!(wire.bytes(2).await, "[]");
+        }
+    }
+    serving.abort();
+    let opened = opened.load(Ordering::Relaxed);
+    // As above, not quite as many.
+    assert!(opened <= crowd + crowd / 10, "{opened} connections for {crowd} calls at once");
 }
 
 #[tokio::test]

@@ -64,6 +64,9 @@ impl ProxyHttp for PassThrough {
     }
 }
 
+/// Connections to the server that may wait for the next request, as with Sallyport.
+const WAITING: usize = 4096;
+
 /// Serves until it is ended.
 ///
 /// # Errors
@@ -75,7 +78,8 @@ pub fn run() -> anyhow::Result<()> {
     let provider = rustls::crypto::aws_lc_rs::default_provider().install_default();
     provider.map_err(|_| anyhow::anyhow!("there is a TLS provider already"))?;
     let threads = available_parallelism().map_or(1, usize::from);
-    let mut server = Server::new_with_opt_and_conf(None, ServerConf { threads, ..ServerConf::default() });
+    let configuration = ServerConf { threads, upstream_keepalive_pool_size: WAITING, ..ServerConf::default() };
+    let mut server = Server::new_with_opt_and_conf(None, configuration);
     server.bootstrap();
     let proxy = PassThrough { upstream: arguments.upstream, refuses: arguments.refuse };
     let mut service = http_proxy_service(&server.configuration, proxy);

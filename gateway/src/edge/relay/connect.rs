@@ -45,6 +45,9 @@ pub struct Link {
 }
 
 impl Upstreams {
+    /// So many times as many connections may wait as the configuration says.
+    pub const STORES: u32 = 2;
+
     pub fn new(configuration: &ServerConf) -> Self {
         let options = || Some(ConnectorOptions::from_server_conf(configuration));
         Self { connector: Connector::new(options()), http1: TransportConnector::new(options()), turns: Turns::new() }

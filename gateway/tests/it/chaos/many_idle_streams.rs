@@ -35,7 +35,7 @@ async fn two_gateways_hold_more_idle_streams_than_one_process_has_files() {
     let (each, keep_alive, window) = (sized(200, 10_000), seconds(2, 15), seconds(6, 180));
     let Some(rig) = Rig::start(Wanted { users: SESSIONS, ..Wanted::default() }).await else { return };
     let server = Http2Server::start().await;
-    // In the place of half of the files: a stream takes one here, not two.
+    // In the place of a third of the files: a stream takes one here, not two.
     let configuration = format!(
         "http = \"2\"\n[limits]\nconnections = 15000\nexchanges = 15000\nconnections_per_address = 1000000\n\
          streams_per_session = 10000\nburst = 1000000\nrequests_per_second = 1000000\n\
