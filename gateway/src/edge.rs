@@ -37,6 +37,7 @@ use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use http::{HeaderName, Method};
 use pingora::ErrorSource;
+use pingora::modules::http::HttpModules;
 use pingora::prelude::{Error, ErrorType, HttpPeer, Result};
 use pingora_proxy::{FailToProxy, ProxyHttp, Session};
 
@@ -91,6 +92,9 @@ impl ProxyHttp for Edge {
     fn new_ctx(&self) -> Journey {
         Journey::new(self.live.load_full(), self.drain.enter())
     }
+
+    /// None: nothing is compressed here, and each request would carry what could.
+    fn init_downstream_modules(&self, _modules: &mut HttpModules) {}
 
     async fn early_request_filter(&self, session: &mut Session, _journey: &mut Journey) -> Result<()> {
         header_arrived();

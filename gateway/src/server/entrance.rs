@@ -139,7 +139,7 @@ impl Rules {
     /// The one thing of ours that lives exactly as long as a connection. Pingora has it for proxies on the way to an upstream;
     /// nobody reads it here.
     fn held(&self, place: Place) -> ProxyDigest {
-        let nothing = ResponseHeader::build_no_case(200, None).expect("200 is a status");
+        let nothing = ResponseHeader::build_no_case(200, Some(0)).expect("200 is a status");
         let is_shared = place.is_shared();
         let connected = Connected::new(place, is_shared, self.idle.clone());
         ProxyDigest::new(Box::new(nothing), Some(Box::new(connected)))
