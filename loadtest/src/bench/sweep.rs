@@ -30,11 +30,15 @@ pub async fn measure(
     // A window ends by the number, not by the time.
     sweeps.push(compare("calls in a window", &mut points, &Sizes { window: LONG, ..*sizes }).await?);
 
-    let mut points = Vec::new();
-    for connections in CONNECTIONS {
-        points.push(on_one(connections, &few)?.with_callers(connections));
+    // What a bare Pingora has to say to more connections is not ours to mend.
+    let bare = stage.pass_through("bare-pingora", upstream.address, &[]).await?;
+    for (of, serving) in [("connections", &one), ("connections, bare Pingora", &bare)] {
+        let mut points = Vec::new();
+        for connections in CONNECTIONS {
+            points.push(at(installation, serving, connections, &few)?.with_callers(connections));
+        }
+        sweeps.push(compare(of, &mut points, sizes).await?);
     }
-    sweeps.push(compare("connections", &mut points, sizes).await?);
 
     let mut points = Vec::new();
     for clients in CLIENTS {

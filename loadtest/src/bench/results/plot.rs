@@ -54,7 +54,8 @@ fn drawing(svg: &mut String, lines: &[(&str, Vec<(f64, f64)>)]) -> Result<(), Dr
     root.present()
 }
 
-const COLORS: [RGBColor; 5] = [BLUE, RGBColor(230, 120, 0), RGBColor(0, 130, 60), RGBColor(150, 0, 130), RED];
+const COLORS: [RGBColor; 6] =
+    [BLUE, RGBColor(230, 120, 0), RGBColor(150, 150, 150), RGBColor(0, 130, 60), RGBColor(150, 0, 130), RED];
 
 #[cfg(test)]
 mod tests {
