@@ -6,11 +6,14 @@
 mod affinity;
 mod ejection;
 mod health;
+mod peer;
 mod pools;
 mod question;
 mod resolve;
 mod server;
+mod settings;
 mod sse;
+mod state;
 mod tls;
 
 use std::net::SocketAddr;
@@ -19,17 +22,19 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
-use http::{HeaderName, HeaderValue, Uri};
+use http::Uri;
 use pingora::lb::selection::Consistent;
 use pingora::lb::{Backend, Backends, LoadBalancer};
-use pingora::prelude::HttpPeer;
 use url::Url;
 
 pub use affinity::{McpSession, Name};
+pub use peer::Peer;
 pub use pools::Pools;
 pub use question::Answer;
 pub use resolve::Resolver;
+pub use settings::{HealthSettings, HttpVersion, Settings};
 pub use sse::{EndpointRewriter, SseError};
+pub use state::{Counts, ServerState};
 pub use tls::Tls;
 
 use crate::sealed::Index;
@@ -45,44 +50,6 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(45);
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 /// How many servers are looked at before the group counts as down.
 const CANDIDATES: usize = 64;
-
-/// One group of interchangeable servers.
-#[derive(Clone)]
-pub struct Settings {
-    pub name: String,
-    /// Origins, `http://host:port` or `https://host`.
-    pub servers: Vec<Url>,
-    pub resolver: Resolver,
-    /// How often the names of servers are looked up.
-    pub resolve_interval: Duration,
-    /// Of the servers with `https`.
-    pub tls: Tls,
-    pub http: HttpVersion,
-    /// The path of Streamable HTTP on the servers.
-    pub endpoint: String,
-    /// The path of the legacy event stream on the servers.
-    pub sse_endpoint: String,
-    pub health: Option<HealthSettings>,
-    /// Fixed headers of the hop, such as a function key. Their values are secret.
-    pub headers: Vec<(HeaderName, HeaderValue)>,
-}
-
-/// What the servers are spoken to in.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum HttpVersion {
-    #[default]
-    Http1,
-    /// By ALPN over TLS, with prior knowledge without; a server that speaks nothing else gets no requests.
-    Http2,
-    /// Over TLS what the server prefers of the two; HTTP/1.1 without.
-    Negotiated,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HealthSettings {
-    pub path: String,
-    pub interval: Duration,
-}
 
 /// Why a group cannot be built.
 #[derive(Debug, thiserror::Error)]
@@ -104,63 +71,6 @@ pub struct Pool {
     /// In the order of the configured servers: which take nothing but what belongs to sessions of theirs.
     draining: Vec<AtomicBool>,
     has_names: bool,
-}
-
-/// One address of a server, for operators.
-pub struct ServerState {
-    pub server: Url,
-    pub address: SocketAddr,
-    /// By the health check; always, without one.
-    pub well: bool,
-    pub ejected: bool,
-    pub draining: bool,
-}
-
-/// How many addresses of servers there are in each state.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
-    pub ready: u32,
-    pub down: u32,
-    pub ejected: u32,
-    pub draining: u32,
-}
-
-/// A server that was picked.
-#[derive(Clone)]
-pub struct Peer {
-    pub address: SocketAddr,
-    server: Server,
-    settings: Arc<Settings>,
-}
-
-impl Settings {
-    /// One server, the usual endpoints, no health checks.
-    ///
-    /// # Panics
-    /// When `server` is not a URL.
-    pub fn single(name: &str, server: &str) -> Self {
-        Self {
-            name: name.to_owned(),
-            servers: vec![Url::parse(server).expect("the server is a URL")],
-            resolver: Resolver::system(),
-            resolve_interval: Duration::from_secs(10),
-            tls: Tls::default(),
-            http: HttpVersion::default(),
-            endpoint: "/mcp".to_owned(),
-            sse_endpoint: "/sse".to_owned(),
-            health: None,
-            headers: Vec::new(),
-        }
-    }
-
-    /// Whether a group of the one is a group of the other. How names are looked up is no setting of an operator's.
-    pub fn is_like(&self, other: &Self) -> bool {
-        let Self { name, servers, resolver: _, resolve_interval, tls, http, endpoint, sse_endpoint, health, headers } =
-            self;
-        (name, servers, resolve_interval) == (&other.name, &other.servers, &other.resolve_interval)
-            && (tls, http, health, headers) == (&other.tls, &other.http, &other.health, &other.headers)
-            && (endpoint, sse_endpoint) == (&other.endpoint, &other.sse_endpoint)
-    }
 }
 
 impl Pool {
@@ -258,39 +168,6 @@ impl Pool {
         }
     }
 
-    /// Every address of every server, in the order of the configuration.
-    pub fn servers(&self) -> Vec<ServerState> {
-        let members = self.members.load();
-        let mut members: Vec<_> = members.iter().collect();
-        members.sort_by_key(|(address, server)| (server.index, **address));
-        let state = |(address, server): (&SocketAddr, &Server)| ServerState {
-            server: self.settings.servers[server.index].clone(),
-            address: *address,
-            well: self.is_well(*address),
-            ejected: self.ejections.is_ejected(*address),
-            draining: self.is_draining(server),
-        };
-        members.into_iter().map(state).collect()
-    }
-
-    /// How many addresses of servers are ready, down, ejected, and draining; each counts once.
-    pub fn counts(&self) -> Counts {
-        let mut counts = Counts::default();
-        for (address, server) in self.members.load().iter() {
-            let state = if self.is_draining(server) {
-                &mut counts.draining
-            } else if !self.is_well(*address) {
-                &mut counts.down
-            } else if self.ejections.is_ejected(*address) {
-                &mut counts.ejected
-            } else {
-                &mut counts.ready
-            };
-            *state += 1;
-        }
-        counts
-    }
-
     /// Whether a configured server takes only what belongs to its sessions from now on. `false` when there is no such server.
     pub fn set_draining(&self, server: &Url, draining: bool) -> bool {
         let index = self.settings.servers.iter().position(|configured| configured == server);
@@ -322,28 +199,6 @@ impl Pool {
 
     fn peer_of(&self, address: SocketAddr, server: Server) -> Peer {
         Peer { address, server, settings: self.settings.clone() }
-    }
-}
-
-impl Peer {
-    /// What the upstream's `Host` should be.
-    pub fn authority(&self) -> &HeaderValue {
-        &self.server.authority
-    }
-
-    /// The URL of `path` on this server.
-    pub fn url(&self, path: &str) -> Option<Url> {
-        let scheme = if self.server.tls { "https" } else { "http" };
-        Url::parse(&format!("{scheme}://{}{path}", self.server.authority.to_str().ok()?)).ok()
-    }
-
-    /// As [`Server::absolute`].
-    pub fn absolute(&self, path: &Uri) -> Result<Uri, http::Error> {
-        self.server.absolute(path)
-    }
-
-    pub fn to_http_peer(&self) -> HttpPeer {
-        self.server.to_http_peer(self.address, &self.settings)
     }
 }
 
