@@ -74,7 +74,14 @@ async fn everything_comes_up_and_is_measured_by_turns() {
     let logs = results.logs.as_ref().unwrap();
     assert!(logs.points.iter().skip(1).all(|point| point.to_first.is_some()), "{text}");
     let points: Vec<_> = results.sweeps.iter().map(|sweep| (sweep.of, sweep.points.len())).collect();
-    let all = [("calls in a window", 5), ("connections", 4), ("clients", 2), ("sessions (Zipf)", 1), ("routes", 3)];
+    let all = [
+        ("calls in a window", 5),
+        ("connections", 4),
+        ("connections, bare Pingora", 4),
+        ("clients", 2),
+        ("sessions (Zipf)", 1),
+        ("routes", 3),
+    ];
     assert_eq!(points, all, "{text}");
     assert!(results.plot().unwrap().is_some(), "{text}");
     assert!(results.streams.iter().all(|streams| streams.events > 0), "{text}");
