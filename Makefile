@@ -125,7 +125,7 @@ bench:
 	deploy/release/flagged build --release --locked -p bare-pingora && \
 	OPTIMIZE=little deploy/release/flagged build --release --locked -p sallyport -p loadtest -p bench-sessions -p fake-entra && \
 	"$${CARGO_TARGET_DIR:-target}/release/loadtest" bench --contestants "$$(loadtest/contestants)" --sallyport "$$programs/sallyport" \
-		--out "loadtest/results/$(or $(NAME),$(shell date -u +%Y-%m-%d))" $(ARGS)
+		--out "loadtest/results/$(or $(NAME),$(shell date -u +%Y-%m-%d-%H%M))" $(ARGS)
 
 # Release builds: in Debian packages in a booted system, in images, under manifests.
 test-deploy:

@@ -25,7 +25,6 @@ pub mod training;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::Context;
 use tokio::time::timeout;
 
 use crate::awake::Awake;
@@ -142,25 +141,35 @@ impl Sizes {
 }
 
 impl Bench {
+    /// What was measured until the time was over, or something of ours ended, is told with the reason. So is a contestant that is
+    /// not there, or fails.
+    ///
     /// # Errors
-    /// When something of ours cannot be started, or the time is over. A contestant that is not there, or fails, is told in
-    /// the results.
+    /// When nothing was measured: something of ours cannot be started, or nobody could sign in.
     pub async fn run(self) -> anyhow::Result<Results> {
-        let limit = self.limit;
+        let mut results = Results::begin(&self);
         // What was started ends with the future that holds it.
-        timeout(limit, self.measure()).await.with_context(|| format!("the run was ended after {limit:?}"))?
+        let measured = timeout(self.limit, self.measure(&mut results)).await;
+        let measured = measured.unwrap_or_else(|_| Err(anyhow::anyhow!("the time of {:?} was over", self.limit)));
+        if let Err(error) = measured {
+            if results.sign_ins.count == 0 {
+                return Err(error);
+            }
+            results.broken_off = Some(format!("{error:#}"));
+        }
+        results.end();
+        Ok(results)
     }
 
-    async fn measure(self) -> anyhow::Result<Results> {
-        let mut results = Results::begin(&self);
-        let mut stage = Stage::open(&self)?;
-        let _awake = stage::stays_awake(&self).then(Awake::stay);
+    async fn measure(&self, results: &mut Results) -> anyhow::Result<()> {
+        let mut stage = Stage::open(self)?;
+        let _awake = stage::stays_awake(self).then(Awake::stay);
         let upstream = stage.upstream(None).await?;
-        let (installation, sign_ins) = Installation::begin(&mut stage, &upstream, &self).await?;
+        let (installation, sign_ins) = Installation::begin(&mut stage, &upstream, self).await?;
         results.sign_ins = sign_ins;
 
         if self.measures(Part::Calls) {
-            let mut contestants = self.contestants(&mut stage, &installation, &upstream, &mut results).await?;
+            let mut contestants = self.contestants(&mut stage, &installation, &upstream, results).await?;
             results.calls = rounds::measure(&mut contestants, &self.sizes).await?;
         }
         if self.measures(Part::Logs) {
@@ -175,8 +184,7 @@ impl Bench {
         if self.measures(Part::Handshakes) {
             results.handshakes = handshakes::measure(&mut stage, &installation, &upstream, &self.sizes).await?;
         }
-        results.end();
-        Ok(results)
+        Ok(())
     }
 
     async fn contestants(

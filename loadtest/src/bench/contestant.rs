@@ -55,7 +55,8 @@ pub enum AtRate {
     Kept(Box<Offered>),
     /// It is too slow.
     NotKept,
-    Void,
+    /// Why it says nothing.
+    Void(Vec<String>),
 }
 
 impl Contestant {
@@ -153,9 +154,6 @@ impl Contestant {
     /// At a fixed rate for so long. It is void when an answer was none, or the generator was late by itself. Where the
     /// generator was in time and the rate was not kept all the same, it is the contestant that cannot.
     pub async fn at_rate(&mut self, rate: f64, lasts: Duration) -> AtRate {
-        if !self.void.is_empty() {
-            return AtRate::Void;
-        }
         let settings = OpenLoop { rate, lasts, connections: self.callers, patience: PATIENCE };
         let wires = self.take_wires();
         let (offered, wires) = settings.run_on(wires, &self.work, &Progress::hidden()).await;
@@ -168,8 +166,7 @@ impl Contestant {
         if voids.iter().all(|void| matches!(void, Void::RateNotKept { .. } | Void::Unfinished { .. })) {
             return AtRate::NotKept;
         }
-        self.void = voids.iter().map(|void| format!("at {rate:.0} in a second: {void}")).collect();
-        AtRate::Void
+        AtRate::Void(voids.iter().map(|void| format!("at {rate:.0} in a second: {void}")).collect())
     }
 
     /// Ends its process, and waits until that has written what it writes at its end.

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::comparison::Comparison;
 use super::handshakes::HandshakeFigures;
 use super::machine::{Machine, commit, now};
-use super::rounds::Calls;
+use super::rounds::{Calls, Row};
 use super::sallyport::StepFigures;
 use super::stage::pins;
 use super::streams::StreamFigures;
@@ -18,6 +18,8 @@ use super::{Bench, Sizes};
 pub struct Results {
     pub begun: String,
     pub ended: String,
+    /// Why not all was measured.
+    pub broken_off: Option<String>,
     pub commit: Option<String>,
     pub command: String,
     pub machine: Machine,
@@ -54,6 +56,7 @@ impl Results {
         Self {
             begun: now(),
             ended: String::new(),
+            broken_off: None,
             commit: commit(),
             command: bench.command.clone(),
             machine: Machine::look(),
@@ -92,7 +95,8 @@ impl Results {
 
     /// Whether all that was measured says something.
     pub fn is_valid(&self) -> bool {
-        self.calls.rows.iter().all(|row| row.void.is_empty())
+        self.broken_off.is_none()
+            && self.calls.rows.iter().all(Row::is_valid)
             && self.streams.iter().all(|streams| streams.void.is_empty())
             && self.comparisons().all(|comparison| comparison.void.is_empty())
     }

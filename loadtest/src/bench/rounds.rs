@@ -22,7 +22,7 @@ pub struct Calls {
 pub struct Row {
     pub name: String,
     pub does: &'static str,
-    /// Why there are no figures, or not all.
+    /// Why there are no figures.
     pub void: Vec<String>,
     /// At saturation, in a closed loop.
     pub closed: Option<Closed>,
@@ -45,11 +45,19 @@ pub struct Closed {
     pub store_reads_each: Option<f64>,
 }
 
+impl Row {
+    /// Whether all of it says something.
+    pub fn is_valid(&self) -> bool {
+        self.void.is_empty() && !matches!(self.fixed_rate, Some(FixedRate::Void(_)))
+    }
+}
+
 /// # Errors
 /// When a contestant's process is gone.
 pub async fn measure(contestants: &mut [Contestant], sizes: &Sizes) -> anyhow::Result<Calls> {
     let windows = by_turns(contestants, sizes).await?;
-    let bare = contestants.iter().position(|contestant| contestant.name == BARE);
+    // When it is void, nothing is a share of it.
+    let bare = contestants.iter().position(|contestant| contestant.name == BARE && contestant.void.is_empty());
     let of_bare = |round: usize| bare.and_then(|bare| windows[bare][round]).map(|window| window.cpu);
     let mut closed: Vec<_> = windows.iter().map(|windows| Closed::of(windows, of_bare)).collect();
     for (contestant, closed) in contestants.iter().zip(&mut closed) {

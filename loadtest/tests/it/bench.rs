@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use loadtest::bench::{Bench, Sizes};
+use loadtest::bench::{Bench, Part, Sizes};
 
 /// Where the programs of the workspace are, if all of them were built.
 fn programs() -> Option<PathBuf> {
@@ -112,6 +112,17 @@ async fn a_build_is_put_under_every_kind_of_load_and_ends_by_itself() {
 }
 
 #[tokio::test]
+async fn a_run_that_breaks_off_keeps_what_it_has() {
+    let Some(programs) = everything() else { return };
+    let gone = vec![("gone".to_owned(), PathBuf::from("/bin/false"))];
+    let bench = Bench { only: vec![Part::Calls], other_builds: gone, ..smoke(programs) };
+    let results = bench.run().await.unwrap();
+    let text = results.to_string();
+    assert!(!results.is_valid() && text.contains("**Broken off**: "), "{text}");
+    assert_eq!(results.sign_ins.count, 4, "they were measured before");
+}
+
+#[tokio::test]
 async fn a_run_does_not_outlive_its_limit() {
     // A stand-in for the upstream that never listens: the first thing that is started.
     let bench = Bench { limit: Duration::from_millis(500), ..smoke(folder_of_sleepers()) };
@@ -119,7 +130,7 @@ async fn a_run_does_not_outlive_its_limit() {
     let begun = std::time::Instant::now();
     let error = bench.run().await.expect_err("nothing came up");
     assert!(begun.elapsed() < Duration::from_secs(10));
-    assert!(format!("{error:#}").contains("ended after"), "{error:#}");
+    assert!(format!("{error:#}").contains("was over"), "{error:#}");
     let pid = std::fs::read_to_string(folder.join("pid")).unwrap();
     assert!(!Path::new("/proc").join(pid.trim()).exists(), "what was started is still there");
     std::fs::remove_dir_all(folder).unwrap();

@@ -17,6 +17,9 @@ impl Display for Results {
         if !self.is_valid() {
             writeln!(out, "**Void in part**: what is void has its reason in the place of figures.\n")?;
         }
+        if let Some(why) = &self.broken_off {
+            writeln!(out, "**Broken off**: {why}. What is missing was not measured.\n")?;
+        }
         writeln!(out, "- {} to {}, commit {}", self.begun, self.ended, self.commit.as_deref().unwrap_or("unknown"))?;
         writeln!(out, "- `{}`", self.command)?;
         writeln!(out, "- {} cores, {}, Linux {}", machine.cores, machine.processor, machine.kernel)?;
@@ -41,11 +44,18 @@ impl Display for Results {
                 "| | a second | p50 | p99 | p99.9 | generator's own p99 | p99 added to bare's (quartiles) |"
             )?;
             writeln!(out, "| --- | ---: | ---: | ---: | ---: | ---: | ---: |")?;
-            let rows = self.calls.rows.iter().filter_map(|row| Some((row.name.as_str(), row.fixed_rate?)));
-            rows.clone().try_for_each(|(name, rate)| {
-                if let FixedRate::Kept(kept) = rate { open(out, (name, kept)) } else { Ok(()) }
-            })?;
-            rows.clone().try_for_each(|(name, rate)| not_kept(out, name, rate))?;
+            for row in &self.calls.rows {
+                match &row.fixed_rate {
+                    Some(FixedRate::Kept(kept)) => open(out, &row.name, kept)?,
+                    Some(FixedRate::Void(why)) => {
+                        writeln!(out, "| {} | **void**: {} | | | | | |", row.name, why.join("; "))?;
+                    }
+                    Some(FixedRate::NotKept { most, .. }) => {
+                        writeln!(out, "| {} | cannot keep it: {most:.0} at most | | | | | |", row.name)?;
+                    }
+                    None => {}
+                }
+            }
         }
         if let Some(logs) = &self.logs {
             write!(out, "\n## Logs, for each call of a tool\n\n{logs}")?;
@@ -88,17 +98,12 @@ fn closed(out: &mut Formatter<'_>, row: &Row) -> Result {
     writeln!(out, "| {name} | {does} | {cpu:.1} | {ratio} | {rate:.0} | {:.0} % | {reads} | {memory} |", busy * 100.0)
 }
 
-fn open(out: &mut Formatter<'_>, (name, open): (&str, Open)) -> Result {
+fn open(out: &mut Formatter<'_>, name: &str, open: &Open) -> Result {
     let Open { per_second, p50, p99, p999, lag_p99, p99_added } = open;
     let added = p99_added.map_or_else(String::new, |spread| {
         format!("{:+.0} ({:+.0} to {:+.0})", spread.median, spread.low, spread.high)
     });
     writeln!(out, "| {name} | {per_second:.0} | {p50:.0} | {p99:.0} | {p999:.0} | {lag_p99:.0} | {added} |")
-}
-
-fn not_kept(out: &mut Formatter<'_>, name: &str, rate: FixedRate) -> Result {
-    let FixedRate::NotKept { most, .. } = rate else { return Ok(()) };
-    writeln!(out, "| {name} | cannot keep it: {most:.0} at most | | | | | |")
 }
 
 fn reads(each: &Option<f64>) -> String {

@@ -10,7 +10,7 @@ use super::Closed;
 use crate::answers::{Latencies, latencies, quantile};
 use crate::open_loop::Offered;
 
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FixedRate {
     Kept(Open),
@@ -19,6 +19,8 @@ pub enum FixedRate {
         per_second: f64,
         most: f64,
     },
+    /// Why there are no latencies. What it cost at saturation was measured before, and stands.
+    Void(Vec<String>),
 }
 
 /// Latencies in microseconds, from when a request was due.
@@ -30,7 +32,7 @@ pub struct Open {
     pub p999: f64,
     /// How late the generator was by itself; the latencies include it.
     pub lag_p99: f64,
-    /// Of the pairs; bare Pingora itself has none.
+    /// Of the pairs; bare Pingora itself has none, and nobody if fewer than half of them came about.
     pub p99_added: Option<Spread>,
 }
 
@@ -65,6 +67,9 @@ pub async fn measure(
             let order = if round % 2 == 0 { [bare, which] } else { [which, bare] };
             let mut p99 = [None; 2];
             for (place, one) in order.into_iter().enumerate() {
+                if rows[one].is_some() {
+                    continue;
+                }
                 match contestants[one].at_rate(rate, sizes.rate_window).await {
                     AtRate::Kept(offered) => p99[place] = Some(heard[one].hear(&offered)),
                     AtRate::NotKept => match most(closed, one) {
@@ -72,9 +77,12 @@ pub async fn measure(
                             rows[one] = Some(FixedRate::NotKept { per_second: rate, most });
                         }
                         // It was disturbed.
-                        _ => contestants[one].void.push(format!("{rate:.0} in a second were not kept")),
+                        _ => {
+                            let void = vec![format!("{rate:.0} in a second were not kept")];
+                            rows[one] = Some(FixedRate::Void(void));
+                        }
                     },
-                    AtRate::Void => {}
+                    AtRate::Void(why) => rows[one] = Some(FixedRate::Void(why)),
                 }
             }
             if let (Some(first), Some(second)) = (p99[0], p99[1]) {
@@ -82,9 +90,9 @@ pub async fn measure(
             }
         }
     }
-    for (which, row) in rows.iter_mut().enumerate() {
-        if row.is_none() && contestants[which].void.is_empty() {
-            *row = heard[which].open(rate).map(FixedRate::Kept);
+    for (row, heard) in rows.iter_mut().zip(&heard) {
+        if row.is_none() {
+            *row = heard.open(rate, sizes.rate_rounds).map(FixedRate::Kept);
         }
     }
     rows
@@ -106,14 +114,14 @@ impl Heard {
         micros(&offered.gathered.latencies, 0.99)
     }
 
-    fn open(&self, per_second: f64) -> Option<Open> {
+    fn open(&self, per_second: f64, rounds: usize) -> Option<Open> {
         (!self.all.is_empty()).then(|| Open {
             per_second,
             p50: micros(&self.all, 0.5),
             p99: micros(&self.all, 0.99),
             p999: micros(&self.all, 0.999),
             lag_p99: micros(&self.lag, 0.99),
-            p99_added: Spread::of(self.added.iter().copied()),
+            p99_added: Spread::of(self.added.iter().copied()).filter(|_| self.added.len() * 2 >= rounds),
         })
     }
 }
@@ -168,9 +176,10 @@ mod tests {
     #[test]
     fn what_was_heard_is_added_up() {
         let mut heard = Heard::nothing();
-        assert!(heard.open(10.0).is_none());
+        assert!(heard.open(10.0, 3).is_none());
         heard.added = vec![-5.0, 200.0, 10.0];
         crate::answers::record(&mut heard.all, std::time::Duration::from_micros(100));
-        assert_eq!(heard.open(10.0).unwrap().p99_added.unwrap().median, 10.0);
+        assert_eq!(heard.open(10.0, 6).unwrap().p99_added.unwrap().median, 10.0);
+        assert!(heard.open(10.0, 7).unwrap().p99_added.is_none(), "too few pairs");
     }
 }
