@@ -25,7 +25,7 @@ help:
 	@echo 'make docs-reference  write the tables of docs/metrics.md and docs/errors.md anew'
 	@echo 'make instructions  counts what the hot path costs, and fails at 5 % more; ARGS=--accept accepts the counts,'
 	@echo '                   ARGS=--telemetry counts what metrics, logs and traces take instead'
-	@echo 'make bench         Sallyport beside a bare Pingora, nginx, Envoy and FastMCP (a quarter of an hour); ARGS=--quick takes some minutes'
+	@echo 'make bench         Sallyport beside a bare Pingora, nginx, Envoy and FastMCP (ten minutes, besides a build as for a release); ARGS=--quick takes two'
 	@echo 'make test-deploy   what is shipped only: packages, images, manifests; PROGRAMS names a folder of release builds that exist'
 	@echo 'make dist          everything that a release consists of, into dist/ of the target folder: docs/release.md'
 	@echo 'make reproducible  builds the commit twice, and compares'
