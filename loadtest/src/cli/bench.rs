@@ -13,7 +13,7 @@ use crate::bench::{Bench, Part, Sizes};
 /// release first, as `make bench` does. Whatever is void has no figures, and the run then ends with 1.
 #[derive(Args)]
 pub struct SideBySide {
-    /// Some minutes instead of a quarter of an hour.
+    /// Two minutes instead of ten.
     #[arg(long)]
     quick: bool,
     /// A few seconds: only whether it works.
@@ -32,7 +32,7 @@ pub struct SideBySide {
     #[arg(long, value_name = "FOLDER")]
     contestants: Option<PathBuf>,
     /// Where results go: NAME.json, NAME.md and, of the sweep, NAME.svg.
-    #[arg(long, value_name = "FOLDER/NAME")]
+    #[arg(long, value_name = "FOLDER/NAME", value_parser = results_name)]
     out: Option<PathBuf>,
     /// Before all other programs of the machine, which is then not to be used meanwhile. Needs root.
     #[arg(long)]
@@ -113,6 +113,14 @@ fn other_build(text: &str) -> Result<(String, PathBuf), &'static str> {
 /// When there is no such file.
 pub fn program(text: &str) -> Result<PathBuf, &'static str> {
     std::path::absolute(text).ok().filter(|path| path.is_file()).ok_or("there is no such program")
+}
+
+/// Where it cannot be written should be known before it is measured.
+fn results_name(text: &str) -> Result<PathBuf, &'static str> {
+    let name = PathBuf::from(text);
+    let folder = name.parent().filter(|folder| folder.as_os_str().is_empty() || folder.is_dir());
+    folder.and(name.file_name()).ok_or("there is no such folder, or no name behind it")?;
+    Ok(name)
 }
 
 fn write(path: &Path, text: &str) -> anyhow::Result<()> {
