@@ -1,7 +1,8 @@
-//! The commands. Each makes a [`Report`]; here it is shown, written where it was asked for, and turned into an exit code.
+//! The commands. Most make a report, which [`output`] writes; whether it says anything is the exit code.
 
 mod attack;
 mod bench;
+mod bounds;
 mod calls;
 mod output;
 mod sign_in;
@@ -10,6 +11,7 @@ mod streams;
 mod train;
 mod upstream;
 mod watch;
+mod who;
 mod work;
 
 use std::process::ExitCode;
@@ -17,8 +19,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use tokio::runtime::{Builder, Runtime};
 
-use crate::report::Report;
-use output::Output;
+use output::Measured;
 
 /// Puts load on an edge at this machine's loopback, and says what it cost; or attacks one. A run with failures, or whose
 /// rate was not kept, is void: it ends with 1 and has no latencies.
@@ -28,8 +29,6 @@ struct Arguments {
     /// Threads that send. One core's worth is enough for an edge of one core.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64), global = true)]
     threads: u16,
-    #[command(flatten)]
-    output: Output,
     #[command(subcommand)]
     command: Command,
 }
@@ -37,15 +36,15 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Command {
     /// Requests at a fixed rate, whatever the target does.
-    Open(calls::Open),
+    Open(Measured<calls::Open>),
     /// As many requests as a number of callers can get answered.
-    Closed(calls::Closed),
+    Closed(Measured<calls::Closed>),
     /// Tokens at a fixed rate: good, forged, or expired ones.
-    Storm(storm::Storm),
+    Storm(Measured<storm::Storm>),
     /// Event streams, held open.
-    Streams(streams::Streams),
+    Streams(Measured<streams::Streams>),
     /// Signs in again and again at the stand-in for Entra, and keeps the sessions in a file.
-    SignIn(sign_in::SignIn),
+    SignIn(Measured<sign_in::SignIn>),
     /// Sallyport side by side with a bare Pingora and others.
     Bench(bench::SideBySide),
     /// The load of a release's profile.
@@ -70,20 +69,20 @@ pub fn main() -> ExitCode {
 
 /// Whether the run says anything.
 fn run(arguments: Arguments) -> anyhow::Result<bool> {
-    let runtime = runtime(arguments.threads)?;
-    let report: Report = match arguments.command {
-        Command::Open(open) => runtime.block_on(open.run()),
-        Command::Closed(closed) => runtime.block_on(closed.run()),
-        Command::Storm(storm) => runtime.block_on(storm.run()),
-        Command::Streams(streams) => runtime.block_on(streams.run()),
-        Command::SignIn(sign_in) => runtime.block_on(sign_in.run()),
-        Command::Attack(attack) => return runtime.block_on(attack.run(&arguments.output)),
-        Command::Bench(bench) => return runtime.block_on(bench.run()),
-        Command::Train(train) => return runtime.block_on(train.run()).map(|()| true),
-        Command::Upstream(upstream) => return runtime.block_on(upstream.run()).map(|()| true),
-    }?;
-    arguments.output.write(&report)?;
-    Ok(report.is_valid())
+    let Arguments { threads, command } = arguments;
+    runtime(threads)?.block_on(async {
+        match command {
+            Command::Open(open) => open.run(threads, calls::Open::run).await,
+            Command::Closed(closed) => closed.run(threads, calls::Closed::run).await,
+            Command::Storm(storm) => storm.run(threads, storm::Storm::run).await,
+            Command::Streams(streams) => streams.run(threads, streams::Streams::run).await,
+            Command::SignIn(sign_in) => sign_in.run(threads, sign_in::SignIn::run).await,
+            Command::Attack(attack) => attack.run().await,
+            Command::Bench(bench) => bench.run().await,
+            Command::Train(train) => train.run().await.map(|()| true),
+            Command::Upstream(upstream) => upstream.run().await.map(|()| true),
+        }
+    })
 }
 
 fn runtime(threads: u16) -> std::io::Result<Runtime> {

@@ -6,6 +6,7 @@ mod process;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use anyhow::{Context, anyhow, ensure};
 use http::Request;
 use http_body_util::Full;
 use serde::Serialize;
@@ -24,8 +25,9 @@ pub struct Observer {
     pub processes: Vec<u32>,
 }
 
-/// One look.
-pub struct Look {
+/// Whom to look at again when the run is over, and what the first look saw.
+pub struct Observation {
+    observer: Observer,
     usage: Option<Usage>,
     metrics: BTreeMap<String, f64>,
 }
@@ -51,22 +53,20 @@ pub struct ProcessCost {
 }
 
 impl Observer {
-    /// # Errors
-    /// When a process is gone or another user's, or the metrics are not answered.
-    pub async fn look(&self) -> anyhow::Result<Look> {
-        let metrics = match &self.metrics {
-            Some(target) => series(target).await?,
-            None => BTreeMap::new(),
-        };
-        Ok(Look { usage: self.usage()?, metrics })
-    }
-
-    /// Kibibytes in memory now, if there are processes to look at.
+    /// The look before a run.
     ///
     /// # Errors
-    /// When a process is gone or another user's.
-    pub fn resident_kib(&self) -> anyhow::Result<Option<u64>> {
-        Ok(self.usage()?.map(|usage| usage.resident_kib))
+    /// When a process is gone or another user's, or the metrics are not answered, or are none.
+    pub async fn begin(self) -> anyhow::Result<Observation> {
+        let (metrics, usage) = (self.series().await?, self.usage()?);
+        Ok(Observation { observer: self, usage, metrics })
+    }
+
+    async fn series(&self) -> anyhow::Result<BTreeMap<String, f64>> {
+        match &self.metrics {
+            Some(target) => series(target).await,
+            None => Ok(BTreeMap::new()),
+        }
     }
 
     fn usage(&self) -> anyhow::Result<Option<Usage>> {
@@ -74,18 +74,38 @@ impl Observer {
     }
 }
 
-impl Look {
-    /// From this look to a later one.
-    pub fn until(&self, later: &Look) -> Cost {
-        let process = self.usage.zip(later.usage).map(|(before, after)| ProcessCost {
+impl Observation {
+    /// Kibibytes in memory when the run began, if there are processes to look at.
+    pub fn resident_kib_before(&self) -> Option<u64> {
+        self.usage.map(|usage| usage.resident_kib)
+    }
+
+    /// Likewise now. None also of a process that is gone: [`Self::end`] says so.
+    pub fn resident_kib(&self) -> Option<u64> {
+        Some(self.observer.usage().ok()??.resident_kib)
+    }
+
+    /// The look after the run. What cannot be read any more has no cost and is named in `void`: a target that died has a
+    /// report too.
+    pub async fn end(self, void: &mut Vec<String>) -> Cost {
+        let metrics = read(self.observer.series().await, void);
+        let usage = read(self.observer.usage(), void);
+        let process = self.usage.zip(usage).map(|(before, after)| ProcessCost {
             cpu_seconds: after.cpu.saturating_sub(before.cpu).as_secs_f64(),
             resident_kib_before: before.resident_kib,
             resident_kib_after: after.resident_kib,
             resident_kib_most: after.resident_kib_most,
             threads: after.threads,
         });
-        Cost { process, metrics: metrics::changes(&self.metrics, &later.metrics) }
+        Cost { process, metrics: metrics::changes(&self.metrics, &metrics) }
     }
+}
+
+fn read<T: Default>(look: anyhow::Result<T>, void: &mut Vec<String>) -> T {
+    look.unwrap_or_else(|error| {
+        void.push(format!("{error:#}"));
+        T::default()
+    })
 }
 
 async fn series(target: &Target) -> anyhow::Result<BTreeMap<String, f64>> {
@@ -93,9 +113,10 @@ async fn series(target: &Target) -> anyhow::Result<BTreeMap<String, f64>> {
     *request.uri_mut() = target.path();
     request.headers_mut().insert(http::header::HOST, target.host().clone());
     let answer = Connection::new(target.address(), PATIENCE).exchange(request).await;
-    let answer = answer.map_err(|failure| anyhow::anyhow!("{}: {failure}", target.url()))?;
-    anyhow::ensure!(answer.status() == 200, "{}: status {}", target.url(), answer.status());
-    Ok(metrics::parse(std::str::from_utf8(answer.body())?))
+    let answer = answer.map_err(|failure| anyhow!("cannot read {target}: {failure}"))?;
+    ensure!(answer.status() == 200, "cannot read {target}: status {}", answer.status().as_u16());
+    let text = std::str::from_utf8(answer.body()).ok();
+    text.and_then(metrics::parse).with_context(|| format!("{target} has no metrics in the text format of Prometheus"))
 }
 
 const PATIENCE: Duration = Duration::from_secs(5);

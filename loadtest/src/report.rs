@@ -2,6 +2,7 @@
 
 mod markdown;
 mod plot;
+mod settings;
 
 use std::time::Duration;
 
@@ -11,14 +12,15 @@ use crate::answers::{Gathered, Latencies, Second};
 use crate::observe::Cost;
 use crate::sign_in::{SignedIn, Step};
 use crate::streams::Seen;
-use crate::verdict::Void;
 
 pub use plot::draw;
+pub use settings::Settings;
 
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
-    /// What was run, with its settings; no secret among them.
+    /// What was run, in a line; no secret is in it.
     pub run: String,
+    pub settings: Settings,
     /// Why the run is void; empty when it is not.
     pub void: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -74,14 +76,13 @@ pub struct Slice {
 }
 
 impl Report {
-    /// `figures` are dropped when the run is void.
-    pub fn new(run: String, voids: &[Void], mut figures: Figures, cost: Cost) -> Self {
-        let void: Vec<_> = voids.iter().map(ToString::to_string).collect();
+    /// `void`: why the run is; `figures` are then dropped.
+    pub fn new(run: String, settings: Settings, void: Vec<String>, mut figures: Figures, cost: Cost) -> Self {
         if let (Some(process), Some(_), 1..) = (cost.process, figures.per_second, figures.count) {
             figures.cpu_us_each = Some(process.cpu_seconds * 1e6 / figures.count as f64);
         }
         let figures = void.is_empty().then_some(figures);
-        Self { run, void, figures, cost }
+        Self { run, settings, void, figures, cost }
     }
 
     pub fn is_valid(&self) -> bool {

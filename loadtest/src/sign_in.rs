@@ -77,8 +77,8 @@ impl SignIns {
         };
         let done = timeout(wishes.limit, progress.during(wishes.limit, || lock(&shared).seen.whole.len(), all)).await;
         people.shutdown().await;
-        // Whether the time sufficed can be seen from how many there are.
-        done.unwrap_or(Ok(()))?;
+        // Whether the time sufficed, or somebody ended it, can be seen from how many there are.
+        done.unwrap_or_default().unwrap_or(Ok(()))?;
         let shared = Arc::into_inner(shared).expect("all who signed in have ended");
         let mut seen = shared.into_inner().unwrap_or_else(PoisonError::into_inner).seen;
         seen.took = begun.elapsed();

@@ -75,6 +75,7 @@ impl Streams {
         };
         let lasts = self.opening() + self.hold;
         progress.during(lasts, || lock(&seen).events, all).await;
+        streams.shutdown().await;
         let mut seen = std::mem::take(&mut *lock(&seen));
         seen.took = begun.elapsed();
         seen

@@ -2,12 +2,13 @@
 //!
 //! Loopback only, and there is no switch: load on anything else needs its owner's word, which no flag can stand for.
 
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::str::FromStr;
 
 use http::{HeaderValue, Uri};
 use thiserror::Error;
-use url::{Host, Url};
+use url::{Host, Position, Url};
 
 /// A URL on this machine.
 #[derive(Clone, Debug)]
@@ -45,7 +46,7 @@ impl Target {
             return Err(NotATarget::NotLoopback);
         }
         let address = SocketAddr::new(ip, url.port_or_known_default().unwrap_or(80));
-        let host = HeaderValue::from_str(&url[url::Position::BeforeHost..url::Position::AfterPort])
+        let host = HeaderValue::from_str(&url[Position::BeforeHost..Position::AfterPort])
             .map_err(|_| NotATarget::Malformed)?;
         Ok(Self { url, address, host })
     }
@@ -85,7 +86,15 @@ impl Target {
 
     /// The request target in origin form.
     pub fn path(&self) -> Uri {
-        self.url[url::Position::BeforePath..url::Position::AfterQuery].parse().unwrap_or_default()
+        self.url[Position::BeforePath..Position::AfterQuery].parse().unwrap_or_default()
+    }
+}
+
+/// Where its requests go: a name, a password or a fragment in the URL is not sent, and not shown.
+impl fmt::Display for Target {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let authority = &self.url[Position::BeforeHost..Position::AfterPort];
+        write!(formatter, "http://{authority}{}", &self.url[Position::BeforePath..Position::AfterQuery])
     }
 }
 
@@ -119,6 +128,12 @@ mod tests {
         ] {
             assert!(bad.parse::<Target>().is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_target_is_shown_without_a_password() {
+        let target: Target = "http://me:secret@localhost:8080/mcp?a=b#c".parse().unwrap();
+        assert_eq!(target.to_string(), "http://localhost:8080/mcp?a=b");
     }
 
     #[test]

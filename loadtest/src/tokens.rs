@@ -1,9 +1,9 @@
 //! The file of sessions: one JSON object in a line, written by `loadtest sign-in`, readable by its owner alone.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -17,15 +17,20 @@ pub struct Session {
     pub expires_at: u64,
 }
 
-/// The file under way: each session is in it as soon as it has begun.
-pub struct Writer(File);
+/// The file under way: each session is in it as soon as it has begun. One that got none is taken away again.
+pub struct Writer {
+    file: File,
+    path: PathBuf,
+    is_empty: bool,
+}
 
 impl Writer {
     /// # Errors
     /// When the file is there already: what it holds may be in use.
     pub fn create(path: &Path) -> anyhow::Result<Self> {
         let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
-        Ok(Self(file.with_context(|| format!("cannot make {}", path.display()))?))
+        let file = file.with_context(|| format!("cannot make {}", path.display()))?;
+        Ok(Self { file, path: path.to_owned(), is_empty: true })
     }
 
     /// # Errors
@@ -33,7 +38,17 @@ impl Writer {
     pub fn add(&mut self, session: &Session) -> std::io::Result<()> {
         let mut line = serde_json::to_vec(session)?;
         line.push(b'\n');
-        self.0.write_all(&line)
+        self.is_empty = false;
+        self.file.write_all(&line)
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        if self.is_empty {
+            // What cannot be removed is in the way of the next run, which says so.
+            let _ = fs::remove_file(&self.path);
+        }
     }
 }
 
@@ -66,7 +81,7 @@ pub fn live(sessions: Vec<Session>, now: Duration, margin: Duration) -> Vec<Sess
 
 /// Those whose token has run out, for longer than clocks may be apart.
 pub fn expired(sessions: Vec<Session>, now: Duration) -> Vec<Session> {
-    sessions.into_iter().filter(|session| session.expires_at + SKEW_SECONDS < now.as_secs()).collect()
+    sessions.into_iter().filter(|session| session.expires_at.saturating_add(SKEW_SECONDS) < now.as_secs()).collect()
 }
 
 const SKEW_SECONDS: u64 = 5;
@@ -94,6 +109,13 @@ mod tests {
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
         assert!(read(&path).is_err(), "others can read it");
         std::fs::remove_file(&path).unwrap();
+    }
+
+    #[test]
+    fn a_file_that_got_no_session_is_gone() {
+        let path = std::env::temp_dir().join(format!("loadtest-no-tokens-{}", std::process::id()));
+        drop(Writer::create(&path).unwrap());
+        assert!(!path.exists());
     }
 
     #[test]

@@ -10,6 +10,7 @@ use rand::Rng;
 use crate::failure::Failure;
 use crate::mix::Mix;
 use crate::target::Target;
+use crate::verdict::Void;
 use crate::wire::Answer;
 
 /// `tools/list` of the 2026-07-28 revision, which needs no session of MCP's: each request stands alone.
@@ -123,6 +124,16 @@ impl Work {
     /// When it is not the expected one.
     pub fn judge_status(&self, status: StatusCode) -> Result<(), Failure> {
         if status == self.expected.status { Ok(()) } else { Err(Failure::Status(status.as_u16())) }
+    }
+
+    /// Why a run with this work is void, in words: beside a status stands the one that was expected.
+    pub fn told(&self, reason: &Void) -> String {
+        match reason {
+            Void::Failed { failure: Failure::Status(_), .. } => {
+                format!("{reason} instead of {}", self.expected.status.as_u16())
+            }
+            _ => reason.to_string(),
+        }
     }
 }
 

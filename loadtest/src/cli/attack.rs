@@ -6,7 +6,8 @@ use anyhow::bail;
 use clap::Args;
 use url::Url;
 
-use super::output::Output;
+use super::bounds;
+use super::output::Tables;
 use crate::attack::{self, is_loopback};
 
 /// Attacks an MCP server that has authorization, and grades it. It registers some hundreds of clients there, signs people in and sends
@@ -37,11 +38,13 @@ pub struct Attack {
     #[arg(long, value_name = "ID")]
     only: Vec<String>,
     /// For one answer.
-    #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = bounds::seconds())]
     patience: u64,
     /// End after so many seconds; what is left is not tried.
-    #[arg(long, value_name = "SECONDS", default_value_t = 600, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "SECONDS", default_value_t = 600, value_parser = bounds::seconds())]
     limit: u64,
+    #[command(flatten)]
+    tables: Tables,
 }
 
 impl Attack {
@@ -49,7 +52,7 @@ impl Attack {
     ///
     /// # Errors
     /// When it may not begin, the target says nothing of itself, or a file cannot be written.
-    pub async fn run(self, output: &Output) -> anyhow::Result<bool> {
+    pub async fn run(self) -> anyhow::Result<bool> {
         if !self.yes && !is_loopback(&self.target) {
             bail!(
                 "this attacks {}: say --yes if it is yours, or its owner agreed",
@@ -68,7 +71,7 @@ impl Attack {
             only: self.only,
         };
         let report = attack.run().await?;
-        output.write_table(&report)?;
+        self.tables.write(&report)?;
         Ok(report.failures().next().is_none())
     }
 }

@@ -38,7 +38,7 @@ pub struct SideBySide {
     #[arg(long)]
     realtime: bool,
     /// End after so many minutes, whatever is left.
-    #[arg(long, value_name = "MINUTES", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "MINUTES", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=1440))]
     limit: u64,
 }
 

@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use crate::observe::Observer;
+use crate::observe::{Observation, Observer};
 use crate::target::Target;
 
 #[derive(Args)]
@@ -16,7 +16,11 @@ pub struct Watch {
 }
 
 impl Watch {
-    pub fn observer(&self) -> Observer {
-        Observer { metrics: self.metrics.clone(), processes: self.processes.clone() }
+    /// The look before the run.
+    ///
+    /// # Errors
+    /// When the target cannot be observed.
+    pub async fn begin(self) -> anyhow::Result<Observation> {
+        Observer { metrics: self.metrics, processes: self.processes }.begin().await
     }
 }

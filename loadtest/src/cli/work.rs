@@ -3,16 +3,15 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context, bail, ensure};
+use anyhow::Context;
 use bytes::Bytes;
 use clap::Args;
 use http::{HeaderMap, StatusCode};
 
-use crate::clock::wall;
+use super::who::Who;
 use crate::header_file;
-use crate::mix::Mix;
+use crate::report::Settings;
 use crate::target::Target;
-use crate::tokens::{self, Session};
 use crate::work::{Expected, Work};
 
 #[derive(Args)]
@@ -20,11 +19,8 @@ pub struct What {
     /// Where requests go.
     #[arg(long, value_name = "URL")]
     pub url: Target,
-    /// Sessions, as `loadtest sign-in` wrote them; without it requests have no token.
-    #[arg(long, value_name = "FILE")]
-    pub tokens: Option<PathBuf>,
     #[command(flatten)]
-    pub who: Who,
+    who: Who,
     /// Headers, one `name: value` a line, in place of those of tools/list.
     #[arg(long, value_name = "FILE")]
     headers: Option<PathBuf>,
@@ -39,23 +35,12 @@ pub struct What {
     expect: StatusCode,
 }
 
-/// Which of the sessions call how often.
-#[derive(Args)]
-pub struct Who {
-    /// Use the first so many of them only.
-    #[arg(long, value_name = "N")]
-    pub sessions: Option<usize>,
-    /// How uneven they are: the k-th calls as often as 1/k^S says; 0 is even.
-    #[arg(long, value_name = "S", default_value_t = 1.0)]
-    pub zipf: f64,
-}
-
 impl What {
     /// `lasts`: sessions that end before are not used.
     ///
     /// # Errors
     /// When a file is not as it must be, or no session is left.
-    pub fn work(&self, lasts: Duration) -> anyhow::Result<Work> {
+    pub fn work(&self, lasts: Duration, settings: &mut Settings) -> anyhow::Result<Work> {
         let body = match &self.body {
             Some(path) => Some(std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?),
             None => None,
@@ -71,34 +56,20 @@ impl What {
                 Work::new(&self.url, headers.unwrap_or_else(HeaderMap::new), body.map(Bytes::from), expected)
             }
         };
-        match &self.tokens {
-            Some(path) => self.who.send(work, live(tokens::read(path)?, lasts)?),
-            None => Ok(work),
+        self.describe(settings);
+        self.who.send_live(work, lasts, settings)
+    }
+
+    fn describe(&self, settings: &mut Settings) {
+        settings.add("url", self.url.to_string());
+        settings.add("expect", self.expect.as_u16());
+        if self.get {
+            settings.add("get", true);
+        }
+        for (name, file) in [("headers", &self.headers), ("body", &self.body)] {
+            if let Some(file) = file {
+                settings.add(name, file.display().to_string());
+            }
         }
     }
-}
-
-impl Who {
-    /// # Errors
-    /// When there are too few sessions.
-    pub fn send(&self, work: Work, mut sessions: Vec<Session>) -> anyhow::Result<Work> {
-        if let Some(wanted) = self.sessions {
-            ensure!(sessions.len() >= wanted, "{wanted} sessions were asked for, and there are {}", sessions.len());
-            sessions.truncate(wanted);
-        }
-        let mix = Mix::new(sessions.len(), self.zipf).context("there is no session, or --zipf is less than 0")?;
-        work.by(sessions.iter().map(|session| session.access_token.as_str()), mix)
-    }
-}
-
-/// Sessions that live for so long.
-///
-/// # Errors
-/// When there is none.
-pub fn live(sessions: Vec<Session>, lasts: Duration) -> anyhow::Result<Vec<Session>> {
-    let live = tokens::live(sessions, wall(), lasts);
-    if live.is_empty() {
-        bail!("none of the sessions lives as long as this run: sign in anew");
-    }
-    Ok(live)
 }

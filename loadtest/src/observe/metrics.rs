@@ -2,14 +2,21 @@
 
 use std::collections::BTreeMap;
 
-/// Every series with its labels, and its value. Buckets of histograms are left out: there are many.
-pub fn parse(text: &str) -> BTreeMap<String, f64> {
-    let samples = text.lines().filter(|line| !line.starts_with('#')).filter_map(|line| {
-        // A label's value may hold a space, the number does not.
-        let (series, value) = line.rsplit_once(' ')?;
-        Some((series.to_owned(), value.parse().ok()?))
-    });
-    samples.filter(|(series, _)| !series.contains("_bucket{")).collect()
+/// Every series with its labels, and its value. Buckets of histograms are left out: there are many. None when a line is no
+/// series, or there is none: that is something else.
+pub fn parse(text: &str) -> Option<BTreeMap<String, f64>> {
+    let lines = text.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
+    let all: BTreeMap<_, _> = lines.map(sample).collect::<Option<_>>()?;
+    let without_buckets =
+        |all: BTreeMap<String, f64>| all.into_iter().filter(|(series, _)| !series.contains("_bucket{")).collect();
+    (!all.is_empty()).then(|| without_buckets(all))
+}
+
+fn sample(line: &str) -> Option<(String, f64)> {
+    // A label's value may hold a space, the number does not.
+    let (series, value) = line.rsplit_once(' ')?;
+    let is_named = series.starts_with(|first: char| first.is_ascii_alphabetic() || matches!(first, '_' | ':'));
+    Some((is_named.then(|| series.to_owned())?, value.parse().ok()?))
 }
 
 /// What changed, and by how much. A series that was not there was zero.
@@ -27,9 +34,16 @@ mod tests {
 
     #[test]
     fn series_are_read_and_their_changes_told() {
-        let before = parse("# HELP a x\n# TYPE a counter\na{route=\"m c p\"} 5\nb 1\n");
-        let after = parse("a{route=\"m c p\"} 12\nb 1\nc_sum 0.25\nc_bucket{le=\"0.1\"} 7\n");
+        let before = parse("# HELP a x\n# TYPE a counter\na{route=\"m c p\"} 5\nb 1\n").unwrap();
+        let after = parse("a{route=\"m c p\"} 12\nb 1\nc_sum 0.25\nc_bucket{le=\"0.1\"} 7\n").unwrap();
         let changes = changes(&before, &after);
         assert_eq!(changes, BTreeMap::from([("a{route=\"m c p\"}".to_owned(), 7.0), ("c_sum".to_owned(), 0.25)]));
+    }
+
+    #[test]
+    fn what_is_no_metrics_is_none() {
+        for other in ["", "# HELP a x\n", "ok", "<!doctype html>\n<p>up 5\n", "{\"up\": 5\n}"] {
+            assert_eq!(parse(other), None, "{other}");
+        }
     }
 }

@@ -6,7 +6,7 @@ use super::{Figures, Quantiles, Report};
 
 impl Display for Report {
     fn fmt(&self, formatter: &mut Formatter<'_>) -> Result {
-        writeln!(formatter, "## {}\n", self.run)?;
+        writeln!(formatter, "## {}\n\n{}\n", self.run, self.settings)?;
         match &self.figures {
             Some(figures) => write!(formatter, "{figures}")?,
             None => {

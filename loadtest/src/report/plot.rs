@@ -109,14 +109,13 @@ const COLORS: [RGBColor; 7] =
 
 #[cfg(test)]
 mod tests {
-    use super::super::Quantiles;
+    use super::super::{Quantiles, Settings};
     use super::*;
     use crate::answers::{latencies, record};
     use crate::observe::Cost;
-    use crate::verdict::Void;
     use std::time::Duration;
 
-    fn report(voids: &[Void]) -> Report {
+    fn report(void: &[&str]) -> Report {
         let mut histogram = latencies();
         (1..=1000).for_each(|n| record(&mut histogram, Duration::from_micros(n)));
         let slice = |second| Slice { second, answers: 500, p50: 0.3, p99: 0.9, longest: 1.0 };
@@ -125,7 +124,11 @@ mod tests {
             timeline: vec![slice(0), slice(1), slice(2)],
             ..Figures::counted("answers", 1000, Duration::from_secs(2))
         };
-        Report::new("open loop & <more>".to_owned(), voids, figures, Cost::default())
+        let mut settings = Settings::default();
+        settings.add("url", "http://localhost/mcp");
+        settings.add("threads", 1);
+        let void = void.iter().map(ToString::to_string).collect();
+        Report::new("open loop & <more>".to_owned(), settings, void, figures, Cost::default())
     }
 
     #[test]
@@ -138,7 +141,7 @@ mod tests {
 
     #[test]
     fn a_void_run_has_no_figures_anywhere() {
-        let void = report(&[Void::NoAnswers]);
+        let void = report(&["there was no good answer"]);
         assert!(draw(&void).unwrap().is_none());
         let (markdown, json) = (void.to_string(), serde_json::to_string(&void).unwrap());
         assert!(markdown.contains("**Void**") && markdown.contains("no good answer"));
@@ -153,5 +156,13 @@ mod tests {
         assert!(good.to_string().contains("1000 answers in 2.0 s, 500.0 in a second"));
         let json = serde_json::to_value(&good).unwrap();
         assert_eq!(json["figures"]["latencies"][0]["count"], 1000);
+    }
+
+    #[test]
+    fn a_report_has_its_settings_in_both_forms() {
+        let good = report(&[]);
+        assert!(good.to_string().contains("url http://localhost/mcp, threads 1"), "{good}");
+        let json = serde_json::to_value(&good).unwrap();
+        assert_eq!(json["settings"], serde_json::json!({"url": "http://localhost/mcp", "threads": 1}));
     }
 }

@@ -222,7 +222,10 @@ impl Endpoints {
         let request = post("application/x-www-form-urlencoded", body);
         let answer = connections.exchange(&self.token, request).await?;
         let tokens: Tokens = parsed(&answer, StatusCode::OK)?;
-        Ok(Session { access_token: tokens.access_token, expires_at: wall().as_secs() + tokens.expires_in })
+        Ok(Session {
+            access_token: tokens.access_token,
+            expires_at: wall().as_secs().saturating_add(tokens.expires_in),
+        })
     }
 }
 

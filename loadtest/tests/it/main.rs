@@ -7,7 +7,10 @@
 
 mod attack;
 mod bench;
+mod interrupted;
 mod loops;
+mod options;
+mod outputs;
 mod program;
 mod streams;
 mod support;

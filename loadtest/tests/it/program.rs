@@ -15,28 +15,28 @@ use crate::support::{Behaviour, target};
 const GOOD: Behaviour = |_| (Duration::ZERO, StatusCode::OK);
 const REFUSES: Behaviour = |_| (Duration::ZERO, StatusCode::UNAUTHORIZED);
 
-async fn loadtest(command: &str, url: &str, more: &[&str]) -> Output {
+pub async fn loadtest(command: &str, url: &str, more: &[&str]) -> Output {
     let mut program = Command::new(env!("CARGO_BIN_EXE_loadtest"));
     let run = program.args([command, "--url", url]).args(more).kill_on_drop(true).output();
     tokio::time::timeout(Duration::from_secs(60), run).await.expect("no run outlives its time").unwrap()
 }
 
-fn url(target: &Target) -> &str {
+pub fn url(target: &Target) -> &str {
     target.url().as_str()
 }
 
 /// A file of its own for each test, removed at the end.
-struct File(PathBuf);
+pub struct File(pub PathBuf);
 
 impl File {
-    fn new(name: &str, content: &str) -> Self {
-        let file = Self(std::env::temp_dir().join(format!("loadtest-{name}-{}", std::process::id())));
+    pub fn new(name: &str, content: &str) -> Self {
+        let file = Self(std::env::temp_dir().join(format!("loadtest-{}-{name}", std::process::id())));
         fs::write(&file.0, content).unwrap();
         fs::set_permissions(&file.0, fs::Permissions::from_mode(0o600)).unwrap();
         file
     }
 
-    fn path(&self) -> &str {
+    pub fn path(&self) -> &str {
         self.0.to_str().unwrap()
     }
 }
@@ -50,7 +50,7 @@ impl Drop for File {
 
 #[tokio::test]
 async fn a_good_run_is_told_in_every_form() {
-    let (json, plot) = (File::new("json", ""), File::new("plot", ""));
+    let (json, plot) = (File::new("json", ""), File::new("plot.svg", ""));
     let target = target(GOOD).await;
     let pid = std::process::id().to_string();
     let more = [
@@ -74,6 +74,13 @@ async fn a_good_run_is_told_in_every_form() {
     assert!(output.stderr.is_empty(), "no bar where there is no terminal");
     let report: serde_json::Value = serde_json::from_slice(&fs::read(&json.0).unwrap()).unwrap();
     assert_eq!(report["figures"]["count"], 200);
+    let settings = &report["settings"];
+    for (name, value) in [("rate", 100.0), ("seconds", 2.0), ("expect", 200.0), ("threads", 1.0), ("connections", 64.0)]
+    {
+        assert_eq!(settings[name].as_f64(), Some(value), "{name} of {settings}");
+    }
+    assert_eq!(settings["url"], url(&target));
+    assert!(text.contains(&format!("url {}, expect 200, rate 100", url(&target))), "{text}");
     assert_eq!(report["void"], serde_json::json!([]));
     assert!(fs::read_to_string(&plot.0).unwrap().starts_with("<svg"));
 }
@@ -85,7 +92,7 @@ async fn a_void_run_ends_with_1_and_shows_no_latency() {
         let output = loadtest(command, url(&target), more).await;
         let text = String::from_utf8(output.stdout).unwrap();
         assert_eq!(output.status.code(), Some(1), "{text}");
-        assert!(text.contains("failed: status 401") && !text.contains("p50"), "{text}");
+        assert!(text.contains("failed: status 401 instead of 200") && !text.contains("p50"), "{text}");
     }
 }
 

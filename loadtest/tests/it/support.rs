@@ -16,12 +16,17 @@ pub type Behaviour = fn(u64) -> (Duration, StatusCode);
 
 /// Serves until the test's runtime ends.
 pub async fn target(behaviour: Behaviour) -> Target {
+    target_with(behaviour, r#"{"result":{}}"#).await
+}
+
+/// Likewise, with this body.
+pub async fn target_with(behaviour: Behaviour, body: &'static str) -> Target {
     let count = Arc::new(AtomicU64::new(0));
     let answer = move || {
         let (pause, status) = behaviour(count.fetch_add(1, Ordering::Relaxed));
         async move {
             tokio::time::sleep(pause).await;
-            (status, r#"{"result":{}}"#)
+            (status, body)
         }
     };
     serve(Router::new().fallback(any(answer))).await
