@@ -6,12 +6,11 @@ import { check } from "k6";
 import { Trend } from "k6/metrics";
 import { isResult, listTools } from "./lib/mcp.js";
 import { newSessions, unevenly } from "./lib/sessions.js";
-import { DURATION, number } from "./lib/settings.js";
+import { DROPPED, DURATION, SECONDS, milliseconds, whole } from "./lib/settings.js";
 
-const RATE = number("RATE", 100);
-const SESSIONS = number("SESSIONS", 100);
-const VUS = number("VUS", 50);
-const SECONDS = parseInt(DURATION, 10);
+const RATE = whole("RATE", 100);
+const SESSIONS = whole("SESSIONS", 100);
+const VUS = whole("VUS", 50);
 
 const warm = new Trend("warm_ms", true);
 const cold = new Trend("cold_ms", true);
@@ -39,10 +38,10 @@ export const options = {
   thresholds: {
     checks: ["rate==1"],
     http_req_failed: ["rate==0"],
-    dropped_iterations: [`count<=${number("DROPPED", 0)}`],
-    warm_ms: [`p(99)<${number("WARM_P99_MS", 50)}`],
-    cold_ms: [`p(99)<${number("COLD_P99_MS", 100)}`],
-    mixed_ms: [`p(99)<${number("MIXED_P99_MS", 50)}`],
+    dropped_iterations: [`count<=${DROPPED}`],
+    warm_ms: [`p(99)<${milliseconds("WARM_P99_MS", 50)}`],
+    cold_ms: [`p(99)<${milliseconds("COLD_P99_MS", 100)}`],
+    mixed_ms: [`p(99)<${milliseconds("MIXED_P99_MS", 50)}`],
   },
 };
 

@@ -4,13 +4,13 @@
 import http from "k6/http";
 import { check } from "k6";
 import { Counter } from "k6/metrics";
-import { MCP, number } from "./lib/settings.js";
+import { MCP, whole } from "./lib/settings.js";
 import { signIn } from "./lib/sign-in.js";
 
 /** k6's code for a request whose time ran out. */
 const TIMED_OUT = 1050;
-const HOLD = number("HOLD_SECONDS", 30);
-const STREAMS = number("STREAMS", 20);
+const HOLD = whole("HOLD_SECONDS", 30);
+const STREAMS = whole("STREAMS", 20);
 
 const held = new Counter("streams_held");
 const cut = new Counter("streams_cut");

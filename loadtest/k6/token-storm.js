@@ -3,13 +3,12 @@
 import { check } from "k6";
 import { Trend } from "k6/metrics";
 import { isResult, listTools } from "./lib/mcp.js";
-import { forged } from "./lib/sessions.js";
-import { DURATION, number } from "./lib/settings.js";
+import { forged, tokensIn } from "./lib/sessions.js";
+import { DROPPED, DURATION, EXPIRED, SECONDS, milliseconds, whole } from "./lib/settings.js";
 import { signIn } from "./lib/sign-in.js";
 
-const EXPIRED = __ENV.EXPIRED ? open(__ENV.EXPIRED).split("\n").filter((line) => line !== "") : [];
-const RATE = number("RATE", 100);
-const SECONDS = parseInt(DURATION, 10);
+const expired = EXPIRED === null ? [] : tokensIn(open(EXPIRED), "EXPIRED");
+const RATE = whole("RATE", 100);
 
 const refusal = new Trend("refusal_ms", true);
 const valid = new Trend("valid_ms", true);
@@ -22,21 +21,21 @@ const atRate = (exec, turn) => ({
   rate: RATE,
   timeUnit: "1s",
   duration: DURATION,
-  preAllocatedVUs: number("VUS", 50),
+  preAllocatedVUs: whole("VUS", 50),
 });
 
 export const options = {
   scenarios: {
     valid: atRate("sendValid", 0),
     forged: atRate("sendForged", 1),
-    ...(EXPIRED.length > 0 ? { expired: atRate("sendExpired", 2) } : {}),
+    ...(expired.length > 0 ? { expired: atRate("sendExpired", 2) } : {}),
   },
   thresholds: {
     checks: ["rate==1"],
     http_req_failed: ["rate==0"],
-    dropped_iterations: [`count<=${number("DROPPED", 0)}`],
-    valid_ms: [`p(99)<${number("VALID_P99_MS", 50)}`],
-    refusal_ms: [`p(99)<${number("REFUSAL_P99_MS", 30)}`],
+    dropped_iterations: [`count<=${DROPPED}`],
+    valid_ms: [`p(99)<${milliseconds("VALID_P99_MS", 50)}`],
+    refusal_ms: [`p(99)<${milliseconds("REFUSAL_P99_MS", 30)}`],
   },
 };
 
@@ -57,7 +56,7 @@ export function sendForged({ token }) {
 }
 
 export function sendExpired() {
-  refuse(EXPIRED[Math.floor(Math.random() * EXPIRED.length)]);
+  refuse(expired[Math.floor(Math.random() * expired.length)]);
 }
 
 /** @param {string} token */

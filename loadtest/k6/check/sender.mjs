@@ -1,4 +1,4 @@
-// Sends one request at a time for a VU, and wakes it with the answer.
+// Sends one request at a time for a VU, and wakes it with the answer; first of all to say that it is there.
 
 import http from "node:http";
 import { performance } from "node:perf_hooks";
@@ -11,9 +11,14 @@ const [TIMED_OUT, OTHER] = [1050, 1000];
 
 port.on("message", async (wish) => {
   port.postMessage(await exchange(wish));
+  wake();
+});
+wake();
+
+function wake() {
   Atomics.store(awake, 0, 1);
   Atomics.notify(awake, 0);
-});
+}
 
 function exchange({ method, url, headers, body, timeout }) {
   return new Promise((resolve) => {

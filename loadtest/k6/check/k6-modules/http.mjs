@@ -9,6 +9,8 @@ const awake = new Int32Array(new SharedArrayBuffer(4));
 const { port1: port, port2: theirs } = new MessageChannel();
 const sender = new Worker(new URL("../sender.mjs", import.meta.url), { workerData: { port: theirs, awake }, transferList: [theirs] });
 sender.unref();
+// It wakes us once when it is there, or the VU's first call would be as late as that.
+asleep();
 
 function request(method, url, body, params = {}) {
   // What is not here would be left out in silence.
@@ -39,11 +41,15 @@ function request(method, url, body, params = {}) {
 function exchange(wish) {
   Atomics.store(awake, 0, 0);
   port.postMessage(wish);
-  // The call of the answer before may come late: only the value says that this one is there.
-  while (Atomics.load(awake, 0) === 0) Atomics.wait(awake, 0, 0);
+  asleep();
   const answer = receiveMessageOnPort(port);
   if (!answer) throw new Error("the sender woke us without an answer");
   return answer.message;
+}
+
+/** Until the sender wakes us. The call of the answer before may come late: only the value says that this one is there. */
+function asleep() {
+  while (Atomics.load(awake, 0) === 0) Atomics.wait(awake, 0, 0);
 }
 
 function milliseconds(text) {
