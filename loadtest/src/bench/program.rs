@@ -121,6 +121,6 @@ impl Drop for Program {
     }
 }
 
-const START: Duration = Duration::from_secs(60);
+const START: Duration = Duration::from_secs(180);
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 const END: Duration = Duration::from_secs(20);
