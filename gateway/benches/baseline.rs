@@ -36,7 +36,10 @@ pub fn compare(counts: &[(&str, u64)]) -> bool {
         println!("{name:<24} {count:>8}  {change:+.1} %{}", if too_much { "  TOO MUCH" } else { "" });
     }
     if !is_same {
-        println!("SKIPPED: the accepted counts are of another toolchain than {}, and say nothing of these", toolchain());
+        println!(
+            "SKIPPED: the accepted counts are of another toolchain than {}, and say nothing of these",
+            toolchain()
+        );
         println!("instructions: 0 passed; 0 failed; {} skipped", counts.len());
         return true;
     }
