@@ -278,6 +278,16 @@ mod tests {
     }
 
     #[test]
+    fn clients_and_both_kinds_of_connections_to_servers_have_files() {
+        let limits = ConnectionLimits::default();
+        let (clients, stores) = (limits.in_all as usize, 2);
+        let (waiting, files) = (limits.waiting(stores) * stores as usize, files_of_clients(limits.files_reserved));
+        // A client each, an exchange each, and whatever waits.
+        assert!(2 * clients + waiting <= files as usize, "{clients} clients, {waiting} that wait, {files} files");
+        assert_eq!(ConnectionLimits { files_reserved: u32::MAX, ..limits }.waiting(u32::MAX), 1, "never none");
+    }
+
+    #[test]
     fn room_is_made_before_there_is_none() {
         let limits = ConnectionLimits { in_all: 10, shed_idle_at: 80, ..ConnectionLimits::default() };
         let connections = Connections::new(limits, Arc::new(Metrics::default()));

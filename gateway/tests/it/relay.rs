@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use sallyport::edge::Upstreams;
 use sallyport::server::ConnectionLimits;
 use tokio::sync::Barrier;
 use tokio::task::JoinSet;
@@ -277,7 +278,7 @@ async fn a_crowd_finds_the_connections_that_the_one_before_it_left() {
     let gateway = Gateway::start_changed(&server.url, |settings, _| settings.connections.per_address = 10_000).await;
     let token = Client::register(&gateway).await.token(&gateway, ADELE).await;
     // A part of what may wait, for other tests have files open too.
-    let crowd = (ConnectionLimits::default().waiting(2) / 4).min(1_000);
+    let crowd = (ConnectionLimits::default().waiting(Upstreams::STORES) / 4).min(1_000);
     let all_are_here = Arc::new(Barrier::new(crowd));
     let opened = Arc::new(AtomicUsize::new(0));
     let counted = opened.clone();

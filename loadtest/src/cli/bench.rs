@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::{Args, ValueEnum};
 
+use super::output::writable;
 use crate::bench::{Bench, Part, Sizes};
 
 /// Starts everything on loopback, measures by turns, and leaves tables. It starts programs beside itself: build them in
@@ -115,12 +116,12 @@ pub fn program(text: &str) -> Result<PathBuf, &'static str> {
     std::path::absolute(text).ok().filter(|path| path.is_file()).ok_or("there is no such program")
 }
 
-/// Where it cannot be written should be known before it is measured.
-fn results_name(text: &str) -> Result<PathBuf, &'static str> {
-    let name = PathBuf::from(text);
-    let folder = name.parent().filter(|folder| folder.as_os_str().is_empty() || folder.is_dir());
-    folder.and(name.file_name()).ok_or("there is no such folder, or no name behind it")?;
-    Ok(name)
+/// Each of what it will be written to.
+fn results_name(text: &str) -> Result<PathBuf, String> {
+    for form in ["json", "md", "svg"] {
+        writable(&format!("{text}.{form}"))?;
+    }
+    Ok(PathBuf::from(text))
 }
 
 fn write(path: &Path, text: &str) -> anyhow::Result<()> {

@@ -87,7 +87,11 @@ fn all<const N: usize>(results: [anyhow::Result<()>; N]) -> anyhow::Result<()> {
     if errors.is_empty() { Ok(()) } else { bail!("{}", errors.join("; ")) }
 }
 
-fn writable(text: &str) -> Result<PathBuf, String> {
+/// A path to be written to when the run is over, looked at before it.
+///
+/// # Errors
+/// When it cannot be.
+pub fn writable(text: &str) -> Result<PathBuf, String> {
     let path = PathBuf::from(text);
     let folder = match path.parent() {
         Some(folder) if folder.as_os_str().is_empty() => Path::new("."),
