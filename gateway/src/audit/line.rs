@@ -4,7 +4,7 @@
 //! attacker cannot make; the hash is what carries it backwards: a line under a key that has left the ring is still proven by
 //! the next one under a key that is there.
 
-use base16ct::lower::encode_string as hex;
+use base16ct::lower;
 use sha2::{Digest, Sha256};
 
 use super::event::Value;
@@ -13,7 +13,6 @@ use crate::json_text;
 use crate::log::without_secrets;
 use crate::one_line::one_line;
 use crate::sealed::AuditKey;
-use crate::trace_context::TraceId;
 
 /// Where a chain of lines has got to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,10 +30,10 @@ impl Chain {
     pub(super) fn next(&self, entry: &Entry, missing: u64, key: &AuditKey) -> (String, Self) {
         let sequence = self.sequence + 1;
         let mut line = without_secrets(fields(entry, sequence, missing, key));
-        push_text(&mut line, Field::Previous, &hex(&self.last));
+        push_text(&mut line, Field::Previous, hex(&self.last, &mut [0; 64]));
         let proof = key.prove(line.as_bytes());
         line.push_str(PROOF);
-        line.push_str(&hex(&proof));
+        line.push_str(hex(&proof, &mut [0; 64]));
         line.push_str("\"}");
         let chain = Self { sequence, last: hash(line.as_bytes()) };
         line.push('\n');
@@ -87,52 +86,71 @@ impl<'a> Link<'a> {
     }
 }
 
+/// What a field says.
+pub(super) enum Told<'a> {
+    Text(&'a str),
+    Number(u64),
+    Flag(bool),
+}
+
 fn fields(entry: &Entry, sequence: u64, missing: u64, key: &AuditKey) -> String {
     let event = &entry.event;
     let mut line = String::with_capacity(LINE);
     line.push_str("{\"time\":\"");
     entry.at.append(&mut line);
     line.push('"');
-    push(&mut line, Field::Sequence, &Value::Number(sequence));
+    push(&mut line, Field::Sequence, Told::Number(sequence));
     push_text(&mut line, Field::Event, event.kind.word());
     push_text(&mut line, Field::Outcome, event.outcome.word());
-    for (field, value) in told(entry, key) {
-        push(&mut line, field, &value);
-    }
+    tell(entry, key, |field, told| push(&mut line, field, told));
     if missing > 0 {
-        push(&mut line, Field::Missing, &Value::Number(missing));
+        push(&mut line, Field::Missing, Told::Number(missing));
     }
-    push(&mut line, Field::Key, &Value::Number(key.id().get().into()));
+    push(&mut line, Field::Key, Told::Number(key.id().get().into()));
     line
 }
 
-/// Everything about an event but its kind, its outcome and its time.
-pub(super) fn told(entry: &Entry, key: &AuditKey) -> Vec<(Field, Value)> {
+/// Tells everything about an event but its kind, its outcome and its time, field by field. Nothing is copied for it: each call of
+/// a tool has a line.
+pub(super) fn tell(entry: &Entry, key: &AuditKey, mut tell: impl FnMut(Field, Told<'_>)) {
     let Entry { event, left_out, .. } = entry;
     let context = &event.context;
-    let text = |field, text: Option<String>| text.map(|text| (field, Value::Text(text.into())));
-    let common = [
-        text(Field::Who, event.who.map(|who| who.pseudonym(key))),
-        text(Field::Client, event.client.map(|client| hex(&client[..8]))),
-        text(Field::Session, event.session.map(|session| hex(&session.0[..4]))),
-        text(Field::Address, context.address.map(|address| address.to_string())),
-        context.request_id.as_ref().map(|id| (Field::RequestId, Value::Text(id.clone()))),
-        text(Field::TraceId, context.trace_id.map(TraceId::to_text)),
-    ];
-    let details = event.details.iter().map(|(field, value)| match value {
-        // Empty is what nothing visible is left of.
-        Value::Text(text) => (*field, Value::Text(one_line(text).unwrap_or_default().into())),
-        other => (*field, other.clone()),
-    });
-    let left_out = (*left_out > 0).then_some((Field::LeftOut, Value::Number(*left_out)));
-    common.into_iter().flatten().chain(details).chain(left_out).collect()
+    if let Some(who) = event.who {
+        tell(Field::Who, Told::Text(&who.pseudonym(key)));
+    }
+    if let Some(client) = &event.client {
+        tell(Field::Client, Told::Text(hex(&client[..8], &mut [0; 16])));
+    }
+    if let Some(session) = &event.session {
+        tell(Field::Session, Told::Text(hex(&session.0[..4], &mut [0; 8])));
+    }
+    if let Some(address) = context.address {
+        tell(Field::Address, Told::Text(&address.to_string()));
+    }
+    if let Some(id) = &context.request_id {
+        tell(Field::RequestId, Told::Text(id));
+    }
+    if let Some(id) = context.trace_id {
+        tell(Field::TraceId, Told::Text(&id.to_text()));
+    }
+    for (field, value) in &event.details {
+        match value {
+            // Empty is what nothing visible is left of.
+            Value::Text(text) => tell(*field, Told::Text(&one_line(text).unwrap_or_default())),
+            Value::Number(number) => tell(*field, Told::Number(*number)),
+            Value::Flag(flag) => tell(*field, Told::Flag(*flag)),
+        }
+    }
+    if *left_out > 0 {
+        tell(Field::LeftOut, Told::Number(*left_out));
+    }
 }
 
-fn push(line: &mut String, field: Field, value: &Value) {
-    match value {
-        Value::Text(text) => push_text(line, field, text),
-        Value::Number(number) => push_plain(line, field, itoa::Buffer::new().format(*number)),
-        Value::Flag(flag) => push_plain(line, field, if *flag { "true" } else { "false" }),
+fn push(line: &mut String, field: Field, told: Told<'_>) {
+    match told {
+        Told::Text(text) => push_text(line, field, text),
+        Told::Number(number) => push_plain(line, field, itoa::Buffer::new().format(number)),
+        Told::Flag(flag) => push_plain(line, field, if flag { "true" } else { "false" }),
     }
 }
 
@@ -149,9 +167,14 @@ fn push_plain(line: &mut String, field: Field, value: &str) {
     line.push_str(value);
 }
 
+/// `room` has twice as many bytes.
+fn hex<'a>(bytes: &[u8], room: &'a mut [u8]) -> &'a str {
+    lower::encode_str(bytes, room).expect("there is room for it")
+}
+
 fn unhex(text: &str) -> Option<[u8; 32]> {
     let mut bytes = [0; 32];
-    let decoded = base16ct::lower::decode(text, &mut bytes).ok()?.len();
+    let decoded = lower::decode(text, &mut bytes).ok()?.len();
     (decoded == bytes.len()).then_some(bytes)
 }
 

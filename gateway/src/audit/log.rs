@@ -1,11 +1,20 @@
 //! Where there is no file: events in the log, without a chain, which lines that others may drop or mix could not have.
 
 use super::event::Value;
-use super::{Entry, Field, line};
+use super::line::{Told, tell};
+use super::{Entry, Field};
 use crate::sealed::AuditKey;
 
 pub(super) fn write(entry: &Entry, key: &AuditKey) {
-    let told = line::told(entry, key);
+    let mut told = Vec::new();
+    tell(entry, key, |field, value| {
+        let value = match value {
+            Told::Text(text) => Value::Text(text.into()),
+            Told::Number(number) => Value::Number(number),
+            Told::Flag(flag) => Value::Flag(flag),
+        };
+        told.push((field, value));
+    });
     let value = |wanted: Field| told.iter().find(|(field, _)| *field == wanted).map(|(_, value)| value);
     let text = |field| match value(field) {
         Some(Value::Text(text)) => Some(&**text),

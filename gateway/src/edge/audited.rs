@@ -37,7 +37,10 @@ impl Edge {
                 self.audit.record(whose.of(event.text(Field::Cause, &cause.to_string())));
             }
             denied if denied.is_trouble_behind_us() => {}
-            denied => self.audit.record(event(Kind::TokenRejected).text(Field::Reason, reason(denied))),
+            denied => {
+                let made = || event(Kind::TokenRejected).text(Field::Reason, reason(denied));
+                self.audit.record_made(Kind::TokenRejected, made);
+            }
         }
     }
 
