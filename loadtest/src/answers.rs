@@ -172,10 +172,10 @@ mod tests {
         let begun = Instant::now() - Duration::from_millis(1500);
         let answers = Answers::new(begun);
         answers.answered(begun, Ok(()));
-        answers.answered(begun, Err(Failure::Status(503)));
+        answers.answered(begun, Err(Failure::Status { got: 503, expected: 200 }));
         let mut gathered = answers.finish();
         assert_eq!((gathered.seconds.len(), gathered.seconds[0].at, gathered.seconds[0].answers), (1, 1, 1));
-        assert_eq!(gathered.failures, BTreeMap::from([(Failure::Status(503), 1)]));
+        assert_eq!(gathered.failures, BTreeMap::from([(Failure::Status { got: 503, expected: 200 }, 1)]));
         gathered.in_second(3, Duration::from_millis(7));
         gathered.close_second();
         assert_eq!(gathered.seconds.iter().map(|second| second.at).collect::<Vec<_>>(), [1, 3]);

@@ -10,7 +10,10 @@ pub enum Failure {
     Broken,
     TimedOut,
     /// Not the status that the work expects.
-    Status(u16),
+    Status {
+        got: u16,
+        expected: u16,
+    },
     /// The right status, but not what an answer must have.
     Content(&'static str),
 }
@@ -21,7 +24,7 @@ impl fmt::Display for Failure {
             Self::NoConnection => formatter.write_str("no connection"),
             Self::Broken => formatter.write_str("the answer broke off"),
             Self::TimedOut => formatter.write_str("no answer in time"),
-            Self::Status(status) => write!(formatter, "status {status}"),
+            Self::Status { got, expected } => write!(formatter, "status {got} instead of {expected}"),
             Self::Content(what) => write!(formatter, "no {what} in the answer"),
         }
     }

@@ -132,10 +132,13 @@ mod tests {
     #[test]
     fn one_failure_voids() {
         let one_failed = offered(|n| {
-            let result = if n == 4 { Err(Failure::Status(503)) } else { Ok(()) };
+            let result = if n == 4 { Err(Failure::Status { got: 503, expected: 200 }) } else { Ok(()) };
             (Duration::ZERO, Duration::ZERO, result)
         });
-        assert_eq!(open(&SETTINGS, &one_failed, LAG), [Void::Failed { failure: Failure::Status(503), count: 1 }]);
+        assert_eq!(
+            open(&SETTINGS, &one_failed, LAG),
+            [Void::Failed { failure: Failure::Status { got: 503, expected: 200 }, count: 1 }]
+        );
     }
 
     #[test]

@@ -10,7 +10,6 @@ use rand::Rng;
 use crate::failure::Failure;
 use crate::mix::Mix;
 use crate::target::Target;
-use crate::verdict::Void;
 use crate::wire::Answer;
 
 /// `tools/list` of the 2026-07-28 revision, which needs no session of MCP's: each request stands alone.
@@ -123,17 +122,8 @@ impl Work {
     /// # Errors
     /// When it is not the expected one.
     pub fn judge_status(&self, status: StatusCode) -> Result<(), Failure> {
-        if status == self.expected.status { Ok(()) } else { Err(Failure::Status(status.as_u16())) }
-    }
-
-    /// Why a run with this work is void, in words: beside a status stands the one that was expected.
-    pub fn told(&self, reason: &Void) -> String {
-        match reason {
-            Void::Failed { failure: Failure::Status(_), .. } => {
-                format!("{reason} instead of {}", self.expected.status.as_u16())
-            }
-            _ => reason.to_string(),
-        }
+        let (got, expected) = (status.as_u16(), self.expected.status.as_u16());
+        if got == expected { Ok(()) } else { Err(Failure::Status { got, expected }) }
     }
 }
 
@@ -182,7 +172,7 @@ mod tests {
         let answer = |status, body: &'static str| work.judge(&Answer { status, body: Cow::Borrowed(body.as_bytes()) });
         assert_eq!(answer(StatusCode::OK, r#"{"id":1,"result":{}}"#), Ok(()));
         assert_eq!(answer(StatusCode::OK, r#"{"id":1,"error":{}}"#), Err(Failure::Content("\"result\"")));
-        assert_eq!(answer(StatusCode::SERVICE_UNAVAILABLE, ""), Err(Failure::Status(503)));
+        assert_eq!(answer(StatusCode::SERVICE_UNAVAILABLE, ""), Err(Failure::Status { got: 503, expected: 200 }));
     }
 
     #[test]

@@ -96,7 +96,7 @@ impl Rate {
         let offered = open.run(target, &work, &progress).await;
         let mut void: Vec<_> = progress.ended().into_iter().collect();
         let voids = verdict::open(&open, &offered, Duration::from_millis(max_lag_ms));
-        void.extend(voids.iter().map(|reason| work.told(reason)));
+        void.extend(voids.iter().map(ToString::to_string));
         let cost = observation.end(&mut void).await;
         let run = format!("{kind}: {rate} in a second for {seconds} s, at most {connections} at once");
         Ok(Report::new(run, settings, void, Figures::of_answers(&offered.gathered, true), cost))
@@ -121,7 +121,7 @@ impl Closed {
         let observation = self.watch.begin().await?;
         let gathered = closed.run(&self.what.url, &work, &progress).await;
         let mut void: Vec<_> = progress.ended().into_iter().collect();
-        void.extend(verdict::closed(&closed, &gathered).iter().map(|reason| work.told(reason)));
+        void.extend(verdict::closed(&closed, &gathered).iter().map(ToString::to_string));
         let cost = observation.end(&mut void).await;
         let run = format!("Closed loop: {} callers", self.callers);
         Ok(Report::new(run, settings, void, Figures::of_answers(&gathered, false), cost))

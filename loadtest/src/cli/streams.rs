@@ -71,7 +71,7 @@ impl Streams {
         let mut resident = None;
         let seen = held.run(&self.url, &work, &progress, || resident = observation.resident_kib()).await;
         let mut void: Vec<_> = progress.ended().into_iter().collect();
-        void.extend(seen.voids().iter().map(|reason| work.told(reason)));
+        void.extend(seen.voids().iter().map(ToString::to_string));
         let figures = Figures::of_streams(&seen, observation.resident_kib_before().zip(resident));
         let cost = observation.end(&mut void).await;
         let run = format!("{streams} event streams, {opened_per_second} opened in a second, held for {seconds} s");

@@ -232,7 +232,7 @@ impl Endpoints {
 fn dead_end(page: &Page) -> Failure {
     match page.status() {
         200 => Failure::Content("way on"),
-        status => Failure::Status(status),
+        got => Failure::Status { got, expected: 200 },
     }
 }
 
@@ -244,8 +244,9 @@ fn post(kind: &'static str, body: String) -> Request<Full<Bytes>> {
 }
 
 fn parsed<'a, T: Deserialize<'a>>(answer: &'a Response<Bytes>, status: StatusCode) -> Result<T, Failure> {
-    if answer.status() != status {
-        return Err(Failure::Status(answer.status().as_u16()));
+    let (got, expected) = (answer.status().as_u16(), status.as_u16());
+    if got != expected {
+        return Err(Failure::Status { got, expected });
     }
     serde_json::from_slice(answer.body()).map_err(|_| Failure::Content("JSON as expected"))
 }

@@ -57,7 +57,7 @@ async fn a_target_that_is_too_slow_for_the_rate_voids_it() {
 async fn one_error_voids_either_loop() {
     let fails_once: Behaviour =
         |n| (Duration::ZERO, if n == 7 { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK });
-    let expected = [Void::Failed { failure: Failure::Status(503), count: 1 }];
+    let expected = [Void::Failed { failure: Failure::Status { got: 503, expected: 200 }, count: 1 }];
 
     let at = target(fails_once).await;
     let settings = OpenLoop { lasts: Duration::from_millis(500), ..OPEN };

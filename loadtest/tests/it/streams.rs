@@ -80,5 +80,5 @@ async fn what_is_no_stream_is_refused() {
     let seen = run(&target(|_| (Duration::ZERO, StatusCode::OK)).await).await;
     assert_eq!(seen.voids(), [Void::Failed { failure: Failure::Content("event stream"), count: 20 }, Void::NoAnswers]);
     let seen = run(&target(|_| (Duration::ZERO, StatusCode::TOO_MANY_REQUESTS)).await).await;
-    assert!(seen.voids().contains(&Void::Failed { failure: Failure::Status(429), count: 20 }));
+    assert!(seen.voids().contains(&Void::Failed { failure: Failure::Status { got: 429, expected: 200 }, count: 20 }));
 }
