@@ -15,7 +15,9 @@ const TELEMETRY: &str = "SALLYPORT_COUNTED_TELEMETRY";
 const FILE: &str = "SALLYPORT_COUNTED_FILE";
 /// Before anything is counted.
 const WARM: u64 = 200;
-const TIMES: u64 = 500;
+/// So many counts, each of so many requests.
+const ROUNDS: u64 = 10;
+const TIMES: u64 = 50;
 
 /// In the counted process: a gateway that says on its output where it is and what token it takes, until its input ends.
 pub fn gateway() {
@@ -47,12 +49,19 @@ fn change(settings: &mut Settings, telemetry: &str, upstream: &str) {
     });
 }
 
+/// The least of all rounds: the process has work by the clock too (the status page's history is 1,900,000 instructions every few
+/// seconds), which falls into some rounds, and into more of them the slower the machine is.
 pub fn count() -> [(&'static str, u64); 2] {
-    count_with("")
+    rounds("").map(|(name, rounds)| (name, rounds.into_iter().min().expect("there are rounds")))
 }
 
-/// With what of `access`, `audit`, `traces` and `a tenth` of traces is in the words `telemetry`.
+/// With what of `access`, `audit`, `traces` and `a tenth` of traces is in the words `telemetry`. The mean of all rounds: telemetry is
+/// written and sent by the clock.
 pub fn count_with(telemetry: &str) -> [(&'static str, u64); 2] {
+    rounds(telemetry).map(|(name, rounds)| (name, rounds.iter().sum::<u64>() / ROUNDS))
+}
+
+fn rounds(telemetry: &str) -> [(&'static str, Vec<u64>); 2] {
     let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port is free");
     let upstream = format!("http://{}", listener.local_addr().expect("it is bound"));
     std::thread::spawn(move || {
@@ -74,13 +83,17 @@ pub fn count_with(telemetry: &str) -> [(&'static str, u64); 2] {
     counts
 }
 
-fn each(counted: &Counted, mut caller: Caller, status: &str) -> u64 {
+/// What a request took in each round.
+fn each(counted: &Counted, mut caller: Caller, status: &str) -> Vec<u64> {
     caller.call(WARM, status);
     counted.begin();
     caller.call(20, status);
-    counted.restart();
-    caller.call(TIMES, status);
-    counted.take().total() / TIMES
+    let mut round = || {
+        counted.restart();
+        caller.call(TIMES, status);
+        counted.take().total() / TIMES
+    };
+    (0..ROUNDS).map(|_| round()).collect()
 }
 
 /// A client with one connection.
