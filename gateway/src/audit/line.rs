@@ -110,39 +110,39 @@ fn fields(entry: &Entry, sequence: u64, missing: u64, key: &AuditKey) -> String 
     line
 }
 
-/// Tells everything about an event but its kind, its outcome and its time, field by field. Nothing is copied for it: each call of
-/// a tool has a line.
-pub(super) fn tell(entry: &Entry, key: &AuditKey, mut tell: impl FnMut(Field, Told<'_>)) {
+/// Tells everything about an event but its kind, its outcome and its time. Field by field and not as a list, which would be one of
+/// copies: each call of a tool has a line.
+pub(super) fn tell(entry: &Entry, key: &AuditKey, mut field: impl FnMut(Field, Told<'_>)) {
     let Entry { event, left_out, .. } = entry;
     let context = &event.context;
     if let Some(who) = event.who {
-        tell(Field::Who, Told::Text(&who.pseudonym(key)));
+        field(Field::Who, Told::Text(&who.pseudonym(key)));
     }
     if let Some(client) = &event.client {
-        tell(Field::Client, Told::Text(hex(&client[..8], &mut [0; 16])));
+        field(Field::Client, Told::Text(hex(&client[..8], &mut [0; 16])));
     }
     if let Some(session) = &event.session {
-        tell(Field::Session, Told::Text(hex(&session.0[..4], &mut [0; 8])));
+        field(Field::Session, Told::Text(hex(&session.0[..4], &mut [0; 8])));
     }
     if let Some(address) = context.address {
-        tell(Field::Address, Told::Text(&address.to_string()));
+        field(Field::Address, Told::Text(&address.to_string()));
     }
     if let Some(id) = &context.request_id {
-        tell(Field::RequestId, Told::Text(id));
+        field(Field::RequestId, Told::Text(id));
     }
     if let Some(id) = context.trace_id {
-        tell(Field::TraceId, Told::Text(&id.to_text()));
+        field(Field::TraceId, Told::Text(&id.to_text()));
     }
-    for (field, value) in &event.details {
+    for (name, value) in &event.details {
         match value {
             // Empty is what nothing visible is left of.
-            Value::Text(text) => tell(*field, Told::Text(&one_line(text).unwrap_or_default())),
-            Value::Number(number) => tell(*field, Told::Number(*number)),
-            Value::Flag(flag) => tell(*field, Told::Flag(*flag)),
+            Value::Text(text) => field(*name, Told::Text(&one_line(text).unwrap_or_default())),
+            Value::Number(number) => field(*name, Told::Number(*number)),
+            Value::Flag(flag) => field(*name, Told::Flag(*flag)),
         }
     }
     if *left_out > 0 {
-        tell(Field::LeftOut, Told::Number(*left_out));
+        field(Field::LeftOut, Told::Number(*left_out));
     }
 }
 

@@ -1,13 +1,12 @@
 //! `loadtest bench`: Sallyport side by side with others.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context;
 use clap::{Args, ValueEnum};
 
-use super::output::writable;
+use super::output::{all, writable, write};
 use crate::bench::{Bench, Part, Sizes};
 
 /// Starts everything on loopback, measures by turns, and leaves tables. It starts programs beside itself: build them in
@@ -84,12 +83,10 @@ impl SideBySide {
         let results = bench.run().await?;
         print!("{results}");
         if let Some(out) = &self.out {
-            let name = out.display();
-            write(&PathBuf::from(format!("{name}.json")), &serde_json::to_string_pretty(&results)?)?;
-            write(&PathBuf::from(format!("{name}.md")), &results.to_string())?;
-            if let Some(plot) = results.plot()? {
-                write(&PathBuf::from(format!("{name}.svg")), &plot)?;
-            }
+            let write = |form: &str, text: &str| write(Some(Path::new(&format!("{}.{form}", out.display()))), text);
+            let json = || write("json", &serde_json::to_string_pretty(&results)?);
+            let plot = || results.plot()?.map_or(Ok(()), |plot| write("svg", &plot));
+            all([json(), write("md", &results.to_string()), plot()])?;
         }
         Ok(results.is_valid())
     }
@@ -122,8 +119,4 @@ fn results_name(text: &str) -> Result<PathBuf, String> {
         writable(&format!("{text}.{form}"))?;
     }
     Ok(PathBuf::from(text))
-}
-
-fn write(path: &Path, text: &str) -> anyhow::Result<()> {
-    fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
 }

@@ -76,13 +76,18 @@ fn draw(path: &Path, report: &Report) -> anyhow::Result<()> {
     }
 }
 
-fn write(path: Option<&Path>, text: &str) -> anyhow::Result<()> {
+/// # Errors
+/// When there is a path, and nothing can be written there.
+pub fn write(path: Option<&Path>, text: &str) -> anyhow::Result<()> {
     let Some(path) = path else { return Ok(()) };
     fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
 }
 
 /// Every error in one.
-fn all<const N: usize>(results: [anyhow::Result<()>; N]) -> anyhow::Result<()> {
+///
+/// # Errors
+/// When there is one.
+pub fn all<const N: usize>(results: [anyhow::Result<()>; N]) -> anyhow::Result<()> {
     let errors: Vec<_> = results.into_iter().filter_map(Result::err).map(|error| format!("{error:#}")).collect();
     if errors.is_empty() { Ok(()) } else { bail!("{}", errors.join("; ")) }
 }
