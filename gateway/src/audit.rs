@@ -100,14 +100,14 @@ impl Audit {
 
     /// Notes what happened. Never waits, and never fails: what is lost is counted.
     pub fn record(&self, event: Event) {
-        self.record_made(event.kind, || event);
+        self.record_made(event.kind, |_| event);
     }
 
     /// Likewise. The event is made only if it gets a line: of what strangers cause most is only counted.
-    pub fn record_made(&self, kind: Kind, make: impl FnOnce() -> Event) {
+    pub fn record_made(&self, kind: Kind, make: impl FnOnce(Kind) -> Event) {
         let allowance = &self.shared.allowances[kind as usize];
         let Some(left_out) = allowance.take(kind) else { return };
-        let entry = Entry { at: self.shared.clock.moment(), event: make(), left_out };
+        let entry = Entry { at: self.shared.clock.moment(), event: make(kind), left_out };
         match &self.shared.queue {
             None => log::write(&entry, &self.shared.sealer.audit_key()),
             Some(queue) => match queue.try_send(Message::Entry(Box::new(entry))) {

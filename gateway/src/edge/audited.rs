@@ -38,8 +38,7 @@ impl Edge {
             }
             denied if denied.is_trouble_behind_us() => {}
             denied => {
-                let made = || event(Kind::TokenRejected).text(Field::Reason, reason(denied));
-                self.audit.record_made(Kind::TokenRejected, made);
+                self.audit.record_made(Kind::TokenRejected, |kind| event(kind).text(Field::Reason, reason(denied)));
             }
         }
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::{Args, ValueEnum};
 
-use super::output::{all, writable, write};
+use super::output::{Tables, all, named, writable, write};
 use crate::bench::{Bench, Part, Sizes};
 
 /// Starts everything on loopback, measures by turns, and leaves tables. It starts programs beside itself: build them in
@@ -47,7 +47,6 @@ impl SideBySide {
     ///
     /// # Errors
     /// When the run cannot begin, or its results cannot be written.
-    #[expect(clippy::print_stdout, reason = "the tables are what the program is for")]
     pub async fn run(self) -> anyhow::Result<bool> {
         let programs = programs()?;
         let sizes = match (self.quick, self.smoke) {
@@ -81,13 +80,10 @@ impl SideBySide {
             realtime: self.realtime,
         };
         let results = bench.run().await?;
-        print!("{results}");
-        if let Some(out) = &self.out {
-            let write = |form: &str, text: &str| write(Some(Path::new(&format!("{}.{form}", out.display()))), text);
-            let json = || write("json", &serde_json::to_string_pretty(&results)?);
-            let plot = || results.plot()?.map_or(Ok(()), |plot| write("svg", &plot));
-            all([json(), write("md", &results.to_string()), plot()])?;
-        }
+        let out = self.out.as_deref();
+        let told = Tables::named(out).write(&results);
+        let plot = || results.plot()?.map_or(Ok(()), |plot| write(named(out, "svg").as_deref(), &plot));
+        all([told, plot()])?;
         Ok(results.is_valid())
     }
 }

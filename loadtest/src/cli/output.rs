@@ -54,6 +54,11 @@ impl<C: Args> Measured<C> {
 }
 
 impl Tables {
+    /// Files of one name, each with the ending of its form.
+    pub fn named(name: Option<&Path>) -> Self {
+        Self { json: named(name, "json"), markdown: named(name, "md") }
+    }
+
     /// # Errors
     /// When a file cannot be written; then the others are.
     pub fn write(&self, report: &(impl fmt::Display + Serialize)) -> anyhow::Result<()> {
@@ -74,6 +79,11 @@ fn draw(path: &Path, report: &Report) -> anyhow::Result<()> {
         }
         _ => Ok(()),
     }
+}
+
+/// A name without an ending, and one.
+pub fn named(name: Option<&Path>, form: &str) -> Option<PathBuf> {
+    name.map(|name| PathBuf::from(format!("{}.{form}", name.display())))
 }
 
 /// # Errors
